@@ -1,0 +1,222 @@
+"""Everything that can go wrong between this package and the API of Pixxel.
+
+None of these derive from ``AirflowException``: Airflow skips a sensor with ``soft_fail`` on any of those,
+and a wrong key must never look like a skipped task.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+_DETAILS_LIMIT = 2_000
+
+
+class PixxelError(Exception):
+    """Base of all errors of this package; ``transient`` says whether the same request may succeed later."""
+
+    transient: ClassVar[bool] = False
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the server asked to be left alone, None where it didn't say."""
+        return None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the error as JSON types, enough for :func:`rebuild` to make it again elsewhere."""
+        return {"type": type(self).__name__, "message": str(self)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild, (self.fields(),)
+
+
+class PixxelInputError(PixxelError, ValueError):
+    """An argument or a field of the connection can't be used; ``field`` names it, never its secret value."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+        self.problem = problem
+
+    def fields(self) -> dict[str, Any]:
+        return {**super().fields(), "field": self.field, "problem": self.problem}
+
+
+class PixxelUnknownStatusError(PixxelError):
+    """A job has ended in a status that is neither a success nor a failure to anybody's knowledge."""
+
+
+class PixxelConnectionError(PixxelError):
+    """No answer arrived.
+
+    :param reason: ``dns``, ``refused``, ``tls``, ``proxy``, ``timeout``, ``dropped`` or ``other``.
+    :param sent: False only where the request is known never to have left.
+    """
+
+    transient = True
+
+    def __init__(self, message: str, *, reason: str = "other", sent: bool = True) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.sent = sent
+
+    def fields(self) -> dict[str, Any]:
+        return {**super().fields(), "reason": self.reason, "sent": self.sent}
+
+
+class PixxelResponseError(PixxelError):
+    """An answer arrived that isn't what the API promises: HTML, half a body, no JSON, another shape."""
+
+    transient = True
+
+
+class PixxelApiError(PixxelError):
+    """The API answered with an error.
+
+    :param message: the server's words, or ours where it had none.
+    :param status_code: the HTTP status.
+    :param code: ``error.code`` of Pixxel's envelope, empty where there was no envelope.
+    :param details: ``error.details`` of the envelope, any JSON.
+    :param request: method and path of what was asked.
+    :param retry_after: seconds from the Retry-After header.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        code: str = "",
+        details: Any = None,
+        request: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        self.message = message
+        self.status_code = status_code
+        self.code = code
+        self.details = details
+        self.request = request
+        self._retry_after = retry_after
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        said = f"HTTP {self.status_code}" + (f" ({self.code})" if self.code else "")
+        about = f" to {self.request}" if self.request else ""
+        message = self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."
+        details = "" if self.details in (None, "", [], {}) else f" Details: {_short(self.details)}."
+        return f"Pixxel answered {said}{about}: {message}{details}"
+
+    @property
+    def retry_after(self) -> float | None:
+        return self._retry_after
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "type": type(self).__name__,
+            "message": self.message,
+            "status_code": self.status_code,
+            "code": self.code,
+            "details": _bounded(self.details),
+            "request": self.request,
+            "retry_after": self._retry_after,
+        }
+
+
+class PixxelBadRequestError(PixxelApiError):
+    """400: the API doesn't accept the request as it is."""
+
+
+class PixxelAuthError(PixxelApiError):
+    """401: the key isn't known; 403: it has no access to what was asked for."""
+
+    def _sentence(self) -> str:
+        hint = (
+            "The key of the Airflow connection isn't accepted: check its password and auth_scheme."
+            if self.status_code == 401
+            else "The key of the Airflow connection is known, and has no access to this."
+        )
+        return f"{super()._sentence()} {hint}"
+
+
+class PixxelNotFoundError(PixxelApiError):
+    """404: no such workflow or job, or it was created so recently that it can't be seen yet."""
+
+
+class PixxelTemporaryError(PixxelApiError):
+    """The server couldn't answer now and may do so later."""
+
+    transient = True
+
+
+class PixxelRateLimitError(PixxelTemporaryError):
+    """429: too many requests; ``retry_after`` holds the seconds to wait where the server gave them."""
+
+
+class PixxelServerError(PixxelTemporaryError):
+    """5xx: the server, or something in front of it, failed."""
+
+
+def api_error_class(status_code: int) -> type[PixxelApiError]:
+    """Return the class of errors that an HTTP status stands for."""
+    exact = {
+        400: PixxelBadRequestError,
+        401: PixxelAuthError,
+        403: PixxelAuthError,
+        404: PixxelNotFoundError,
+        408: PixxelTemporaryError,
+        425: PixxelTemporaryError,
+        429: PixxelRateLimitError,
+    }
+    if 500 <= status_code <= 599:
+        return PixxelServerError
+    return exact.get(status_code, PixxelApiError)
+
+
+def rebuild(fields: Mapping[str, Any]) -> PixxelError:
+    """Make an error again from :meth:`PixxelError.fields`; of an unknown type it is a plain one."""
+    kind = _CLASSES.get(str(fields.get("type")), PixxelError)
+    message = str(fields.get("message", ""))
+    if issubclass(kind, PixxelApiError):
+        extra = {k: fields[k] for k in ("code", "details", "request", "retry_after") if k in fields}
+        return kind(message, status_code=int(fields.get("status_code", 0)), **extra)
+    if issubclass(kind, PixxelInputError):
+        return kind(str(fields.get("field", "")), str(fields.get("problem", message)))
+    if issubclass(kind, PixxelConnectionError):
+        return kind(message, reason=str(fields.get("reason", "other")), sent=bool(fields.get("sent", True)))
+    return kind(message)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else _dump(value)
+    return text if len(text) <= _DETAILS_LIMIT else text[:_DETAILS_LIMIT] + "…"
+
+
+def _bounded(value: Any) -> Any:
+    return value if len(_dump(value)) <= _DETAILS_LIMIT else _short(value)
+
+
+def _dump(value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return repr(type(value))
+
+
+_CLASSES: dict[str, type[PixxelError]] = {
+    kind.__name__: kind
+    for kind in (
+        PixxelError,
+        PixxelInputError,
+        PixxelUnknownStatusError,
+        PixxelConnectionError,
+        PixxelResponseError,
+        PixxelApiError,
+        PixxelBadRequestError,
+        PixxelAuthError,
+        PixxelNotFoundError,
+        PixxelTemporaryError,
+        PixxelRateLimitError,
+        PixxelServerError,
+    )
+}

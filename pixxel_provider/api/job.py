@@ -1,0 +1,224 @@
+"""A job and its tasks, read from whatever the API sends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from pixxel_provider.api import reading, summary
+from pixxel_provider.api.errors import PixxelResponseError
+from pixxel_provider.api.status import StatusRules, Verdict
+
+
+@dataclass(frozen=True)
+class BlockInfo:
+    """The processing block behind a task."""
+
+    id: str = ""
+    name: str = ""
+    version: str = ""
+
+    @classmethod
+    def read(cls, answer: Any) -> BlockInfo:
+        """Read ``block_info``; anything but an object is a block without a name."""
+        raw = _object(answer)
+        return cls(*(reading.text(raw.get(key)) for key in ("id", "name", "version")))
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.name or self.id, self.version) if part)
+
+
+@dataclass(frozen=True)
+class ValidationError:
+    """Why Pixxel refused to run the workflow; ``source`` and ``target`` are its from and to."""
+
+    source: str = ""
+    target: str = ""
+    err: str = ""
+    reason: str = ""
+    component_name: str = ""
+
+    @classmethod
+    def read(cls, answer: Any) -> ValidationError:
+        """Read one entry of ``val_errors``; a plain string is taken as the error's words."""
+        if isinstance(answer, str):
+            return cls(err=reading.text(answer))
+        raw = _object(answer)
+        return cls(*(reading.text(raw.get(key)) for key in ("from", "to", "err", "reason", "component_name")))
+
+    def fields(self) -> dict[str, str]:
+        """Return the API's own field names and this error's words."""
+        return {
+            "from": self.source,
+            "to": self.target,
+            "err": self.err,
+            "reason": self.reason,
+            "component_name": self.component_name,
+        }
+
+
+@dataclass(frozen=True)
+class Task:
+    """One block's step in a job. ``raw`` is the API's object, with what has no attribute here."""
+
+    id: str
+    name: str
+    status: str
+    progress: int | float | None
+    """Percent, 0 to 100."""
+    time_taken: str
+    block: BlockInfo
+    err_msg: str
+    failure_type: str
+    state_msg: str
+    depends_on: tuple[str, ...]
+    """Names of the tasks that must end first."""
+    estimated_time_duration: int | float | None
+    """Seconds."""
+    created_at: datetime | None
+    updated_at: datetime | None
+    finished_at: datetime | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
+
+    @classmethod
+    def read(cls, answer: Any) -> Task:
+        """Read one entry of ``tasks``; every field may be missing or of a wrong type."""
+        raw = _object(answer)
+
+        def text(key: str) -> str:
+            return reading.text(raw.get(key))
+
+        return cls(
+            id=text("id"),
+            name=text("name"),
+            status=text("status"),
+            progress=reading.percent(raw.get("progress")),
+            time_taken=text("time_taken"),
+            block=BlockInfo.read(raw.get("block_info")),
+            err_msg=text("err_msg"),
+            failure_type=text("failure_type"),
+            state_msg=text("state_msg"),
+            depends_on=tuple(map(reading.text, _list(raw.get("depends_on")))),
+            estimated_time_duration=reading.number(raw.get("estimated_time_duration")),
+            created_at=reading.timestamp(raw.get("created_at")),
+            updated_at=reading.timestamp(raw.get("updated_at")),
+            finished_at=reading.timestamp(raw.get("finished_at")),
+            raw=raw,
+        )
+
+    @cached_property
+    def inputs(self) -> Any:
+        """JSON the task was given, decoded from its bytes."""
+        return reading.raw_bytes(self.raw.get("inputs"))
+
+    @cached_property
+    def result(self) -> Any:
+        """JSON the task produced, decoded from its bytes."""
+        return reading.raw_bytes(self.raw.get("result"))
+
+    @cached_property
+    def info_logs(self) -> Any:
+        """The task's own log, decoded from its bytes."""
+        return reading.raw_bytes(self.raw.get("info_logs"))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a workflow. A job from a list ("slim") has neither tasks nor validation errors.
+
+    Field meanings are those of Pixxel's OpenAPI document ("stargate" v0.1.0, GetJobByIdTransformerResponse).
+    """
+
+    id: str
+    workflow_id: str
+    status: str
+    """As Pixxel wrote it; :meth:`verdict` says what it means."""
+    progress: int | float | None
+    """Percent, 0 to 100."""
+    cost: int | float | None
+    """Credits (tokens)."""
+    created_by: str
+    time_taken: str
+    estimated_duration: int | float | None
+    """Seconds."""
+    created_at: datetime | None
+    updated_at: datetime | None
+    finished_at: datetime | None
+    """None until the job has ended."""
+    exec_created_at: datetime | None
+    exec_updated_at: datetime | None
+    tasks: tuple[Task, ...] = ()
+    val_errors: tuple[ValidationError, ...] = ()
+    raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
+
+    @classmethod
+    def read(cls, answer: Any) -> Job:
+        """Read a job from decoded JSON.
+
+        :raises PixxelResponseError: the answer isn't an object with an ``id`` and a ``status``. Any other
+            field may be missing or of a wrong type.
+        """
+        if not isinstance(answer, Mapping):
+            raise PixxelResponseError(f"expected a job, got {reading_kind(answer)}")
+        for key in ("id", "status"):
+            if not reading.text(answer.get(key)).strip():
+                raise PixxelResponseError(f"expected a job, got an object without a usable {key!r}")
+
+        def text(key: str) -> str:
+            return reading.text(answer.get(key))
+
+        def moment(key: str) -> datetime | None:
+            return reading.timestamp(answer.get(key))
+
+        return cls(
+            id=text("id"),
+            workflow_id=text("workflow_id"),
+            status=text("status"),
+            progress=reading.percent(answer.get("progress")),
+            cost=reading.number(answer.get("cost")),
+            created_by=text("created_by"),
+            time_taken=text("time_taken"),
+            estimated_duration=reading.number(answer.get("estimated_duration")),
+            created_at=moment("created_at"),
+            updated_at=moment("updated_at"),
+            finished_at=moment("finished_at"),
+            exec_created_at=moment("exec_created_at"),
+            exec_updated_at=moment("exec_updated_at"),
+            tasks=tuple(map(Task.read, _list(answer.get("tasks")))),
+            val_errors=tuple(map(ValidationError.read, _list(answer.get("val_errors")))),
+            raw=answer,
+        )
+
+    @cached_property
+    def spec(self) -> Any:
+        """The job's specification, decoded from its bytes."""
+        return reading.raw_bytes(self.raw.get("spec"))
+
+    def verdict(self, rules: StatusRules | None = None) -> Verdict:
+        """Say what the job's status means; the only place that decides it."""
+        return (rules or StatusRules()).verdict(self.status, ended=self.finished_at is not None)
+
+    def metadata(self, include: Collection[str] = ()) -> dict[str, Any]:
+        """Return the job as the dict that goes to XCom: see :func:`pixxel_provider.api.summary.metadata`."""
+        return summary.metadata(self, include)
+
+    def failure_text(self) -> str:
+        """Return why the job failed: see :func:`pixxel_provider.api.summary.failure_text`."""
+        return summary.failure_text(self)
+
+
+def reading_kind(answer: Any) -> str:
+    """Name the JSON type of an answer, for an error message."""
+    kinds = {type(None): "null", bool: "a boolean", str: "a string", int: "a number", float: "a number"}
+    return kinds.get(type(answer), "a list" if isinstance(answer, list) else "an object")
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,124 @@
+"""The answers of the API that aren't jobs: workflows, projects, downloads, and a page of something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from pixxel_provider.api import reading
+from pixxel_provider.api.errors import PixxelResponseError
+from pixxel_provider.api.job import ValidationError, reading_kind
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """Data blocks and processing blocks, connected; a job is one run of it."""
+
+    id: str
+    name: str
+    description: str
+    project_id: str
+    created_by: str
+    estimated_cost: int | float | None
+    """Credits (tokens); None in a list, which doesn't say."""
+    created_at: datetime | None
+    updated_at: datetime | None
+    val_errors: tuple[ValidationError, ...] = ()
+    raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
+
+    @classmethod
+    def read(cls, answer: Any) -> Workflow:
+        """Read a workflow; raises :class:`PixxelResponseError` where the answer has no ``id``."""
+        raw = _with_id(answer, "a workflow")
+        errors = raw.get("val_errors")
+        return cls(
+            id=reading.text(raw.get("id")),
+            name=reading.text(raw.get("name")),
+            description=reading.text(raw.get("description")),
+            project_id=reading.text(raw.get("project_id")),
+            created_by=reading.text(raw.get("created_by")),
+            estimated_cost=reading.number(raw.get("estimated_cost")),
+            created_at=reading.timestamp(raw.get("created_at")),
+            updated_at=reading.timestamp(raw.get("updated_at")),
+            val_errors=tuple(map(ValidationError.read, errors if isinstance(errors, list) else ())),
+            raw=raw,
+        )
+
+    @cached_property
+    def spec(self) -> Any:
+        """The workflow's specification, decoded from its bytes."""
+        return reading.raw_bytes(self.raw.get("spec"))
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where workflows live. ``name`` is a slug, ``title`` what people see."""
+
+    id: str
+    name: str
+    title: str
+
+    @classmethod
+    def read(cls, answer: Any) -> Project:
+        """Read a project; raises :class:`PixxelResponseError` where the answer has no ``id``."""
+        raw = _with_id(answer, "a project")
+        return cls(*(reading.text(raw.get(key)) for key in ("id", "name", "title")))
+
+
+@dataclass(frozen=True)
+class Download:
+    """A package of a job's or a task's files. ``signed_url`` is a secret that expires: it is in no repr."""
+
+    id: str
+    status: str
+    signed_url: str = field(repr=False)
+
+    @classmethod
+    def read(cls, answer: Any) -> Download:
+        """Read the answer to a request for a download.
+
+        :raises PixxelResponseError: it has no ``status``.
+        """
+        if not isinstance(answer, Mapping) or not reading.text(answer.get("status")):
+            raise PixxelResponseError(
+                f"expected a download, got {reading_kind(answer)} without a usable 'status'"
+            )
+        return cls(*(reading.text(answer.get(key)) for key in ("id", "status", "signed_url")))
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Part of a list, and how many there are in all (None where the API didn't say)."""
+
+    items: tuple[T, ...]
+    total: int | None = None
+
+
+def read_list(answer: Any, key: str, read: Callable[[Any], T]) -> list[T]:
+    """Read ``{key: [...]}``; an unreadable entry is an error, as a list must not shrink unnoticed.
+
+    Null stands for an empty list, as Go's JSON writes it.
+
+    :raises PixxelResponseError: the answer isn't such an object, or an entry isn't what it should be.
+    """
+    if not isinstance(answer, Mapping) or key not in answer:
+        raise PixxelResponseError(f"expected an object with {key!r}, got {reading_kind(answer)}")
+    entries = answer[key]
+    if entries is None:
+        return []
+    if not isinstance(entries, list):
+        raise PixxelResponseError(f"expected a list under {key!r}, got {reading_kind(entries)}")
+    return [read(entry) for entry in entries]
+
+
+def _with_id(answer: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(answer, Mapping):
+        raise PixxelResponseError(f"expected {what}, got {reading_kind(answer)}")
+    if not reading.text(answer.get("id")).strip():
+        raise PixxelResponseError(f"expected {what}, got an object without a usable 'id'")
+    return answer

@@ -1,0 +1,89 @@
+"""The one table of status words, and the one place that decides what a status means for a wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from pixxel_provider.api.errors import PixxelInputError
+
+# Pixxel doesn't enumerate its statuses. Its job page and its block SDK (pixxel-clay 1.3.0, clay.callback)
+# name "completed", "failed", "created" and "inprogress"; the rest are usual words for the same things.
+SUCCESS_WORDS = frozenset({"completed", "succeeded", "success", "done", "finished"})
+FAILURE_WORDS = frozenset(
+    "failed failure error errored cancelled canceled aborted terminated rejected timedout expired".split()
+)
+WAITING_WORDS = frozenset(
+    "created queued pending scheduled submitted running inprogress started processing paused".split()
+)
+
+
+class Verdict(Enum):
+    """What a job's status means to whoever waits for it."""
+
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    #: It has a real ``finished_at`` and a status that nobody knows: only a person can say what that means.
+    UNCLEAR = "unclear"
+
+
+def normalise(status: str) -> str:
+    """Return a status as it is compared: without case, spaces, hyphens and underscores."""
+    return "".join(c for c in status.casefold() if c not in "-_" and not c.isspace())
+
+
+@dataclass(frozen=True)
+class StatusRules:
+    """Which statuses end a wait, and how; all words normalised."""
+
+    success: frozenset[str] = SUCCESS_WORDS
+    failure: frozenset[str] = FAILURE_WORDS
+
+    @classmethod
+    def of(
+        cls, success_statuses: Iterable[str] | None = None, failure_statuses: Iterable[str] | None = None
+    ) -> StatusRules:
+        """Build rules from the two arguments users know.
+
+        An argument that is given replaces that list of defaults whole, and its words are taken from the other
+        list's defaults.
+
+        :raises PixxelInputError: an argument isn't a collection of words, or both name the same status.
+        """
+        success = _words("success_statuses", success_statuses)
+        failure = _words("failure_statuses", failure_statuses)
+        if success is not None and failure is not None and (both := success & failure):
+            raise PixxelInputError(
+                "success_statuses", f"and failure_statuses both name {', '.join(sorted(both))}"
+            )
+        return cls(
+            success=SUCCESS_WORDS - (failure or frozenset()) if success is None else success,
+            failure=FAILURE_WORDS - (success or frozenset()) if failure is None else failure,
+        )
+
+    def verdict(self, status: str, *, ended: bool) -> Verdict:
+        """Judge a status; ``ended`` says whether the job has a real ``finished_at``."""
+        word = normalise(status)
+        if word in self.success:
+            return Verdict.SUCCEEDED
+        if word in self.failure:
+            return Verdict.FAILED
+        return Verdict.UNCLEAR if ended and word not in WAITING_WORDS else Verdict.WAITING
+
+    def knows(self, status: str) -> bool:
+        """Tell whether the status is one that these rules or the table of waiting words name."""
+        return normalise(status) in self.success | self.failure | WAITING_WORDS
+
+
+def _words(field: str, given: Iterable[str] | None) -> frozenset[str] | None:
+    if given is None:
+        return None
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise PixxelInputError(field, f"must be a list of statuses, not {type(given).__name__}")
+    words = list(given)
+    for word in words:
+        if not isinstance(word, str) or not normalise(word):
+            raise PixxelInputError(field, f"holds {word!r}, which isn't a status")
+    return frozenset(map(normalise, words))

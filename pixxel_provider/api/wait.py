@@ -1,0 +1,210 @@
+"""One wait for one job: what an answer means, what the time means, and when to look again.
+
+The sensor's poke and the trigger both ask this; it neither sleeps nor reads a clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pixxel_provider.api.errors import (
+    PixxelError,
+    PixxelInputError,
+    PixxelNotFoundError,
+    PixxelUnknownStatusError,
+    rebuild,
+)
+from pixxel_provider.api.status import StatusRules, Verdict, normalise
+from pixxel_provider.api.summary import failure_text, is_running, name_of, progress_line
+
+if TYPE_CHECKING:
+    from pixxel_provider.api.job import Job
+
+#: The shortest gap between two looks, in seconds, whatever ``poke_interval`` says.
+SHORTEST_GAP = 0.5
+#: The longest gap after the first of several failed looks, in seconds; it doubles with each.
+_FIRST_TROUBLE_GAP = 2.0
+#: A gap is this part of the interval at least; the rest is jitter.
+_STEADY_PART = 0.8
+
+
+@dataclass(frozen=True)
+class WaitPlan:
+    """What a wait was asked to do. Only JSON types, so that it travels into the triggerer as it is."""
+
+    workflow_id: str
+    job_id: str
+    success_statuses: list[str] | None = None
+    failure_statuses: list[str] | None = None
+    poke_interval: float = 30.0
+    """Seconds; the longest gap between two looks."""
+    timeout: float = 7 * 24 * 3600.0
+    """Seconds from the wait's start."""
+    exponential_backoff: bool = False
+    """Let the gap grow with the time waited: it is the interval plus what has passed, up to ``max_wait``."""
+    max_wait: float | None = None
+    """Seconds; the longest gap with ``exponential_backoff``."""
+    not_found_grace: float = 60.0
+    """Seconds from the wait's start during which a 404 may be a job that was only just created."""
+    silent_fail: bool = False
+    """Go on waiting after errors that would end the wait."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the plan as keyword arguments."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a wait ended, in JSON types: it is what the trigger's event carries."""
+
+    kind: str
+    """``succeeded``, ``failed``, ``timed_out`` or ``error``."""
+    message: str
+    metadata: dict[str, Any] | None = None
+    """The job, where it has ended."""
+    error: dict[str, Any] | None = None
+    """:meth:`PixxelError.fields` of an error."""
+
+    @classmethod
+    def from_error(cls, error: PixxelError, metadata: dict[str, Any] | None = None) -> Ending:
+        """Return the ending that an error makes."""
+        return cls("error", str(error), metadata=metadata, error=error.fields())
+
+    def exception(self) -> PixxelError:
+        """Return the error behind an ending of kind ``error``."""
+        return rebuild(self.error or {"message": self.message})
+
+
+@dataclass
+class Wait:
+    """The memory of one wait: what it saw last, and what it has said.
+
+    :param say: takes a logging level's name (``info``, ``warning``) and a sentence; called only when there is
+        news.
+    :param chance: a source of jitter, from 0 to 1.
+    """
+
+    plan: WaitPlan
+    say: Callable[[str, str], None]
+    chance: Callable[[], float] = random.random
+    quick: bool = True
+    """Look again soon after trouble. Not in reschedule mode, where each look is a new process."""
+    _rules: StatusRules = field(init=False)
+    _said: tuple[object, ...] = field(default=(), init=False)
+    _seen: str = field(default="", init=False)
+    _trouble: str = field(default="", init=False)
+    _missing: PixxelNotFoundError | None = field(default=None, init=False)
+    _failures: int = field(default=0, init=False)
+    _retry_after: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._rules = StatusRules.of(self.plan.success_statuses, self.plan.failure_statuses)
+
+    def look(self, answer: Job | PixxelError) -> Ending | None:
+        """Take in what a look at the job gave; return the ending if that is one.
+
+        Trouble that may pass never ends a wait. A missing job is kept in mind: :meth:`overdue` decides.
+        """
+        if not isinstance(answer, PixxelError):
+            return self._job(answer)
+        self._retry_after = answer.retry_after or 0.0
+        self._failures += 1
+        self._missing = answer if isinstance(answer, PixxelNotFoundError) else None
+        if answer.transient or self._missing or self.plan.silent_fail:
+            self._remark(str(answer))
+            return None
+        return Ending.from_error(answer)
+
+    def overdue(self, elapsed: float) -> Ending | None:
+        """Return the ending that time brings: the deadline, or a job still missing after the grace."""
+        if elapsed > self.plan.timeout:
+            return self.timed_out()
+        if self._missing and elapsed > self.plan.not_found_grace and not self.plan.silent_fail:
+            return Ending.from_error(self._missing)
+        return None
+
+    def timed_out(self) -> Ending:
+        """Return the ending of a wait whose deadline has passed."""
+        last = f"last seen {self._seen}" if self._seen else "it was never seen"
+        trouble = f"; last trouble: {self._trouble}" if self._trouble else ""
+        return Ending(
+            "timed_out",
+            f"{self._name()} had not ended when the timeout of {self.plan.timeout:g} s was over: "
+            f"{last}{trouble}",
+        )
+
+    def gap(self, elapsed: float) -> float:
+        """Return the seconds to the next look: jittered, at the server's Retry-After, within the deadline."""
+        plan = self.plan
+        steady = plan.poke_interval
+        if plan.exponential_backoff:
+            steady = min(steady + elapsed, max(plan.max_wait or elapsed + steady, SHORTEST_GAP))
+        gap = steady * (_STEADY_PART + (1 - _STEADY_PART) * self.chance())
+        if self._failures and self.quick:
+            # 2**30 gaps are beyond any deadline, and beyond it floats lose the doubling.
+            gap = min(gap, self.chance() * _FIRST_TROUBLE_GAP * 2.0 ** min(self._failures - 1, 30))
+        gap = max(gap, self._retry_after, SHORTEST_GAP)
+        return min(gap, max(plan.timeout - elapsed, 0.0) + SHORTEST_GAP)
+
+    def _job(self, job: Job) -> Ending | None:
+        if self._trouble:
+            self.say("info", f"{self._name()} can be read again")
+        self._trouble, self._missing, self._failures, self._retry_after = "", None, 0, 0.0
+        verdict = job.verdict(self._rules)
+        if verdict is Verdict.WAITING:
+            self._seen = progress_line(job)
+            self._report(job)
+            return None
+        if verdict is Verdict.SUCCEEDED:
+            cost = "" if job.cost is None else f", for {job.cost:g} credits"
+            return Ending("succeeded", f"{self._name()} has ended: {job.status}{cost}", job.metadata())
+        if verdict is Verdict.FAILED:
+            return Ending("failed", f"{self._name()} failed: {failure_text(job)}", job.metadata())
+        return self._unclear(job)
+
+    def _unclear(self, job: Job) -> Ending | None:
+        error = PixxelUnknownStatusError(
+            f"{self._name()} has ended in status {job.status!r}, which is neither a success nor a failure "
+            f"that this package knows; name it in success_statuses or failure_statuses to say what it means"
+        )
+        if self.plan.silent_fail:
+            self._seen = progress_line(job)
+            self._remark(str(error))
+            return None
+        return Ending.from_error(error, job.metadata())
+
+    def _report(self, job: Job) -> None:
+        news = (normalise(job.status), job.progress, [task.id for task in job.tasks if is_running(task)])
+        if news == self._said:
+            return
+        if not self._rules.knows(job.status) and (not self._said or self._said[0] != news[0]):
+            self.say("warning", f"{self._name()} is in status {job.status!r}, which nobody knows: waiting on")
+        self._said = news
+        self.say("info", f"{self._name()}: {self._seen}")
+
+    def _remark(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self.say("warning", f"{trouble} Waiting on.")
+
+    def _name(self) -> str:
+        return name_of(self.plan.workflow_id, self.plan.job_id)
+
+
+def check_plan(plan: WaitPlan) -> None:
+    """Check everything of a plan that can be wrong before anything is asked.
+
+    :raises PixxelInputError: with the name of the argument.
+    """
+    from pixxel_provider.api.calls import get_job
+
+    get_job(plan.workflow_id, plan.job_id)
+    StatusRules.of(plan.success_statuses, plan.failure_statuses)
+    if not 0 <= plan.not_found_grace < float("inf"):
+        raise PixxelInputError(
+            "not_found_grace", f"must be a number of seconds, not {plan.not_found_grace!r}"
+        )
