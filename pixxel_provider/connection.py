@@ -1,0 +1,262 @@
+"""An Airflow connection, read once into settings that both clients share.
+
+Everything that could differ between two HTTP libraries (scheme, proxies, CA bundle, time-outs, the key's
+header) is decided here, so that it can't.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, DEFAULT_HOST
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+# RFC 9110's auth-scheme: a token. Whoever pastes "Bearer abc" as the key means just that.
+_WITH_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9-]*\s+\S")
+_TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+#: Shorter keys than this are not looked for in answers: they would match ordinary words.
+_SHORTEST_REDACTED = 12
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to reach a Pixxel API and as whom. No repr of it holds a secret."""
+
+    conn_id: str
+    base_url: str
+    """Scheme, host, port and an optional path, without a slash at the end."""
+    authorization: str = field(repr=False)
+    """Value of the Authorization header."""
+    secrets: tuple[str, ...] = field(repr=False)
+    connect_timeout: float
+    """Seconds."""
+    read_timeout: float
+    """Seconds."""
+    verify: bool | str
+    """Whether to verify TLS, or the path of the CA certificates to trust."""
+    proxy: str | None = field(repr=False)
+    """Address of the proxy; may hold its password."""
+    console_url: str
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: where the key may go, and nowhere else."""
+        return origin_of(self.base_url)
+
+    def console_link(self, workflow_id: str, job_id: str) -> str:
+        """Return the address of a job's page in Pixxel's console, as the connection's template gives it."""
+        link = self.console_url
+        for name, value in (("workflow_id", workflow_id), ("job_id", job_id)):
+            link = link.replace("{" + name + "}", quote(value, safe=""))
+        return link
+
+    def redact(self, words: str) -> str:
+        """Return the text without the key, for whatever a server echoes."""
+        for secret in self.secrets:
+            words = words.replace(secret, "***")
+        return words
+
+    def redact_bytes(self, body: bytes) -> bytes:
+        """Return an answer's body without the key."""
+        for secret in self.secrets:
+            if (found := secret.encode()) in body:
+                body = body.replace(found, b"***")
+        return body
+
+
+def read_connection(conn: Connection) -> Settings:
+    """Read an Airflow connection.
+
+    :raises PixxelInputError: a field can't be used; the message names the connection and the field, never a
+        secret.
+    """
+    try:
+        extras = _extras(conn)
+        base_url = _base_url(conn, allow_http=extras["allow_http"])
+        key = _key(conn.password)
+        return Settings(
+            conn_id=conn.conn_id or "",
+            base_url=base_url,
+            authorization=_authorization(key, extras["auth_scheme"]),
+            secrets=_secrets(key),
+            connect_timeout=extras["connect_timeout"],
+            read_timeout=extras["read_timeout"],
+            verify=_verify(extras["verify"]),
+            proxy=_proxy(extras["proxy"], base_url),
+            console_url=_console_url(extras["console_url"]),
+        )
+    except PixxelInputError as error:
+        raise PixxelInputError(f"connection {conn.conn_id!r}: {error.field}", error.problem) from None
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of an address, the port always named."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name is this machine's own."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _extras(conn: Connection) -> dict[str, Any]:
+    try:
+        given = conn.extra_dejson
+    except Exception:
+        given = None
+    if not isinstance(given, Mapping):
+        raise PixxelInputError("extra", "isn't a JSON object")
+    readers = {"string": _text, "integer": _seconds, "boolean": _boolean}
+    found: dict[str, Any] = {}
+    for spec in CONNECTION_FIELDS:
+        # Airflow before 2.3 stored form fields under this longer name.
+        value = given.get(spec.name, given.get(f"extra__{CONNECTION_TYPE}__{spec.name}"))
+        if value is None or (isinstance(value, str) and not value.strip()):
+            value = spec.default
+        found[spec.name] = readers[spec.kind](f"extra {spec.name!r}", value)
+    return found
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        raise PixxelInputError(name, f"must be text, not {type(value).__name__}")
+    return value.strip()
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        seconds = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 < seconds <= 3600:
+        raise PixxelInputError(name, f"must be a number of seconds above 0, at most 3600, not {value!r}")
+    return seconds
+
+
+def _boolean(name: str, value: Any) -> bool:
+    word = str(value).strip().lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise PixxelInputError(name, f"must be true or false, not {value!r}")
+
+
+def _base_url(conn: Connection, *, allow_http: bool) -> str:
+    host = (conn.host or "").strip() or DEFAULT_HOST
+    if "://" not in host:
+        scheme = conn.schema if conn.schema in ("http", "https") else "https"
+        host = f"{scheme}://{host}"
+    try:
+        parts = urlsplit(host)
+        port = parts.port or conn.port or None
+    except ValueError:
+        raise PixxelInputError("host", "isn't an address: its port or brackets are wrong") from None
+    if parts.scheme not in ("http", "https"):
+        raise PixxelInputError("host", f"must begin with https:// (or http://), not {parts.scheme}://")
+    if not parts.hostname or any(c.isspace() for c in host):
+        raise PixxelInputError("host", "names no host")
+    if parts.username is not None or parts.password is not None:
+        raise PixxelInputError("host", "holds a user or password; the key belongs into the password field")
+    if parts.query or parts.fragment:
+        raise PixxelInputError("host", "holds a query or a fragment; it may have a path, no more")
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
+        raise PixxelInputError(
+            "host", "is plain http, which would send the key in the clear; use https, or set allow_http"
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def _key(password: str | None) -> str:
+    key = (password or "").strip()
+    if not key:
+        raise PixxelInputError("password", "is empty; it holds the API key")
+    if not key.isascii() or not key.isprintable():
+        raise PixxelInputError("password", "holds characters that can't stand in a header")
+    return key
+
+
+def _authorization(key: str, scheme: str) -> str:
+    if _WITH_SCHEME.match(key) or scheme.lower() == "none":
+        return key
+    if not _TOKEN.match(scheme):
+        raise PixxelInputError("extra 'auth_scheme'", "must be one word, such as Bearer, or none")
+    return f"{scheme} {key}"
+
+
+def _secrets(key: str) -> tuple[str, ...]:
+    # With its scheme first, so that an echo of the whole header goes as a whole.
+    candidates = (key, key.split(None, 1)[-1])
+    return tuple(dict.fromkeys(secret for secret in candidates if len(secret) >= _SHORTEST_REDACTED))
+
+
+def _verify(value: str) -> bool | str:
+    word = value.lower()
+    if word in _FALSE:
+        return False
+    from_environment = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if word in _TRUE:
+        if not from_environment:
+            return True
+        value, name = from_environment, "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE of the environment"
+    else:
+        name = "extra 'verify'"
+    if not Path(value).exists():
+        raise PixxelInputError(
+            name, f"must be true, false or the path of CA certificates; {value!r} isn't there"
+        )
+    return value
+
+
+def _proxy(value: str, base_url: str) -> str | None:
+    name = "extra 'proxy'"
+    if not value:
+        parts = urlsplit(base_url)
+        if proxy_bypass(parts.netloc):
+            return None
+        value, name = getproxies().get(parts.scheme, ""), f"{parts.scheme}_proxy of the environment"
+        if not value:
+            return None
+    if "://" not in value:
+        value = f"http://{value}"
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise PixxelInputError(name, "must be the address of an http or https proxy")
+    return value
+
+
+def _console_url(template: str) -> str:
+    if urlsplit(template).scheme not in ("http", "https"):
+        raise PixxelInputError("extra 'console_url'", "must begin with https://")
+    left = re.sub(r"\{(workflow_id|job_id)\}", "", template)
+    if "{" in left or "}" in left:
+        raise PixxelInputError(
+            "extra 'console_url'", "may hold {workflow_id} and {job_id}, and no other braces"
+        )
+    return template

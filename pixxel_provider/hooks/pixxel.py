@@ -1,0 +1,337 @@
+"""Two thin bodies for one brain: :class:`PixxelHook` with requests, :class:`PixxelAsyncHook` with aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+from pixxel_provider.api import calls, retry
+from pixxel_provider.api.errors import (
+    PixxelAuthError,
+    PixxelConnectionError,
+    PixxelError,
+    PixxelInputError,
+    PixxelNotFoundError,
+    PixxelResponseError,
+)
+from pixxel_provider.connection import Settings, read_connection
+from pixxel_provider.hooks import transport
+from pixxel_provider.hooks.sessions import shared_session
+from pixxel_provider.provider_info import (
+    CONNECTION_FIELDS,
+    CONNECTION_TYPE,
+    DEFAULT_CONNECTION_ID,
+    FORM_BEHAVIOUR,
+    ConnectionField,
+)
+
+if TYPE_CHECKING:
+    import requests
+
+    from pixxel_provider.api.calls import Call
+    from pixxel_provider.api.job import Job
+    from pixxel_provider.api.models import Download, Workflow
+
+T = TypeVar("T")
+
+
+class PixxelHook(BaseHook):
+    """Reach the API of Pixxel from a task.
+
+    :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``.
+
+    Every method that asks the API raises :class:`~pixxel_provider.api.errors.PixxelInputError` for an
+    argument or a connection that can't be used, :class:`~pixxel_provider.api.errors.PixxelApiError` for an
+    error that the API answers with, :class:`~pixxel_provider.api.errors.PixxelConnectionError` where no
+    answer arrives and :class:`~pixxel_provider.api.errors.PixxelResponseError` for an answer that isn't what
+    the API promises. Trouble that may pass is tried again for up to 60 seconds first.
+    """
+
+    conn_name_attr = "pixxel_conn_id"
+    default_conn_name = DEFAULT_CONNECTION_ID
+    conn_type = CONNECTION_TYPE
+    hook_name = "Pixxel"
+
+    def __init__(self, pixxel_conn_id: str = DEFAULT_CONNECTION_ID) -> None:
+        super().__init__()
+        self.pixxel_conn_id = pixxel_conn_id
+        self._session: requests.Session | None = None
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what the connection form of Airflow before 3.2 hides and renames."""
+        return FORM_BEHAVIOUR
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the extra fields of the connection form of Airflow before 3.2, from the one table."""
+        # Airflow 3.0 and 3.1 put stand-ins for just these kinds of fields into wtforms.
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from wtforms import BooleanField, IntegerField, StringField
+        from wtforms.validators import Optional
+
+        def widget(field: ConnectionField) -> Any:
+            words = {"label": field.label, "description": field.description, "default": field.default}
+            if field.kind == "boolean":
+                return BooleanField(**words)
+            kind = IntegerField if field.kind == "integer" else StringField
+            return kind(**words, widget=BS3TextFieldWidget(), validators=[Optional()])
+
+        return {field.name: widget(field) for field in CONNECTION_FIELDS}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The connection, read once."""
+        try:
+            found = self.get_connection(self.pixxel_conn_id)
+        except AirflowNotFoundException:
+            raise _undefined(self.pixxel_conn_id) from None
+        return read_connection(found)
+
+    def get_conn(self) -> requests.Session:
+        """Return the session this hook sends with; it pools connections and holds no key."""
+        if self._session is None:
+            self._session = _new_session(self.settings)
+        return self._session
+
+    def close(self) -> None:
+        """Close the session; the next request opens a new one."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def send(self, call: Call[T], *, patience: float = retry.PATIENCE) -> T:
+        """Send a call and return its answer.
+
+        :param call: what a function of :mod:`pixxel_provider.api.calls` returned.
+        :param patience: seconds during which trouble that may pass is tried again; 0 tries once.
+        """
+        if patience <= 0:
+            return self._send_once(call)
+        from tenacity import Retrying
+
+        answer: T = Retrying(sleep=self._pause, **retry.policy(call, patience))(self._send_once, call)
+        return answer
+
+    def get_job(self, workflow_id: str, job_id: str) -> Job:
+        """Return one job with its tasks and validation errors."""
+        return self.send(calls.get_job(workflow_id, job_id))
+
+    def list_jobs(
+        self,
+        workflow_id: str,
+        *,
+        job_id: str | None = None,
+        status: str | None = None,
+        created_by: str | None = None,
+        created_on: str | None = None,
+    ) -> list[Job]:
+        """Return the jobs of a workflow, without tasks. A job that exists may be missing from the list."""
+        return self.send(
+            calls.list_jobs(
+                workflow_id, job_id=job_id, status=status, created_by=created_by, created_on=created_on
+            )
+        )
+
+    def create_job(self, workflow_id: str, project_id: str) -> Job:
+        """Start a job, which is billed. Where the answer is lost it isn't tried again: it may have begun."""
+        return self.send(calls.create_job(workflow_id, project_id))
+
+    def estimate_cost(self, workflow_id: str) -> int | float:
+        """Return what one run of the workflow would cost, in credits."""
+        return self.send(calls.estimate_cost(workflow_id))
+
+    def get_workflow(self, workflow_id: str, project_id: str) -> Workflow:
+        """Return one workflow with its estimated cost."""
+        return self.send(calls.get_workflow(workflow_id, project_id))
+
+    def list_workflows(self, **filters: Any) -> Iterator[Workflow]:
+        """Yield workflows, a page of 50 at a time.
+
+        :param filters: ``project_id``, ``workflow_id``, ``name``, ``created_by``, ``created_on``,
+            ``updated_at``, and ``limit``, the size of a page.
+        """
+        offset = 0
+        while True:
+            page = self.send(calls.list_workflows(**filters, offset=offset))
+            yield from page.items
+            offset += len(page.items)
+            if not page.items or (page.total is not None and offset >= page.total):
+                return
+
+    def request_download(self, workflow_id: str, job_id: str, task_id: str | None = None) -> Download:
+        """Ask for a package of the files of a job or task; asked again it says whether that is ready."""
+        if task_id is None:
+            return self.send(calls.download_job(workflow_id, job_id))
+        return self.send(calls.download_task(workflow_id, job_id, task_id))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try the connection, once; return whether it works and a sentence for the person at the form."""
+        try:
+            page = self.send(calls.list_projects(), patience=0)
+        except PixxelAuthError as error:
+            return False, str(error)
+        except PixxelConnectionError as error:
+            return False, str(error)
+        except (PixxelNotFoundError, PixxelResponseError) as error:
+            return False, self._is_it_pixxel(error)
+        except PixxelError as error:
+            return False, str(error)
+        except Exception as error:
+            return False, f"{type(error).__name__}: {error}"
+        total = len(page.items) if page.total is None else page.total
+        named = ", ".join(project.title or project.name or project.id for project in page.items[:3])
+        projects = "1 project" if total == 1 else f"{total} projects"
+        return True, f"Connected to {self.settings.origin}; the key sees {projects}" + (
+            f": {named}" if named else ""
+        )
+
+    def _is_it_pixxel(self, error: PixxelError) -> str:
+        try:
+            self.send(calls.ping(), patience=0)
+        except PixxelError:
+            return f"There is a server at {self.settings.base_url}, but it isn't a Pixxel API: {error}"
+        return f"{self.settings.base_url} is a Pixxel API, but its projects can't be read: {error}"
+
+    # Tests hand in a fake one.
+    _pause = staticmethod(time.sleep)
+
+    def _send_once(self, call: Call[T]) -> T:
+        settings = self.settings
+        target = transport.url(settings, call)
+        for _ in range(transport.REDIRECTS + 1):
+            answer = self._exchange(call, target)
+            following = transport.redirect(settings, call, target, answer)
+            if following is None:
+                return transport.read(settings, call, answer)
+            target = following
+        raise PixxelResponseError(f"{call}: the server redirects in circles.")
+
+    def _exchange(self, call: Call[Any], target: str) -> transport.Answer:
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        settings = self.settings
+        body = transport.Body(call)
+        try:
+            with self.get_conn().request(
+                call.method,
+                target,
+                headers=transport.headers(settings, call),
+                timeout=(settings.connect_timeout, settings.read_timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                for chunk in response.raw.stream(transport.CHUNK, decode_content=True):
+                    body.add(chunk)
+                found = {name.lower(): value for name, value in response.headers.items()}
+                return transport.Answer(response.status_code, found, body.whole())
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise transport.unreachable(settings, call, error) from None
+
+
+class PixxelAsyncHook(BaseHook):
+    """Reach the API of Pixxel from a trigger; same settings, policy and errors as :class:`PixxelHook`.
+
+    All hooks of one event loop and connection share one HTTP session, which is closed with the loop.
+
+    :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``.
+    """
+
+    def __init__(self, pixxel_conn_id: str = DEFAULT_CONNECTION_ID) -> None:
+        super().__init__()
+        self.pixxel_conn_id = pixxel_conn_id
+        self._settings: Settings | None = None
+
+    async def get_settings(self) -> Settings:
+        """Return the connection, read once."""
+        if self._settings is None:
+            self._settings = read_connection(await _look_up(self.pixxel_conn_id))
+        return self._settings
+
+    async def send(self, call: Call[T], *, patience: float = retry.PATIENCE) -> T:
+        """Send a call and return its answer; see :meth:`PixxelHook.send`."""
+        if patience <= 0:
+            return await self._send_once(call)
+        from tenacity import AsyncRetrying
+
+        return await AsyncRetrying(sleep=self._pause, **retry.policy(call, patience))(self._send_once, call)
+
+    # Tests hand in a fake one.
+    _pause = staticmethod(asyncio.sleep)
+
+    async def _send_once(self, call: Call[T]) -> T:
+        settings = await self.get_settings()
+        target = transport.url(settings, call)
+        for _ in range(transport.REDIRECTS + 1):
+            answer = await self._exchange(settings, call, target)
+            following = transport.redirect(settings, call, target, answer)
+            if following is None:
+                return transport.read(settings, call, answer)
+            target = following
+        raise PixxelResponseError(f"{call}: the server redirects in circles.")
+
+    async def _exchange(self, settings: Settings, call: Call[Any], target: str) -> transport.Answer:
+        import aiohttp
+        from yarl import URL
+
+        body = transport.Body(call)
+        session = await shared_session(settings)
+        try:
+            async with session.request(
+                call.method,
+                # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
+                URL(target, encoded=True),
+                headers=transport.headers(settings, call),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+                ),
+                allow_redirects=False,
+                proxy=settings.proxy,
+            ) as response:
+                async for chunk in response.content.iter_chunked(transport.CHUNK):
+                    body.add(chunk)
+                found = {name.lower(): value for name, value in response.headers.items()}
+                return transport.Answer(response.status, found, body.whole())
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise transport.unreachable(settings, call, error) from None
+
+
+def _new_session(settings: Settings) -> requests.Session:
+    import requests
+
+    session = requests.Session()
+    # Settings has read the environment already, the same for both clients; a .netrc would replace the key.
+    session.trust_env = False
+    session.verify = settings.verify
+    if settings.proxy:
+        session.proxies = {"http": settings.proxy, "https": settings.proxy}
+    return session
+
+
+async def _look_up(conn_id: str) -> Any:
+    aget_connection = getattr(BaseHook, "aget_connection", None)
+    try:
+        if aget_connection is not None:
+            return await aget_connection(conn_id)
+        # Before Airflow 3.1. A thread of asyncio.to_thread hung later look-ups there and killed the
+        # triggerer.
+        from asgiref.sync import sync_to_async
+
+        return await sync_to_async(BaseHook.get_connection)(conn_id)
+    except AirflowNotFoundException:
+        raise _undefined(conn_id) from None
+    except Exception as error:
+        # The database or the supervisor was busy: no reason to end a wait that others depend on.
+        raise PixxelConnectionError(
+            f"The Airflow connection {conn_id!r} could not be looked up: {type(error).__name__}.", sent=False
+        ) from error
+
+
+def _undefined(conn_id: str) -> PixxelInputError:
+    return PixxelInputError("pixxel_conn_id", f"is {conn_id!r}, and no such connection is defined")

@@ -1,0 +1,122 @@
+"""What Airflow is told about this package, and the one table of connection fields.
+
+Every Airflow process calls :func:`get_provider_info`, so this module imports nothing but the standard
+library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+CONNECTION_TYPE = "pixxel"
+DEFAULT_CONNECTION_ID = "pixxel_default"
+DEFAULT_HOST = "https://api.pixxel.space"
+DEFAULT_CONSOLE_URL = "https://aurora.pixxel.space/"
+
+
+@dataclass(frozen=True)
+class ConnectionField:
+    """One extra of the connection: the form, the checks and the documentation are made from this."""
+
+    name: str
+    label: str
+    kind: str
+    """``string``, ``integer`` (seconds; a fraction is understood too) or ``boolean``."""
+    default: str | int | bool
+    description: str
+
+
+CONNECTION_FIELDS = (
+    ConnectionField(
+        "auth_scheme",
+        "Auth scheme",
+        "string",
+        "Bearer",
+        'Word in front of the key in the Authorization header; "none" sends the key alone. '
+        "A key that begins with a scheme is sent as it is.",
+    ),
+    ConnectionField(
+        "connect_timeout", "Connect timeout", "integer", 10, "Seconds that opening a connection may take."
+    ),
+    ConnectionField(
+        "read_timeout", "Read timeout", "integer", 60, "Seconds of silence after which a request is given up."
+    ),
+    ConnectionField(
+        "verify",
+        "Verify TLS",
+        "string",
+        "true",
+        "true, false, or the path of a file of CA certificates. With true, REQUESTS_CA_BUNDLE counts.",
+    ),
+    ConnectionField(
+        "proxy",
+        "Proxy",
+        "string",
+        "",
+        "Address of an http or https proxy. Where it is empty the environment's proxies count.",
+    ),
+    ConnectionField(
+        "console_url",
+        "Console URL",
+        "string",
+        DEFAULT_CONSOLE_URL,
+        "Where the link to a job leads; {workflow_id} and {job_id} are filled in.",
+    ),
+    ConnectionField(
+        "allow_http",
+        "Allow plain http",
+        "boolean",
+        False,
+        "Allow a host other than this machine to be reached without TLS: the key is then sent in the clear.",
+    ),
+)
+
+#: What the form shows in and around the standard fields, under the names that Airflow's classmethods use.
+FORM_BEHAVIOUR: dict[str, Any] = {
+    "hidden_fields": ["schema", "login", "port", "extra"],
+    "relabeling": {"password": "API key", "host": "Host"},
+    "placeholders": {"host": DEFAULT_HOST, "password": "key or personal access token"},
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what Airflow's provider discovery reads, in the form of its ``provider_info.schema.json``."""
+    integration = "Pixxel"
+    modules = {
+        kind: f"pixxel_provider.{kind}.pixxel" for kind in ("operators", "sensors", "hooks", "triggers")
+    }
+    return {
+        "package-name": "airflow-provider-pixxel",
+        "name": integration,
+        "description": "Wait for, run and read jobs of `Pixxel <https://www.pixxel.space>`__ workflows.",
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://docs.pixxel.space",
+                "tags": ["service"],
+            }
+        ],
+        **{
+            kind: [{"integration-name": integration, "python-modules": [module]}]
+            for kind, module in modules.items()
+        },
+        "connection-types": [
+            {
+                "connection-type": CONNECTION_TYPE,
+                "hook-name": integration,
+                "hook-class-name": "pixxel_provider.hooks.pixxel.PixxelHook",
+                "conn-fields": {field.name: _form_field(field) for field in CONNECTION_FIELDS},
+                "ui-field-behaviour": {key.replace("_", "-"): value for key, value in FORM_BEHAVIOUR.items()},
+            }
+        ],
+        "extra-links": ["pixxel_provider.links.pixxel.PixxelJobLink"],
+    }
+
+
+def _form_field(field: ConnectionField) -> dict[str, Any]:
+    # A type that doesn't admit null is rendered as a required field.
+    schema: dict[str, Any] = {"type": [field.kind, "null"], "default": field.default}
+    if field.kind == "integer":
+        schema["minimum"] = 0
+    return {"label": field.label, "description": field.description, "schema": schema}
