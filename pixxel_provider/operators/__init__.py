@@ -1,0 +1,1 @@
+"""Operators: do something with a Pixxel job."""

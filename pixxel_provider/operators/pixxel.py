@@ -1,0 +1,65 @@
+"""Read a job into XCom."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
+from pixxel_provider.outcome import push_job
+from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class PixxelGetJobOperator(BaseOperator):
+    """Fetch a job once and put its metadata into XCom, whatever its status.
+
+    XCom: the metadata as ``return_value``, and ``job_id``, ``workflow_id``, ``status``, ``cost`` one by one.
+
+    :param workflow_id: the workflow the job belongs to (templated).
+    :param job_id: the job (templated).
+    :param pixxel_conn_id: id of the Airflow connection (templated).
+    :param include: raw fields to add, decoded: ``spec``, and of each task ``inputs``, ``result``,
+        ``info_logs``. The whole stays below 64 KiB; what had to go is named under ``truncated``.
+    :raises PixxelError: the job can't be read; trouble that may pass is tried again for 60 seconds first.
+    """
+
+    template_fields: Sequence[str] = ("workflow_id", "job_id", "pixxel_conn_id")
+    operator_extra_links = (PixxelJobLink(),)
+    ui_color = "#dfe9e2"
+
+    def __init__(
+        self,
+        *,
+        workflow_id: str,
+        job_id: str,
+        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
+        include: Collection[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.workflow_id = workflow_id
+        self.job_id = job_id
+        self.pixxel_conn_id = pixxel_conn_id
+        self.include = include
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Fetch the job and return its metadata."""
+        # Imported here: a DAG file that is only parsed never needs them.
+        from pixxel_provider.api.calls import get_job
+        from pixxel_provider.api.summary import check_include, progress_line
+        from pixxel_provider.hooks.pixxel import PixxelHook
+
+        call = get_job(self.workflow_id, self.job_id)
+        include = check_include(self.include)
+        hook = PixxelHook(self.pixxel_conn_id)
+        publish_link(context, hook.settings.console_link(self.workflow_id, self.job_id))
+        job = hook.send(call)
+        self.log.info("%s: %s", job.id, progress_line(job))
+        metadata = job.metadata(include)
+        push_job(context, self.workflow_id, self.job_id, metadata)
+        return metadata

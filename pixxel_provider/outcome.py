@@ -1,0 +1,75 @@
+"""How a wait ended, turned into what Airflow sees: once, for every mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
+
+from pixxel_provider.api.wait import Ending
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+_EVENT_VERSION = 1
+
+
+class PixxelJobFailedError(AirflowFailException):
+    """The job has failed and stays failed: waiting again is no use, so Airflow doesn't retry the task."""
+
+
+def event_of(ending: Ending) -> dict[str, Any]:
+    """Return the payload of the event that a trigger fires; it says everything, and is JSON."""
+    return {"version": _EVENT_VERSION, **asdict(ending)}
+
+
+def ending_of(event: object) -> Ending | None:
+    """Return the ending that an event tells of, None where it isn't an event of :func:`event_of`."""
+    if not isinstance(event, Mapping) or event.get("version") != _EVENT_VERSION or not event.get("kind"):
+        return None
+    return Ending(
+        kind=str(event["kind"]),
+        message=str(event.get("message", "")),
+        metadata=event.get("metadata"),
+        error=event.get("error"),
+    )
+
+
+def push_job(
+    context: Context, workflow_id: str, job_id: str, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Push what is known of the job under single keys: ``job_id``, ``workflow_id``, ``status``, ``cost``."""
+    found: dict[str, Any] = {"job_id": job_id, "workflow_id": workflow_id}
+    if metadata is not None:
+        found.update({key: metadata.get(key) for key in ("status", "cost")})
+    for key, value in found.items():
+        context["ti"].xcom_push(key=key, value=value)
+
+
+def conclude(ending: Ending, *, soft_fail: bool = False, never_fail: bool = False) -> dict[str, Any]:
+    """Return the job's metadata where it has succeeded, raise what Airflow should see otherwise.
+
+    :param soft_fail: skip where the job failed or the time was over; an error (a wrong key) still fails.
+    :param never_fail: skip whatever it was.
+    :raises PixxelJobFailedError: the job has failed.
+    :raises AirflowSensorTimeout: the job had not ended in time.
+    :raises AirflowSkipException: one of those, with ``soft_fail`` or ``never_fail``.
+    :raises PixxelError: the API refused, or the job has ended in a status that nobody knows.
+    """
+    if ending.kind == "succeeded":
+        return ending.metadata or {}
+    if never_fail:
+        raise AirflowSkipException(f"Skipped, because never_fail is set: {ending.message}")
+    if ending.kind == "error":
+        raise ending.exception()
+    if soft_fail:
+        raise AirflowSkipException(f"Skipped, because soft_fail is set: {ending.message}")
+    if ending.kind == "timed_out":
+        raise AirflowSensorTimeout(ending.message)
+    raise PixxelJobFailedError(ending.message)

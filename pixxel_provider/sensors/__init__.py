@@ -1,0 +1,1 @@
+"""Sensors: hold a pipeline until something at Pixxel has happened."""

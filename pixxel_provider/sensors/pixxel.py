@@ -1,0 +1,216 @@
+"""Hold a pipeline until a job has ended."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.wait import Ending, Wait, WaitPlan, check_plan
+from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
+from pixxel_provider.outcome import conclude, ending_of, push_job
+from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from pixxel_provider.api.job import Job
+
+# What Airflow resumes a task with whose trigger crashed, or never answered.
+_TRIGGER_FAILED = "__fail__"
+# The trigger keeps the deadline itself; Airflow's comes this many seconds later, if the triggerer is gone.
+_SLACK = 120.0
+_LONGEST_DEFERRAL = datetime.timedelta(days=3650)
+
+
+class PixxelJobSensor(BaseSensorOperator):
+    """Wait until a job has ended; succeed with its metadata where the job succeeded, fail where it failed.
+
+    Trouble that may pass (no connection, a time-out, 429, 5xx, an unreadable answer) never ends the wait;
+    400, 401 and 403 do, at once. All arguments and outcomes are the same in poke, reschedule and deferrable
+    mode.
+
+    :param workflow_id: the workflow the job belongs to (templated).
+    :param job_id: the job (templated).
+    :param pixxel_conn_id: id of the Airflow connection (templated).
+    :param success_statuses: statuses that end the wait well, instead of the default ones. Compared without
+        case, spaces, hyphens and underscores.
+    :param failure_statuses: statuses that fail the task, instead of the default ones.
+    :param not_found_grace: seconds from the wait's start during which a 404 is taken for a job that was only
+        just created. After that it ends the wait.
+    :param deferrable: wait in the triggerer, without a worker.
+    :param poke_interval: seconds between two looks at the most, 0.5 at the least, jittered.
+    :param timeout: seconds the wait may take. A job that has ended by then has ended, whoever looked when.
+    :param exponential_backoff: let the gap between looks grow: the interval plus the time waited so far.
+    :param max_wait: the longest gap with ``exponential_backoff``, in seconds or as a timedelta.
+    :param soft_fail: skip instead of failing where the job failed or the time was over. Errors still fail.
+    :param never_fail: skip instead of failing, whatever happened.
+    :param silent_fail: go on waiting after errors that would end the wait; a failed job still ends it.
+
+    :raises PixxelJobFailedError: the job failed; Airflow doesn't retry the task.
+    :raises AirflowSensorTimeout: the job had not ended in time; Airflow doesn't retry the task.
+    :raises PixxelError: the API refused, an argument or the connection can't be used, or the job ended in an
+        unknown status.
+    """
+
+    template_fields: Sequence[str] = ("workflow_id", "job_id", "pixxel_conn_id")
+    operator_extra_links = (PixxelJobLink(),)
+    ui_color = "#dfe9e2"
+
+    def __init__(
+        self,
+        *,
+        workflow_id: str,
+        job_id: str,
+        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
+        success_statuses: Sequence[str] | None = None,
+        failure_statuses: Sequence[str] | None = None,
+        not_found_grace: float = 60.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: datetime.timedelta | float = 30.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.workflow_id = workflow_id
+        self.job_id = job_id
+        self.pixxel_conn_id = pixxel_conn_id
+        self.success_statuses = success_statuses
+        self.failure_statuses = failure_statuses
+        self.not_found_grace = not_found_grace
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> Any:
+        """Wait, in whichever mode, and return the job's metadata."""
+        self._begin(context)
+        if self.deferrable:
+            return self._defer(context)
+        try:
+            return super().execute(context)
+        except (AirflowSensorTimeout, AirflowSkipException) as error:
+            # Whatever ends the wait sets _ending, and execution_timeout comes as a cause. Else time is over.
+            if self._ending is not None or error.__cause__ is not None:
+                raise
+        return self._conclude(self._wait.timed_out(), context)
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look at the job once."""
+        if not hasattr(self, "_wait"):
+            self._begin(context)
+        ending = self._wait.look(self._ask())
+        return False if ending is None else PokeReturnValue(True, self._conclude(ending, context))
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """Take over from the trigger, whose event says how the wait ended."""
+        ending = ending_of(event)
+        if ending is None:
+            self.log.warning("The trigger's event isn't one that this version understands; looking again.")
+            return self.execute(context)
+        return self._conclude(ending, context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger; where that was lost or is overdue, look at the job before giving up."""
+        if next_method == _TRIGGER_FAILED and "timeout" in str((next_kwargs or {}).get("error", "")).lower():
+            self._begin(context)
+            return self._conclude(self._wait.look(self._ask()) or self._wait.timed_out(), context)
+        # Past BaseSensorOperator, which would replace what we say on a skip by a sentence without the reason.
+        return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+
+    def _begin(self, context: Context) -> None:
+        self._context = context
+        self._ending: Ending | None = None
+        self._begun = time.monotonic()
+        self._plan = WaitPlan(
+            workflow_id=self.workflow_id,
+            job_id=self.job_id,
+            success_statuses=_listed(self.success_statuses),
+            failure_statuses=_listed(self.failure_statuses),
+            poke_interval=self.poke_interval,
+            timeout=self.timeout,
+            exponential_backoff=bool(self.exponential_backoff),
+            max_wait=self.max_wait.total_seconds() if self.max_wait else None,
+            not_found_grace=self.not_found_grace,
+            silent_fail=bool(self.silent_fail),
+        )
+        try:
+            check_plan(self._plan)
+            self._wait = Wait(self._plan, say=self._say, quick=self.deferrable or not self.reschedule)
+            # Imported here, like the trigger: a DAG file that is only parsed never needs it.
+            from pixxel_provider.hooks.pixxel import PixxelHook
+
+            self._hook = PixxelHook(self.pixxel_conn_id)
+            link = self._hook.settings.console_link(self.workflow_id, self.job_id)
+        except PixxelError as error:
+            self._conclude(Ending.from_error(error), context)
+            raise
+        publish_link(context, link)
+        push_job(context, self.workflow_id, self.job_id)
+
+    def _ask(self) -> Job | PixxelError:
+        from pixxel_provider.api import calls
+
+        try:
+            # Once: the wait itself decides when to try again.
+            return self._hook.send(calls.get_job(self.workflow_id, self.job_id), patience=0)
+        except PixxelError as error:
+            return error
+
+    def _defer(self, context: Context) -> Any:
+        elapsed = time.monotonic() - self._begun
+        answer = self._ask()
+        ending = self._wait.look(answer) or self._wait.overdue(time.monotonic() - self._begun)
+        if ending is not None:
+            return self._conclude(ending, context)
+        from pixxel_provider.triggers.pixxel import PixxelJobTrigger
+
+        now = time.time()
+        retry_after = answer.retry_after if isinstance(answer, PixxelError) else None
+        patience = datetime.timedelta(seconds=min(self.timeout + _SLACK, _LONGEST_DEFERRAL.total_seconds()))
+        self.defer(
+            trigger=PixxelJobTrigger(
+                **self._plan.fields(),
+                pixxel_conn_id=self.pixxel_conn_id,
+                started_at=now - elapsed,
+                not_before=now + retry_after if retry_after else None,
+            ),
+            method_name="execute_complete",
+            timeout=patience,
+        )
+
+    def _conclude(self, ending: Ending, context: Context) -> dict[str, Any]:
+        self._ending = ending
+        if ending.metadata is not None:
+            push_job(context, self.workflow_id, self.job_id, ending.metadata)
+        if ending.kind == "succeeded":
+            self.log.info(ending.message)
+        return conclude(ending, soft_fail=self.soft_fail, never_fail=self.never_fail)
+
+    def _get_next_poke_interval(
+        self,
+        started_at: datetime.datetime | float,
+        run_duration: Callable[[], float],
+        poke_count: int,
+    ) -> float:
+        # Airflow calls this after each look that left the job unfinished, with the time since the first one,
+        # which in reschedule mode only Airflow knows.
+        elapsed = run_duration()
+        ending = self._wait.overdue(elapsed)
+        if ending is not None:
+            self._conclude(ending, self._context)
+        return self._wait.gap(elapsed)
+
+    def _say(self, level: str, words: str) -> None:
+        getattr(self.log, level)(words)
+
+
+def _listed(statuses: Sequence[str] | None) -> Any:
+    return list(statuses) if isinstance(statuses, (list, tuple, set, frozenset)) else statuses
