@@ -1,0 +1,103 @@
+"""The API's operations by name, and how a request's path is taken apart.
+
+An id in a path arrives percent-quoted and may hold anything, a slash too. Web frameworks decode the path
+before they split it, which turns one id into two segments; here the raw path is split before it is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+from starlette.convertors import Convertor, register_url_convertor
+
+CONTROL = "/_control"
+FILES = "/_files"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the API: the name that counters and faults use, the method, and the path's template."""
+
+    name: str
+    method: str
+    template: str
+
+    @property
+    def route(self) -> str:
+        """The template as a route whose parameters are single segments."""
+        return self.template.replace("}", ":pixxel_id}")
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("get_job", "GET", "/v0/workflows/{workflow_id}/jobs/{job_id}"),
+    Operation("list_jobs", "GET", "/v0/workflows/{workflow_id}/jobs"),
+    Operation("create_job", "POST", "/v0/workflows/{workflow_id}/jobs"),
+    Operation("get_workflow", "GET", "/v0/workflows/{workflow_id}"),
+    Operation("list_workflows", "GET", "/v0/workflows"),
+    Operation("estimate_cost", "GET", "/v0/workflows/{workflow_id}/estimate"),
+    Operation("download_job", "PUT", "/v0/workflows/{workflow_id}/jobs/{job_id}/download"),
+    Operation("download_task", "PUT", "/v0/workflows/{workflow_id}/jobs/{job_id}/tasks/{task_id}/download"),
+    Operation("ping", "GET", "/ping"),
+    Operation("list_projects", "GET", "/v0/projects"),
+    Operation("download_file", "GET", FILES + "/{file_id}"),
+)
+BY_NAME: Mapping[str, Operation] = {operation.name: operation for operation in OPERATIONS}
+UNMATCHED = "unmatched"
+"""The name under which requests are counted that are no operation of the API."""
+
+
+class _IdConvertor(Convertor[str]):
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str:
+        return decode(value)
+
+    def to_string(self, value: str) -> str:
+        return quote(value, safe="")
+
+
+register_url_convertor("pixxel_id", _IdConvertor())
+
+
+def decode(segment: str) -> str:
+    """A quoted segment as the id it stands for; bytes that aren't UTF-8 become replacement characters."""
+    return unquote(segment, errors="replace")
+
+
+def header(scope: MutableMapping[str, Any], name: str) -> str:
+    """A header's value, empty if there is none. Clients differ in how they send what isn't ASCII."""
+    raw: bytes = dict(scope["headers"]).get(name.encode(), b"")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def raw_path(scope: MutableMapping[str, Any]) -> str:
+    """The request's path as it was sent, still quoted, without host (a proxy's request has one) and query."""
+    raw: bytes | None = scope.get("raw_path")
+    path = raw.decode("latin-1").split("?", 1)[0] if raw else quote(scope["path"])
+    if not path.startswith("/") and "://" in path:
+        path = "/" + path.split("://", 1)[1].partition("/")[2]
+    return path
+
+
+def match(method: str, path: str) -> tuple[str, dict[str, str]]:
+    """The operation's name and the decoded ids for a raw path; ``unmatched`` and no ids for any other."""
+    segments = path.split("/")
+    for operation in OPERATIONS:
+        pattern = operation.template.split("/")
+        if operation.method != method or len(pattern) != len(segments):
+            continue
+        ids: dict[str, str] = {}
+        for expected, got in zip(pattern, segments, strict=True):
+            if expected.startswith("{") and got:
+                ids[expected[1:-1]] = decode(got)
+            elif expected != got:
+                break
+        else:
+            return operation.name, ids
+    return UNMATCHED, {}
