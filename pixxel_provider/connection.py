@@ -6,6 +6,7 @@ header) is decided here, so that it can't.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -121,9 +122,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _extras(conn: Connection) -> dict[str, Any]:
+    # Not extra_dejson: inside an event loop of Airflow 3 it calls the supervisor, which raises there.
     try:
-        given = conn.extra_dejson
-    except Exception:
+        given = json.loads(conn.extra) if conn.extra else {}
+    except (TypeError, ValueError, RecursionError):
         given = None
     if not isinstance(given, Mapping):
         raise PixxelInputError("extra", "isn't a JSON object")

@@ -233,6 +233,9 @@ class PixxelHook(BaseHook):
                 return transport.Answer(response.status_code, found, body.whole())
         except (requests.RequestException, HTTPError, OSError) as error:
             raise transport.unreachable(settings, call, error) from None
+        except ValueError:
+            # requests looks where a redirect leads even where it is told not to follow.
+            raise transport.bad_redirect(call) from None
 
 
 class PixxelAsyncHook(BaseHook):
@@ -315,15 +318,10 @@ def _new_session(settings: Settings) -> requests.Session:
 
 
 async def _look_up(conn_id: str) -> Any:
-    aget_connection = getattr(BaseHook, "aget_connection", None)
-    try:
-        if aget_connection is not None:
-            return await aget_connection(conn_id)
-        # Before Airflow 3.1. A thread of asyncio.to_thread hung later look-ups there and killed the
-        # triggerer.
-        from asgiref.sync import sync_to_async
+    from airflow.providers.common.compat.connection import get_async_connection
 
-        return await sync_to_async(BaseHook.get_connection)(conn_id)
+    try:
+        return await get_async_connection(conn_id)
     except AirflowNotFoundException:
         raise _undefined(conn_id) from None
     except Exception as error:

@@ -105,9 +105,7 @@ def redirect(settings: Settings, call: Call[Any], asked: str, answer: Answer) ->
         target = urljoin(asked, location)
         origin = origin_of(target)
     except ValueError:
-        raise PixxelResponseError(
-            f"{call}: the server redirects to something that isn't an address."
-        ) from None
+        raise bad_redirect(call) from None
     if origin != settings.origin:
         raise PixxelResponseError(
             f"{call}: the server redirects to {settings.redact(origin)}, and the key stays with "
@@ -116,6 +114,11 @@ def redirect(settings: Settings, call: Call[Any], asked: str, answer: Answer) ->
     if not call.safe:
         raise PixxelResponseError(f"{call}: the server redirects a request that must not be sent twice.")
     return target
+
+
+def bad_redirect(call: Call[Any]) -> PixxelResponseError:
+    """Return the error for a redirect that can't be read."""
+    return PixxelResponseError(f"{call}: the server redirects to something that isn't an address.")
 
 
 def read(settings: Settings, call: Call[T], answer: Answer) -> T:
@@ -220,18 +223,21 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _reason(error: BaseException) -> tuple[str, str]:
     chain = list(_chain(error))
-    names = {kind.__name__ for found in chain for kind in type(found).__mro__}
+    names = {type(found).__name__ for found in chain}
 
     def first(kind: type[BaseException]) -> Any:
         return next((found for found in chain if isinstance(found, kind)), None)
 
-    if certificate := first(ssl.SSLCertVerificationError):
-        return (
-            "tls",
-            f"TLS: the certificate isn't trusted ({certificate.verify_message or certificate.reason})",
-        )
-    if broken := first(ssl.SSLError):
-        return "tls", f"TLS: {str(broken.reason or 'handshake failed').replace('_', ' ').lower()}"
+    def detail(kind: type[BaseException], attribute: str) -> str:
+        # aiohttp's exceptions derive from ssl's without having their attributes.
+        found = (getattr(found, attribute, None) for found in chain if isinstance(found, kind))
+        return next((str(words).replace("_", " ").lower() for words in found if words), "no reason given")
+
+    if first(ssl.SSLCertVerificationError):
+        why = detail(ssl.SSLCertVerificationError, "verify_message")
+        return "tls", f"TLS: the certificate isn't trusted ({why})"
+    if first(ssl.SSLError):
+        return "tls", f"TLS: {detail(ssl.SSLError, 'reason')}"
     if lookup := first(socket.gaierror):
         again = lookup.errno == socket.EAI_AGAIN
         return "dns", "the host's name could not be looked up" if again else "no such host"
@@ -239,10 +245,10 @@ def _reason(error: BaseException) -> tuple[str, str]:
         return "proxy", "the proxy can't be reached or refuses"
     if names & {"ConnectTimeoutError", "ConnectTimeout", "ConnectionTimeoutError"}:
         return "timeout", "connecting took too long"
-    if names & {"TimeoutError", "ReadTimeoutError", "ReadTimeout", "SocketTimeoutError"}:
-        return "timeout", "the answer took too long"
     if first(ConnectionRefusedError):
         return "refused", "the connection was refused"
+    if names & {"TimeoutError", "ReadTimeoutError", "ReadTimeout", "SocketTimeoutError"}:
+        return "timeout", "the answer took too long"
     dropped = {
         "RemoteDisconnected",
         "IncompleteRead",

@@ -58,6 +58,7 @@ class PixxelGetJobOperator(BaseOperator):
         include = check_include(self.include)
         hook = PixxelHook(self.pixxel_conn_id)
         publish_link(context, hook.settings.console_link(self.workflow_id, self.job_id))
+        push_job(context, self.workflow_id, self.job_id)
         job = hook.send(call)
         self.log.info("%s: %s", job.id, progress_line(job))
         metadata = job.metadata(include)

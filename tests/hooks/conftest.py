@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pixxel_provider.api.calls import Call
+from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
+
+
+@dataclass
+class Client:
+    """One of the two hooks, asked the same way; ``pauses`` holds what it slept between tries."""
+
+    kind: str
+    pauses: list[float]
+
+    def send(self, call: Call[Any], patience: float = 0, conn_id: str = "pixxel_default") -> Any:
+        return self.send_all([call], patience, conn_id)[0]
+
+    def send_all(
+        self, calls: list[Call[Any]], patience: float = 0, conn_id: str = "pixxel_default"
+    ) -> list[Any]:
+        if self.kind == "sync":
+            hook = PixxelHook(conn_id)
+            hook._pause = self.pauses.append
+            try:
+                return [hook.send(call, patience=patience) for call in calls]
+            finally:
+                hook.close()
+
+        async def ask() -> list[Any]:
+            hook = PixxelAsyncHook(conn_id)
+            hook._pause = self._pause
+            return [await hook.send(call, patience=patience) for call in calls]
+
+        return asyncio.run(ask())
+
+    def error(self, call: Call[Any], **options: Any) -> PixxelError:
+        with pytest.raises(PixxelError) as caught:
+            self.send(call, **options)
+        return caught.value
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+@pytest.fixture(params=["sync", "async"])
+def client(request: pytest.FixtureRequest) -> Client:
+    """Both hooks in turn: whatever is tested through this holds for each."""
+    return Client(request.param, [])
+
+
+@pytest.fixture
+def both() -> Callable[[Callable[[Client], Any]], tuple[Any, Any]]:
+    """Do the same through both hooks and return both results."""
+    return lambda do: (do(Client("sync", [])), do(Client("async", [])))

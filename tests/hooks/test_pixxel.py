@@ -1,0 +1,503 @@
+"""Every case goes through both hooks against one server: what holds for one holds for the other."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pixxel_provider import __version__
+from pixxel_provider.api import calls
+from pixxel_provider.api.errors import (
+    PixxelApiError,
+    PixxelAuthError,
+    PixxelBadRequestError,
+    PixxelConnectionError,
+    PixxelError,
+    PixxelInputError,
+    PixxelNotFoundError,
+    PixxelRateLimitError,
+    PixxelResponseError,
+    PixxelServerError,
+    PixxelTemporaryError,
+)
+from pixxel_provider.hooks import sessions
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
+
+JOB = calls.get_job("wf-succeeds", "job-finished")
+
+
+def connect(pixxel: Any, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps({**pixxel.airflow_connection, **changes}))
+
+
+ALL_CALLS = [
+    JOB,
+    calls.list_jobs("wf-succeeds"),
+    calls.list_jobs("wf-succeeds", status="completed", job_id="job-finished"),
+    calls.get_workflow("wf-succeeds", "project-agriculture"),
+    calls.list_workflows(limit=2),
+    calls.list_workflows(project_id="project-coast", offset=1),
+    calls.estimate_cost("wf-succeeds"),
+    calls.ping(),
+    calls.list_projects(),
+]
+
+
+@pytest.mark.parametrize("call", ALL_CALLS, ids=str)
+def test_both_hooks_read_the_same_answer(pixxel: Any, both: Any, call: Any) -> None:
+    sync, asynchronous = both(lambda client: client.send(call))
+    assert sync == asynchronous
+    assert sync is not None
+
+
+FAULTS: dict[str, tuple[dict[str, Any], type[PixxelError], bool]] = {
+    "400": ({"status": 400}, PixxelBadRequestError, False),
+    "401": ({"status": 401}, PixxelAuthError, False),
+    "403": ({"status": 403}, PixxelAuthError, False),
+    "404": ({"status": 404}, PixxelNotFoundError, False),
+    "405": ({"status": 405}, PixxelApiError, False),
+    "408": ({"status": 408}, PixxelTemporaryError, True),
+    "409": ({"status": 409}, PixxelApiError, False),
+    "429": ({"status": 429}, PixxelRateLimitError, True),
+    "500": ({"status": 500}, PixxelServerError, True),
+    "502 as HTML": ({"status": 502, "body": "html"}, PixxelServerError, True),
+    "503 as plain text": ({"status": 503, "body": "plain"}, PixxelServerError, True),
+    "504 without a body": ({"status": 504, "body": "none"}, PixxelServerError, True),
+    "403 without a body": ({"status": 403, "body": "none"}, PixxelAuthError, False),
+    "error with a list for a body": ({"status": 500, "json": [1]}, PixxelServerError, True),
+    "error with a number for an envelope": (
+        {"status": 400, "json": {"error": 7}},
+        PixxelBadRequestError,
+        False,
+    ),
+    "error with a string": (
+        {"status": 400, "json": {"error": "no such thing"}},
+        PixxelBadRequestError,
+        False,
+    ),
+    "dropped": ({"drop": "close"}, PixxelConnectionError, True),
+    "reset": ({"drop": "reset"}, PixxelConnectionError, True),
+    "truncated": ({"truncate": 30}, PixxelConnectionError, True),
+    "HTML": ({"body": "html"}, PixxelResponseError, True),
+    "plain text": ({"body": "plain"}, PixxelResponseError, True),
+    "0 bytes": ({"body": "none"}, PixxelResponseError, True),
+    "null": ({"json": None}, PixxelResponseError, True),
+    "a list": ({"json": [{}]}, PixxelResponseError, True),
+    "a string": ({"json": "job"}, PixxelResponseError, True),
+    "an empty object": ({"json": {}}, PixxelResponseError, True),
+    "nested rubbish": ({"body": "nested"}, PixxelResponseError, True),
+    "nested too deep": ({"body": "deep"}, PixxelResponseError, True),
+    "50 MB": ({"body": "huge", "megabytes": 50}, PixxelResponseError, True),
+    "another host": ({"status": 302, "location": "http://localhost:1/v0"}, PixxelResponseError, True),
+    "no address": ({"status": 302, "location": "http://[half"}, PixxelResponseError, True),
+    "in circles": ({"status": 307, "location": "/v0/round"}, PixxelResponseError, True),
+    "304": ({"status": 304, "body": "none"}, PixxelResponseError, True),
+}
+
+
+@pytest.mark.parametrize(("fault", "kind", "transient"), FAULTS.values(), ids=FAULTS.keys())
+def test_both_hooks_raise_the_same_error(
+    pixxel: Any, both: Any, fault: dict[str, Any], kind: type[PixxelError], transient: bool
+) -> None:
+    def ask(client: Any) -> PixxelError:
+        pixxel.reset()
+        pixxel.fail_next("*", times=0, **fault)
+        return client.error(JOB)
+
+    sync, asynchronous = both(ask)
+    assert type(sync) is kind
+    assert type(asynchronous) is kind
+    assert sync.fields() == asynchronous.fields()
+    assert sync.transient is transient
+    assert "GET /v0/workflows/wf-succeeds/jobs/job-finished" in str(sync)
+    assert pixxel.key not in str(sync)
+
+
+def test_an_error_carries_the_servers_words(pixxel: Any, client: Any) -> None:
+    envelope = {"error": {"code": "quota", "message": "no credits left", "details": {"left": 0}}}
+    pixxel.fail_next("get_job", status=400, json=envelope)
+    error = client.error(JOB)
+    assert (error.status_code, error.code, error.message) == (400, "quota", "no credits left")
+    assert error.details == {"left": 0}
+    assert "no credits left" in str(error)
+    assert '{"left": 0}' in str(error)
+
+
+@pytest.mark.parametrize("retry_after", [7, "Wed, 21 Oct 2037 07:28:00 GMT"])
+def test_retry_after_is_read_as_seconds_and_as_a_date(pixxel: Any, client: Any, retry_after: Any) -> None:
+    pixxel.fail_next("get_job", status=429, retry_after=retry_after)
+    error = client.error(JOB)
+    assert error.retry_after == (7 if retry_after == 7 else 24 * 3600)
+
+
+def test_an_answer_that_takes_too_long_is_transient(
+    pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(pixxel, monkeypatch, extra={"read_timeout": 0.2})
+
+    def ask(client: Any) -> PixxelError:
+        pixxel.fail_next("get_job", latency=3)
+        return client.error(JOB)
+
+    sync, asynchronous = both(ask)
+    assert sync.fields() == asynchronous.fields()
+    assert sync.fields()["reason"] == "timeout"
+    assert sync.fields()["sent"] is True
+
+
+def test_a_refused_connection_was_never_sent(pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(pixxel, monkeypatch, host="http://127.0.0.1:1")
+    sync, asynchronous = both(lambda client: client.error(JOB))
+    assert sync.fields() == asynchronous.fields()
+    assert (sync.fields()["reason"], sync.fields()["sent"]) == ("refused", False)
+
+
+def test_an_unknown_host_was_never_sent(pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(pixxel, monkeypatch, host="https://no-such-host.invalid")
+    sync, asynchronous = both(lambda client: client.error(JOB))
+    assert type(sync) is type(asynchronous) is PixxelConnectionError
+    assert sync.fields()["reason"] == asynchronous.fields()["reason"] == "dns"
+    assert sync.sent is asynchronous.sent is False
+
+
+def test_tls_against_a_server_without_it_is_named(
+    pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(pixxel, monkeypatch, host=pixxel.url.replace("http://", "https://"))
+    sync, asynchronous = both(lambda client: client.error(JOB))
+    assert sync.fields()["reason"] == asynchronous.fields()["reason"] == "tls"
+
+
+@pytest.mark.parametrize(
+    "job_id",
+    ["a/b", "../../x", "a?b", "a#b", "a b", "ü日本", "%2e%2e", "a%2Fb", "..", ".", "a;b", "a+b&c", "\n"],
+)
+def test_an_id_reaches_the_server_in_one_segment_or_not_at_all(pixxel: Any, both: Any, job_id: str) -> None:
+    def ask(client: Any) -> Any:
+        try:
+            return client.error(calls.get_job("wf-succeeds", job_id)).fields()
+        except PixxelInputError as error:
+            return error.fields()
+
+    sync, asynchronous = both(ask)
+    assert sync == asynchronous
+    if job_id in ("..", ".", "\n"):
+        assert sync["field"] == "job_id"
+        assert pixxel.requests("get_job") == 0
+    else:
+        assert sync["status_code"] == 404
+        assert repr(job_id)[1:-1] in sync["message"]
+        assert pixxel.requests("get_job") == 2
+
+
+def test_a_redirect_within_the_host_is_followed_with_the_key(pixxel: Any, client: Any) -> None:
+    pixxel.fail_next("get_job", status=308, location="/v0/workflows/wf-succeeds/jobs/job-finished-earlier")
+    assert client.send(JOB).id == "job-finished-earlier"
+
+
+def test_a_redirect_to_another_host_never_carries_the_key(pixxel: Any, client: Any) -> None:
+    from pixxel_provider.simulator import serve
+
+    with serve(key="other-key") as other:
+        pixxel.fail_next(
+            "get_job", status=302, location=f"{other.url}/v0/workflows/wf-succeeds/jobs/job-finished"
+        )
+        error = client.error(JOB)
+        assert isinstance(error, PixxelResponseError)
+        assert other.url.removeprefix("http://") in str(error)
+        assert other.requests("get_job") == 0
+
+
+def test_a_request_that_must_not_be_sent_twice_follows_no_redirect(pixxel: Any, client: Any) -> None:
+    pixxel.fail_next("create_job", status=307, location="/v0/workflows/wf-succeeds/jobs?project_id=p")
+    error = client.error(calls.create_job("wf-succeeds", "project-agriculture"))
+    assert "must not be sent twice" in str(error)
+    assert pixxel.requests("create_job") == 1
+
+
+def test_trouble_that_passes_is_waited_out(pixxel: Any, client: Any) -> None:
+    pixxel.fail_next("get_job", status=503, times=3)
+    assert client.send(JOB, patience=60).status == "completed"
+    assert pixxel.requests("get_job") == 4
+    assert len(client.pauses) == 3
+
+
+def test_retry_after_is_the_least_pause(pixxel: Any, client: Any) -> None:
+    pixxel.fail_next("get_job", status=429, retry_after=17)
+    client.send(JOB, patience=60)
+    assert client.pauses[0] >= 17
+
+
+def test_patience_ends_with_the_servers_own_words(pixxel: Any, client: Any) -> None:
+    pixxel.fail_next("get_job", status=503, times=0)
+    assert isinstance(client.error(JOB, patience=60), PixxelServerError)
+    assert sum(client.pauses) <= 60
+    assert pixxel.requests("get_job") == len(client.pauses) + 1
+
+
+def test_a_retry_after_beyond_patience_is_not_waited_for(pixxel: Any, client: Any) -> None:
+    pixxel.fail_next("get_job", status=429, retry_after=3600, times=0)
+    assert client.error(JOB, patience=60).retry_after == 3600
+    assert client.pauses == []
+    assert pixxel.requests("get_job") == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_what_trying_again_can_not_mend_is_not_tried_again(pixxel: Any, client: Any, status: int) -> None:
+    pixxel.fail_next("get_job", status=status, times=0)
+    client.error(JOB, patience=60)
+    assert pixxel.requests("get_job") == 1
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"drop": "reset"}, {"body": "html"}, {"truncate": 5}])
+def test_a_billed_request_whose_answer_was_lost_is_not_sent_again(
+    pixxel: Any, client: Any, fault: dict[str, Any]
+) -> None:
+    pixxel.fail_next("create_job", times=0, **fault)
+    client.error(calls.create_job("wf-succeeds", "project-agriculture"), patience=60)
+    assert pixxel.requests("create_job") == 1
+
+
+def test_a_billed_request_that_was_turned_away_is_sent_again(pixxel: Any, client: Any) -> None:
+    pixxel.fail_next("create_job", status=429, times=2)
+    assert client.send(calls.create_job("wf-succeeds", "project-agriculture"), patience=60).id
+    assert pixxel.requests("create_job") == 3
+
+
+def test_requests_name_the_package_and_its_version(pixxel: Any, client: Any) -> None:
+    client.send(JOB)
+    assert pixxel.counters.seen[-1].user_agent == f"airflow-provider-pixxel/{__version__}"
+
+
+def test_ping_goes_without_the_key(pixxel: Any, client: Any) -> None:
+    client.send(calls.ping())
+    assert pixxel.counters.seen[-1].authorization == "none"
+
+
+@pytest.mark.parametrize(
+    ("key", "scheme", "seen"),
+    [
+        ("{}", None, "bearer"),
+        ("{}", "none", "plain"),
+        ("{}", "Token", "token"),
+        ("Bearer {}", "Token", "bearer"),
+    ],
+)
+def test_the_key_goes_out_as_the_connection_says(
+    pixxel: Any, client: Any, monkeypatch: pytest.MonkeyPatch, key: str, scheme: str | None, seen: str
+) -> None:
+    connect(pixxel, monkeypatch, password=key.format(pixxel.key), extra={"auth_scheme": scheme})
+    try:
+        assert client.send(JOB).status == "completed"
+    except PixxelAuthError:
+        assert seen == "token"
+    assert pixxel.counters.seen[-1].authorization == seen
+
+
+def test_cookies_and_netrc_change_nothing(
+    pixxel: Any, client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert client.send(JOB).status == "completed"
+
+
+def test_a_proxy_of_the_connection_is_used(pixxel: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixxel_provider.simulator import serve
+
+    with serve() as proxy:
+        connect(pixxel, monkeypatch, extra={"proxy": proxy.url})
+        client.error(JOB)
+        # A plain http proxy is asked for the whole address.
+        assert proxy.counters.total == 1
+        assert pixxel.counters.total == 0
+
+
+def test_a_proxy_of_the_environment_is_used_unless_the_host_is_excepted(
+    pixxel: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert client.error(JOB).fields()["reason"] == "proxy"
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert client.send(JOB).status == "completed"
+
+
+def test_an_undefined_connection_is_named(client: Any) -> None:
+    error = client.error(JOB, conn_id="nowhere")
+    assert isinstance(error, PixxelInputError)
+    assert "'nowhere'" in str(error)
+
+
+def test_one_connection_serves_many_requests(pixxel: Any, client: Any) -> None:
+    client.send_all([JOB] * 10)
+    assert pixxel.counters.connections == 1
+
+
+class TestSessions:
+    def test_hooks_of_one_loop_share_a_session(self, pixxel: Any) -> None:
+        async def ask() -> None:
+            hooks = [PixxelAsyncHook() for _ in range(5)]
+            found = {id(await sessions.shared_session(await hook.get_settings())) for hook in hooks}
+            assert len(found) == 1
+
+        asyncio.run(ask())
+
+    def test_the_session_is_closed_with_its_loop(self, pixxel: Any, recwarn: Any) -> None:
+        async def ask() -> Any:
+            hook = PixxelAsyncHook()
+            await hook.send(JOB)
+            return await sessions.shared_session(await hook.get_settings())
+
+        first = asyncio.run(ask())
+        assert first.closed
+        second = asyncio.run(ask())
+        assert second is not first
+        assert second.closed
+        gc.collect()
+        assert not [warning for warning in recwarn if "Unclosed" in str(warning.message)]
+
+    def test_nothing_is_kept_for_loops_that_are_gone(self, pixxel: Any) -> None:
+        async def ask() -> None:
+            await PixxelAsyncHook().send(JOB)
+
+        for _ in range(3):
+            asyncio.run(ask())
+        assert len(sessions._HOLDERS) == 1
+
+    def test_a_cancelled_first_user_leaves_the_session_to_the_others(self, pixxel: Any) -> None:
+        async def ask() -> None:
+            first = asyncio.ensure_future(PixxelAsyncHook().send(JOB))
+            second = asyncio.ensure_future(PixxelAsyncHook().send(JOB))
+            await asyncio.sleep(0)
+            first.cancel()
+            assert (await second).status == "completed"
+
+        asyncio.run(ask())
+
+
+class TestNamedMethods:
+    def test_they_ask_what_their_calls_ask(self, pixxel: Any) -> None:
+        hook = PixxelHook()
+        assert hook.get_job("wf-succeeds", "job-finished").status == "completed"
+        assert {job.id for job in hook.list_jobs("wf-succeeds")} == {"job-finished", "job-finished-earlier"}
+        assert [job.id for job in hook.list_jobs("wf-succeeds", job_id="job-finished")] == ["job-finished"]
+        assert hook.estimate_cost("wf-succeeds") > 0
+        assert hook.get_workflow("wf-succeeds", "project-agriculture").id == "wf-succeeds"
+        assert hook.create_job("wf-succeeds", "project-agriculture").workflow_id == "wf-succeeds"
+        assert hook.request_download("wf-succeeds", "job-finished").status == "pending"
+        task = hook.get_job("wf-succeeds", "job-finished").tasks[0]
+        assert hook.request_download("wf-succeeds", "job-finished", task.id).status == "pending"
+
+    def test_workflows_come_a_page_at_a_time(self, pixxel: Any) -> None:
+        found = list(PixxelHook().list_workflows(limit=2))
+        assert len(found) == len({workflow.id for workflow in found}) == 6
+        assert pixxel.requests("list_workflows") == 3
+
+    def test_close_can_be_followed_by_more(self, pixxel: Any) -> None:
+        hook = PixxelHook()
+        hook.get_job("wf-succeeds", "job-finished")
+        hook.close()
+        hook.close()
+        assert hook.get_job("wf-succeeds", "job-finished").status == "completed"
+
+
+class TestTestConnection:
+    """What a person sees who presses the button."""
+
+    def test_it_works_and_names_the_projects(self, pixxel: Any) -> None:
+        works, words = PixxelHook().test_connection()
+        assert works
+        assert "2 projects" in words
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"password": "a-wrong-key-indeed"}, "HTTP 401"),
+            ({"password": "no-access-key"}, "HTTP 403"),
+            ({"password": ""}, "password is empty"),
+            ({"host": "https://no-such-host.invalid"}, "no such host"),
+            ({"host": "http://127.0.0.1:1"}, "refused"),
+            ({"host": "http://example.com"}, "plain http"),
+            ({"extra": {"read_timeout": "soon"}}, "read_timeout"),
+        ],
+        ids=lambda value: str(value)[:40],
+    )
+    def test_what_is_wrong_is_told_apart(
+        self, pixxel: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: str
+    ) -> None:
+        connect(pixxel, monkeypatch, **changes)
+        works, words = PixxelHook().test_connection()
+        assert not works
+        assert expected in words
+        assert pixxel.key not in words
+
+    def test_tls_trouble_is_told_apart(self, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        connect(pixxel, monkeypatch, host=pixxel.url.replace("http:", "https:"))
+        works, words = PixxelHook().test_connection()
+        assert not works
+        assert "TLS" in words
+
+    def test_another_kind_of_server_is_told_apart(self, pixxel: Any) -> None:
+        pixxel.fail_next("*", body="html", times=0)
+        works, words = PixxelHook().test_connection()
+        assert not works
+        assert "isn't a Pixxel API" in words
+
+    def test_a_pixxel_api_whose_projects_are_missing_is_told_apart(self, pixxel: Any) -> None:
+        pixxel.fail_next("list_projects", status=404)
+        works, words = PixxelHook().test_connection()
+        assert not works
+        assert "is a Pixxel API, but" in words
+
+    def test_an_undefined_connection_is_told(self) -> None:
+        works, words = PixxelHook("nowhere").test_connection()
+        assert not works
+        assert "nowhere" in words
+
+    def test_it_asks_once_whatever_happens(self, pixxel: Any) -> None:
+        pixxel.fail_next("list_projects", status=503, times=0)
+        assert not PixxelHook().test_connection()[0]
+        assert pixxel.counters.total == 1
+
+
+def test_the_connection_form_of_old_airflow_has_the_fields_of_the_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import sys
+    from types import SimpleNamespace
+
+    from pixxel_provider.provider_info import CONNECTION_FIELDS
+
+    def field(kind: str) -> Callable[..., Any]:
+        return lambda **words: SimpleNamespace(kind=kind, **words)
+
+    kinds = {"BooleanField": "boolean", "IntegerField": "integer", "StringField": "string"}
+    fake = {
+        "wtforms": SimpleNamespace(**{name: field(kind) for name, kind in kinds.items()}),
+        "wtforms.validators": SimpleNamespace(Optional=object),
+        "flask_appbuilder": SimpleNamespace(),
+        "flask_appbuilder.fieldwidgets": SimpleNamespace(BS3TextFieldWidget=object),
+    }
+    for name, module in fake.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    widgets = PixxelHook.get_connection_form_widgets()
+    assert {name: (widget.kind, widget.default) for name, widget in widgets.items()} == {
+        field.name: (field.kind, field.default) for field in CONNECTION_FIELDS
+    }
+    assert PixxelHook.get_ui_field_behaviour()["relabeling"]["password"] == "API key"
+
+
+def test_debug_logs_hold_no_key(pixxel: Any, client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    client.send(JOB)
+    pixxel.fail_next("get_job", status=401, body="echo")
+    client.error(JOB)
+    assert pixxel.key not in caplog.text

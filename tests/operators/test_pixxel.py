@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pixxel_provider.api.errors import PixxelAuthError, PixxelInputError, PixxelServerError
+from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.operators.pixxel import PixxelGetJobOperator
+
+
+def get(context: Any, **arguments: Any) -> dict[str, Any]:
+    arguments = {"workflow_id": "wf-succeeds", "job_id": "job-finished", **arguments}
+    return PixxelGetJobOperator(task_id="get", **arguments).execute(context)
+
+
+def test_it_returns_the_metadata_and_pushes_the_single_keys(pixxel: Any, context: Any) -> None:
+    job = get(context)
+    assert (job["id"], job["status"], job["progress"]) == ("job-finished", "completed", 100)
+    assert isinstance(job["cost"], int)
+    assert context["ti"].xcoms == {
+        "_link_PixxelJobLink": "https://aurora.pixxel.space/",
+        "job_id": "job-finished",
+        "workflow_id": "wf-succeeds",
+        "status": "completed",
+        "cost": job["cost"],
+    }
+    assert pixxel.requests("get_job") == 1
+
+
+def test_a_job_that_failed_or_runs_is_read_like_any_other(pixxel: Any, context: Any) -> None:
+    pixxel.create_job("wf-succeeds", "job-1")
+    assert get(context, job_id="job-1")["finished_at"] is None
+    assert get(context, workflow_id="wf-fails", job_id="job-failed")["status"] == "failed"
+
+
+@pytest.mark.parametrize("encoding", ["integers", "base64", "json"])
+def test_raw_fields_come_decoded_and_only_when_named(context: Any, encoding: str, monkeypatch: Any) -> None:
+    from pixxel_provider.simulator import serve
+
+    with serve(bytes_as=encoding) as pixxel:
+        monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", pixxel.connection_json())
+        plain = get(context)
+        assert "spec" not in plain
+        assert not {"inputs", "result", "info_logs"} & plain["tasks"][0].keys()
+        full = get(context, include=["spec", "inputs", "result", "info_logs"])
+        assert isinstance(full["spec"], dict)
+        assert isinstance(full["tasks"][0]["inputs"], dict)
+        assert isinstance(full["tasks"][0]["result"], dict)
+        assert isinstance(full["tasks"][0]["info_logs"], (str, list, dict))
+        assert "truncated" not in full
+
+
+def test_a_huge_job_is_cut_and_says_so(pixxel: Any, context: Any) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", age=1000, seconds=1, fields={"spec": [120] * 200_000})
+    job = get(context, job_id="job-1", include=["spec"])
+    assert job["truncated"] == ["spec"]
+    assert len(json.dumps(job)) <= 64 * 1024
+
+
+@pytest.mark.parametrize("include", ["spec", ["everything"], 7])
+def test_an_unknown_field_is_refused_before_anything_is_asked(
+    pixxel: Any, context: Any, include: Any
+) -> None:
+    with pytest.raises(PixxelInputError, match="include"):
+        get(context, include=include)
+    assert pixxel.counters.total == 0
+
+
+@pytest.mark.parametrize("job_id", ["", " ", None, 7, ".."])
+def test_an_id_that_can_not_be_sent_is_refused(pixxel: Any, context: Any, job_id: Any) -> None:
+    with pytest.raises(PixxelInputError, match="job_id"):
+        get(context, job_id=job_id)
+    assert pixxel.counters.total == 0
+
+
+def test_a_wrong_key_fails_at_once(pixxel: Any, context: Any) -> None:
+    pixxel.fail_next("get_job", status=401, times=0)
+    with pytest.raises(PixxelAuthError):
+        get(context)
+    assert pixxel.requests("get_job") == 1
+
+
+def test_trouble_that_lasts_a_minute_fails_with_the_servers_words(
+    pixxel: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(PixxelHook, "_pause", pauses.append)
+    pixxel.fail_next("get_job", status=503, times=0)
+    with pytest.raises(PixxelServerError, match="503"):
+        get(context)
+    assert sum(pauses) <= 60
+    # What the task knows of its job is there all the same.
+    assert context["ti"].xcoms["job_id"] == "job-finished"
+    assert context["ti"].xcoms["_link_PixxelJobLink"]
+
+
+def test_init_asks_nothing_and_checks_nothing(pixxel: Any) -> None:
+    PixxelGetJobOperator(task_id="get", workflow_id="{{ params.w }}", job_id="", include="spec")
+    assert pixxel.counters.total == 0
+
+
+def test_template_fields_are_a_tuple_of_attributes() -> None:
+    operator = PixxelGetJobOperator(task_id="get", workflow_id="w", job_id="j")
+    assert isinstance(operator.template_fields, tuple)
+    assert all(hasattr(operator, name) for name in operator.template_fields)

@@ -1,0 +1,201 @@
+"""How the sensor behaves in each mode, beyond how it ends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pixxel_provider.api.wait import SHORTEST_GAP
+from pixxel_provider.sensors.pixxel import PixxelJobSensor
+from tests.sensors.waiting import Runner
+
+
+def test_a_job_that_has_ended_never_defers_and_is_asked_for_once(pixxel: Any, runner: Runner) -> None:
+    assert runner.run(job_id="job-finished").kind == "success"
+    assert runner.deferrals == []
+    assert runner.workers == 1
+    assert pixxel.requests("get_job") == 1
+
+
+def test_a_deferred_wait_takes_two_short_worker_runs(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", seconds=600)
+    assert runner.run(timeout=3600).kind == "success"
+    assert runner.workers == {"poke": 1, "deferred": 2, "reschedule": pixxel.requests("get_job")}[runner.mode]
+
+
+def test_a_poll_comes_every_interval_at_the_most_and_not_much_sooner(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", seconds=3000)
+    assert runner.run(timeout=7200, poke_interval=30).kind == "success"
+    gaps = runner.clock.slept[1:]
+    assert max(gaps) <= 30
+    assert min(gaps) >= 24
+    assert 100 <= pixxel.requests("get_job") <= 127
+
+
+def test_thirty_seconds_is_the_interval_unless_one_is_given() -> None:
+    sensor = PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j")
+    assert sensor.poke_interval == 30
+
+
+def test_an_interval_of_nothing_does_not_flood_the_api(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", seconds=20)
+    assert runner.run(timeout=60, poke_interval=0).kind == "success"
+    assert pixxel.requests("get_job") <= 20 / SHORTEST_GAP + 3
+
+
+def test_gaps_grow_with_the_wait_up_to_max_wait(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", seconds=4000)
+    arguments = {"exponential_backoff": True, "max_wait": timedelta(seconds=600), "poke_interval": 10}
+    assert runner.run(timeout=7200, **arguments).kind == "success"
+    assert max(runner.clock.slept) <= 600
+    assert pixxel.requests("get_job") < 20
+
+
+def test_a_retry_after_is_waited_for(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", seconds=10)
+    pixxel.fail_next("get_job", status=429, retry_after=333)
+    assert runner.run(timeout=3600).kind == "success"
+    assert runner.clock.slept[0] >= 333 - 1e-3
+
+
+def test_a_retry_after_beyond_the_deadline_leaves_one_last_look(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", seconds=10)
+    pixxel.fail_next("get_job", status=429, retry_after=3600)
+    assert runner.run(timeout=100).kind == "success"
+    assert pixxel.requests("get_job") == 2
+    assert sum(runner.clock.slept) <= 100 + 2 * SHORTEST_GAP
+
+
+def test_the_last_look_comes_at_the_deadline_not_an_interval_later(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
+    assert runner.run(timeout=100, poke_interval=60).kind == "AirflowSensorTimeout"
+    assert sum(runner.clock.slept) <= 100 + 2 * SHORTEST_GAP
+
+
+# Each look in reschedule mode is a process of its own, which remembers nothing.
+REMEMBERING = pytest.mark.parametrize("runner", ["poke", "deferred"], indirect=True)
+
+
+@REMEMBERING
+def test_the_log_has_a_line_for_each_change_and_none_for_a_poll(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
+    pixxel.advance(10_000)
+    runner.run(timeout=6000, poke_interval=10)
+    assert pixxel.requests("get_job") > 500
+    # The worker that defers and the trigger say it once each.
+    assert len(runner.said) == (2 if runner.mode == "deferred" else 1), runner.said
+
+
+@REMEMBERING
+def test_trouble_is_said_once_and_its_end_too(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", seconds=4000)
+    pixxel.fail_next("get_job", status=503, after=3, times=10)
+    assert runner.run(timeout=7200, poke_interval=10).kind == "success"
+    assert sum("HTTP 503" in line for line in runner.said) == 1
+    assert sum("can be read again" in line for line in runner.said) == 1
+
+
+def test_a_triggerer_that_is_gone_loses_no_job_that_has_ended(
+    pixxel: Any, monkeypatch: pytest.MonkeyPatch, clock: Any, context: Any
+) -> None:
+    runner = Runner("deferred", pixxel, clock, monkeypatch, context["ti"])
+    pixxel.create_job("wf-succeeds", "job-1", seconds=50)
+    runner.lose_trigger = True
+    ended = runner.run(timeout=600)
+    assert ended.kind == "success"
+    assert runner.clock.slept == [600 + 120]
+
+
+@pytest.mark.parametrize(
+    ("soft_fail", "kind"), [(False, "AirflowSensorTimeout"), (True, "AirflowSkipException")]
+)
+def test_a_triggerer_that_is_gone_ends_the_wait_at_its_deadline(
+    pixxel: Any, monkeypatch: pytest.MonkeyPatch, clock: Any, context: Any, soft_fail: bool, kind: str
+) -> None:
+    runner = Runner("deferred", pixxel, clock, monkeypatch, context["ti"])
+    pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
+    runner.lose_trigger = True
+    ended = runner.run(timeout=600, soft_fail=soft_fail)
+    assert ended.kind == kind
+    assert "timeout of 600 s" in ended.message
+
+
+def test_a_trigger_that_airflow_could_not_run_fails_the_task(pixxel: Any, context: Any) -> None:
+    sensor = PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j", soft_fail=True)
+    with pytest.raises(Exception, match="Trigger failure") as caught:
+        sensor.resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["boom"]}, context)
+    assert type(caught.value).__name__ == "TaskDeferralError"
+
+
+@pytest.mark.parametrize(
+    "event", [None, {}, "done", {"status": "success"}, {"version": 99, "kind": "succeeded"}]
+)
+def test_an_event_of_another_version_makes_the_sensor_look_again(
+    pixxel: Any, context: Any, event: Any
+) -> None:
+    sensor = PixxelJobSensor(
+        task_id="wait", workflow_id="wf-succeeds", job_id="job-finished", deferrable=True
+    )
+    assert sensor.execute_complete(context, event)["status"] == "completed"
+    assert pixxel.requests("get_job") == 1
+
+
+def test_poke_can_be_called_by_itself(pixxel: Any, context: Any) -> None:
+    sensor = PixxelJobSensor(task_id="wait", workflow_id="wf-succeeds", job_id="job-finished")
+    assert sensor.poke(context).xcom_value["status"] == "completed"
+    waiting = PixxelJobSensor(task_id="wait", workflow_id="wf-succeeds", job_id="job-1")
+    pixxel.create_job("wf-succeeds", "job-1")
+    assert waiting.poke(context) is False
+
+
+def test_airflows_execution_timeout_stays_what_it_is(
+    pixxel: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout
+
+    def too_late(*_: Any, **__: Any) -> None:
+        raise AirflowTaskTimeout("Timeout")
+
+    for soft_fail, kind in ((False, AirflowTaskTimeout), (True, AirflowSkipException)):
+        sensor = PixxelJobSensor(
+            task_id="wait", workflow_id="wf-succeeds", job_id="job-1", deferrable=False, soft_fail=soft_fail
+        )
+        monkeypatch.setattr(PixxelJobSensor, "_ask", too_late)
+        with pytest.raises(kind):
+            sensor.execute(context)
+
+
+def test_init_asks_nothing_and_checks_nothing(pixxel: Any) -> None:
+    for job_id in ("", None, "{{ var.value.job }}", 7):
+        PixxelJobSensor(task_id="wait", workflow_id="", job_id=job_id, success_statuses="completed")  # type: ignore[arg-type]
+    assert pixxel.counters.total == 0
+
+
+def test_soft_fail_and_never_fail_exclude_each_other() -> None:
+    with pytest.raises(Exception, match="mutually exclusive"):
+        PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j", soft_fail=True, never_fail=True)
+
+
+def test_template_fields_are_a_tuple_of_attributes() -> None:
+    sensor = PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j")
+    assert isinstance(sensor.template_fields, tuple)
+    assert all(hasattr(sensor, name) for name in sensor.template_fields)
+
+
+def test_the_configuration_decides_whether_waits_are_deferred() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "from pixxel_provider.sensors.pixxel import PixxelJobSensor;"
+        "print(PixxelJobSensor(task_id='w', workflow_id='w', job_id='j').deferrable)"
+    )
+    import os
+
+    environment = {**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert found.stdout.strip().splitlines()[-1] == "True"

@@ -1,0 +1,46 @@
+"""Stand-ins that several tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+#: The key of every test; a test that finds it in what people can see has found a leak.
+CANARY = "canary-5up3r-53cr3t-k3y"
+
+
+class FakeClock:
+    """Seconds that pass only when somebody sleeps; ``slept`` holds each pause."""
+
+    def __init__(self, start: float = 1_790_000_000.0) -> None:
+        self.now = start
+        self.slept: list[float] = []
+        self.on_sleep: list[Callable[[float], Any]] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        for listener in self.on_sleep:
+            listener(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+class FakeTaskInstance:
+    """As much of a task instance as the operators use; ``xcoms`` holds what they pushed."""
+
+    def __init__(self, first_reschedule_date: Any = None) -> None:
+        self.xcoms: dict[str, Any] = {}
+        self.first_reschedule_date = first_reschedule_date
+        self.task_id, self.dag_id, self.run_id, self.map_index = "wait", "dag", "run", -1
+        self.try_number, self.max_tries = 1, 0
+
+    def xcom_push(self, key: str, value: Any, **_: Any) -> None:
+        self.xcoms[key] = value
+
+    def get_first_reschedule_date(self, context: Any) -> Any:
+        return self.first_reschedule_date

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Connection
+
+from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.connection import Settings, read_connection
+
+KEY = "a-key-of-some-length"
+
+
+def read(extra: Any = None, **fields: Any) -> Settings:
+    stored = extra if isinstance(extra, str) else json.dumps(extra or {})
+    fields = {"password": KEY, "host": None, **fields}
+    return read_connection(Connection(conn_id="pixxel_default", conn_type="pixxel", extra=stored, **fields))
+
+
+def problem(extra: Any = None, **fields: Any) -> str:
+    with pytest.raises(PixxelInputError) as caught:
+        read(extra, **fields)
+    words = str(caught.value)
+    assert words.startswith("connection 'pixxel_default': ")
+    assert KEY not in words
+    return words.removeprefix("connection 'pixxel_default': ")
+
+
+def test_a_key_is_all_that_a_connection_needs() -> None:
+    settings = read()
+    assert settings.base_url == "https://api.pixxel.space"
+    assert settings.authorization == f"Bearer {KEY}"
+    assert (settings.connect_timeout, settings.read_timeout) == (10, 60)
+    assert settings.verify is True
+    assert settings.proxy is None
+    assert settings.console_link("w", "j") == "https://aurora.pixxel.space/"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"host": ""}, "https://api.pixxel.space"),
+        ({"host": "  "}, "https://api.pixxel.space"),
+        ({"host": "api.example.com"}, "https://api.example.com"),
+        ({"host": "https://api.example.com/"}, "https://api.example.com"),
+        ({"host": "https://api.example.com:8443"}, "https://api.example.com:8443"),
+        ({"host": "api.example.com", "port": 8443}, "https://api.example.com:8443"),
+        ({"host": "api.example.com", "port": 0}, "https://api.example.com"),
+        ({"host": "api.example.com:9", "port": 8443}, "https://api.example.com:9"),
+        ({"host": "https://gateway.example.com/pixxel/"}, "https://gateway.example.com/pixxel"),
+        ({"host": "gateway.example.com/pixxel"}, "https://gateway.example.com/pixxel"),
+        ({"host": "http://127.0.0.1:8000"}, "http://127.0.0.1:8000"),
+        ({"host": "http://localhost:8000"}, "http://localhost:8000"),
+        ({"host": "http://[::1]:8000"}, "http://[::1]:8000"),
+        ({"host": "localhost", "port": 8000, "schema": "http"}, "http://localhost:8000"),
+        ({"host": "API.example.com"}, "https://api.example.com"),
+    ],
+)
+def test_the_host_may_have_a_scheme_a_port_and_a_path(fields: dict[str, Any], expected: str) -> None:
+    assert read(**fields).base_url == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("ftp://api.example.com", "host must begin with https://"),
+        ("https://", "host names no host"),
+        ("https://a b", "host names no host"),
+        ("https://api.example.com:port", "host isn't an address"),
+        ("https://[half", "host isn't an address"),
+        ("https://user:secret@api.example.com", "host holds a user or password"),
+        ("https://api.example.com?key=1", "host holds a query"),
+        ("https://api.example.com#top", "host holds a query or a fragment"),
+        ("http://api.example.com", "host is plain http"),
+        ("http://10.0.0.1", "host is plain http"),
+        ("http://localhost.example.com", "host is plain http"),
+    ],
+)
+def test_a_host_that_can_not_be_used_is_refused_in_words(host: str, expected: str) -> None:
+    words = problem(host=host)
+    assert words.startswith(expected)
+    assert "secret" not in words
+
+
+def test_plain_http_can_be_allowed() -> None:
+    assert read({"allow_http": "true"}, host="http://api.example.com").base_url == "http://api.example.com"
+
+
+@pytest.mark.parametrize(
+    ("key", "scheme", "expected"),
+    [
+        (KEY, None, f"Bearer {KEY}"),
+        (KEY, "", f"Bearer {KEY}"),
+        (KEY, "none", KEY),
+        (KEY, "None", KEY),
+        (KEY, "Token", f"Token {KEY}"),
+        (f"Bearer {KEY}", None, f"Bearer {KEY}"),
+        (f"bearer {KEY}", "Token", f"bearer {KEY}"),
+        (f"Api-Key {KEY}", None, f"Api-Key {KEY}"),
+        (f"  {KEY}\n", None, f"Bearer {KEY}"),
+    ],
+)
+def test_a_key_gets_its_scheme_unless_it_has_one(key: str, scheme: str | None, expected: str) -> None:
+    assert read({"auth_scheme": scheme}, password=key).authorization == expected
+
+
+@pytest.mark.parametrize(
+    "key", [None, "", "  ", "line\nbreak-in-the-key", "schlüssel-mit-umlaut", "nul\x00inside"]
+)
+def test_a_key_that_can_not_stand_in_a_header_is_refused_unseen(key: str | None) -> None:
+    with pytest.raises(PixxelInputError, match="password") as caught:
+        read(password=key)
+    if key and key.strip():
+        assert key.strip()[:8] not in str(caught.value)
+
+
+def test_a_scheme_of_two_words_is_refused() -> None:
+    assert problem({"auth_scheme": "two words"}).startswith("extra 'auth_scheme' must be one word")
+
+
+@pytest.mark.parametrize("name", ["connect_timeout", "read_timeout"])
+@pytest.mark.parametrize("value", ["soon", "0", 0, -1, "nan", "inf", 3601, [], {"a": 1}, True])
+def test_a_timeout_must_be_a_number_of_seconds(name: str, value: Any) -> None:
+    assert problem({name: value}).startswith(f"extra '{name}' must be a number of seconds")
+
+
+def test_extras_arrive_as_text_from_a_uri_or_the_form(tmp_path: Any) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("")
+    extra = {"connect_timeout": "2.5", "read_timeout": "7", "verify": str(bundle), "allow_http": "yes"}
+    settings = read(extra)
+    assert (settings.connect_timeout, settings.read_timeout) == (2.5, 7)
+    assert settings.verify == str(bundle)
+
+
+def test_a_uri_means_what_the_form_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"pixxel://:{KEY}@api.example.com:8443/?auth_scheme=none&read_timeout=5&verify=false"
+    settings = read_connection(Connection(conn_id="c", uri=uri)) if _takes_uri() else None
+    if settings is None:
+        monkeypatch.setenv("AIRFLOW_CONN_C", uri)
+        from pixxel_provider.hooks.pixxel import PixxelHook
+
+        settings = PixxelHook("c").settings
+    assert settings.base_url == "https://api.example.com:8443"
+    assert settings.authorization == KEY
+    assert settings.read_timeout == 5
+    assert settings.verify is False
+
+
+def _takes_uri() -> bool:
+    import inspect
+
+    return "uri" in inspect.signature(Connection).parameters
+
+
+def test_fields_stored_by_old_forms_are_read() -> None:
+    assert read({"extra__pixxel__read_timeout": 5}).read_timeout == 5
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, True), (False, False), ("true", True), ("False", False), ("no", False), ("", True), (None, True)],
+)
+def test_verify_is_a_switch(value: Any, expected: bool) -> None:
+    assert read({"verify": value}).verify is expected
+
+
+def test_verify_names_a_file_that_must_be_there() -> None:
+    assert "'/no/such/file'" in problem({"verify": "/no/such/file"})
+
+
+def test_the_environments_ca_bundle_counts_unless_verify_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    assert read().verify == str(bundle)
+    assert read({"verify": False}).verify is False
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file")
+    assert problem().startswith("REQUESTS_CA_BUNDLE")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://", "http://host:port", "ftp://host"])
+def test_a_proxy_must_be_one_both_clients_can_use(proxy: str) -> None:
+    assert problem({"proxy": proxy}).startswith("extra 'proxy' must be the address")
+
+
+def test_the_password_of_a_proxy_is_never_shown() -> None:
+    settings = read({"proxy": "http://user:proxy-secret@proxy.example.com:3128"})
+    assert settings.proxy == "http://user:proxy-secret@proxy.example.com:3128"
+    assert "proxy-secret" not in repr(settings)
+    assert "proxy-secret" not in problem({"proxy": "socks5://user:proxy-secret@proxy.example.com"})
+
+
+def test_a_proxy_of_the_environment_is_read_once_for_both_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "proxy.example.com:3128")
+    assert read().proxy == "http://proxy.example.com:3128"
+    monkeypatch.setenv("no_proxy", "pixxel.space")
+    assert read().proxy is None
+    assert read({"proxy": "http://own.example.com:1"}).proxy == "http://own.example.com:1"
+
+
+@pytest.mark.parametrize("value", ["maybe", 7, [], {}])
+def test_a_switch_must_be_true_or_false(value: Any) -> None:
+    assert problem({"allow_http": value}).startswith("extra 'allow_http' must be true or false")
+
+
+@pytest.mark.parametrize("extra", ["[]", "not json", '"text"', "7", "[" * 100_000])
+def test_extras_must_be_an_object(extra: str) -> None:
+    assert problem(extra) == "extra isn't a JSON object"
+
+
+@pytest.mark.parametrize("value", [7, [], {}])
+def test_a_text_must_be_text(value: Any) -> None:
+    assert problem({"console_url": value}).startswith("extra 'console_url' must be text")
+
+
+def test_unknown_extras_are_left_alone() -> None:
+    assert read({"something": "else"}).base_url == "https://api.pixxel.space"
+
+
+def test_the_console_link_is_a_template_whose_ids_are_quoted() -> None:
+    settings = read({"console_url": "https://console.example.com/w/{workflow_id}?job={job_id}"})
+    assert settings.console_link("a/b", "ü&x") == "https://console.example.com/w/a%2Fb?job=%C3%BC%26x"
+
+
+@pytest.mark.parametrize(
+    "template", ["javascript:alert(1)", "aurora", "https://x/{job}", "https://x/{", "https://x/{0}"]
+)
+def test_a_console_link_must_be_an_address_with_the_two_ids(template: str) -> None:
+    assert problem({"console_url": template}).startswith("extra 'console_url'")
+
+
+def test_the_key_is_in_no_repr() -> None:
+    assert KEY not in repr(read())
+    assert KEY not in str(read())
+
+
+def test_the_key_is_redacted_with_and_without_its_scheme() -> None:
+    settings = read(password=f"Bearer {KEY}")
+    assert settings.redact(f"you sent Bearer {KEY}, {KEY}") == "you sent ***, ***"
+    assert settings.redact_bytes(f"you sent {KEY}".encode()) == b"you sent ***"
+
+
+def test_a_key_like_a_common_word_is_not_looked_for() -> None:
+    assert read(password="demo").redact("a demo workflow") == "a demo workflow"

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import airflow
+import jsonschema
+import pytest
+
+from pixxel_provider.provider_info import CONNECTION_FIELDS, FORM_BEHAVIOUR, get_provider_info
+
+AIRFLOW = Path(airflow.__file__).parent
+
+
+def test_it_satisfies_the_schema_of_the_installed_airflow() -> None:
+    schema = json.loads((AIRFLOW / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_the_package_name_is_the_distributions_canonical_name() -> None:
+    assert get_provider_info()["package-name"] == "airflow-provider-pixxel"
+
+
+def test_every_module_and_class_it_names_exists() -> None:
+    info = get_provider_info()
+    for kind in ("operators", "sensors", "hooks", "triggers"):
+        for entry in info[kind]:
+            for module in entry["python-modules"]:
+                import_module(module)
+    for path in (info["connection-types"][0]["hook-class-name"], *info["extra-links"]):
+        module, _, name = path.rpartition(".")
+        assert getattr(import_module(module), name)
+
+
+def test_the_form_shows_each_field_of_the_table_and_requires_none() -> None:
+    connection = get_provider_info()["connection-types"][0]
+    shown = connection["conn-fields"]
+    assert list(shown) == [field.name for field in CONNECTION_FIELDS]
+    for field in CONNECTION_FIELDS:
+        assert shown[field.name]["schema"]["type"] == [field.kind, "null"]
+        assert shown[field.name]["schema"]["default"] == field.default
+    assert connection["ui-field-behaviour"]["hidden-fields"] == FORM_BEHAVIOUR["hidden_fields"]
+
+
+def test_the_form_fields_satisfy_airflows_schema_where_it_ships_one() -> None:
+    path = AIRFLOW / "provider.yaml.schema.json"
+    if not path.exists():
+        pytest.skip("this Airflow ships no schema of provider.yaml")
+    whole = json.loads(path.read_text())
+    items = whole["properties"]["connection-types"]["items"]["properties"]
+    if "conn-fields" not in items:
+        pytest.skip("this Airflow reads the fields from the hook, not from provider.yaml")
+    jsonschema.validate(get_provider_info()["connection-types"][0]["conn-fields"], items["conn-fields"])
+
+
+def test_telling_airflow_imports_nothing_but_the_standard_library() -> None:
+    code = (
+        "import sys; from pixxel_provider.provider_info import get_provider_info; get_provider_info();"
+        "print([m for m in ('airflow', 'requests', 'aiohttp', 'tenacity') if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_a_dag_file_that_names_a_sensor_pays_for_no_http_client() -> None:
+    code = (
+        "import sys; import airflow.providers.common.compat.sdk as sdk; sdk.BaseSensorOperator;"
+        "before = set(sys.modules);"
+        "import pixxel_provider.sensors.pixxel, pixxel_provider.operators.pixxel;"
+        "new = set(sys.modules) - before;"
+        "print(sorted(m for m in new if not m.startswith('pixxel_provider')"
+        " and m.split('.')[0] in ('requests', 'aiohttp', 'tenacity', 'fastapi', 'urllib3')))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert found.stdout.strip().splitlines()[-1] == "[]"

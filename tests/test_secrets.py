@@ -1,0 +1,106 @@
+"""The key of every test is a canary: it is looked for wherever a person or another system could see it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+
+from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
+from pixxel_provider.operators.pixxel import PixxelGetJobOperator
+from pixxel_provider.sensors.pixxel import PixxelJobSensor
+from tests.sensors.waiting import MODES, Runner
+from tests.support import CANARY, FakeClock, FakeTaskInstance
+
+IN_DETAILS = {"error": {"code": CANARY, "message": "m", "details": {"sent": CANARY}}}
+IN_A_JOB = {"id": "job-1", "status": "failed", "tasks": [{"name": "t", "err_msg": f"used {CANARY}"}]}
+#: Ways of an API to give a key away, or to make a client do so.
+INDISCRETIONS: dict[str, dict[str, Any]] = {
+    "echoed in an error": {"status": 401, "body": "echo"},
+    "echoed with a 500": {"status": 500, "body": "echo"},
+    "in details": {
+        "status": 400,
+        "json": {"error": {"code": CANARY, "message": "m", "details": {"sent": CANARY}}},
+    },
+    "in HTML": {"status": 403, "json": f"<html><title>{CANARY}</title>"},
+    "in a job": {
+        "json": {"id": "job-1", "status": "failed", "tasks": [{"name": "t", "err_msg": f"used {CANARY}"}]}
+    },
+    "in a redirect": {"status": 302, "location": f"http://{CANARY}.invalid/{CANARY}"},
+    "dropped": {"drop": "reset"},
+    "truncated": {"truncate": 10},
+    "none at all": {},
+}
+
+
+@pytest.mark.parametrize("fault", INDISCRETIONS.values(), ids=list(INDISCRETIONS))
+@pytest.mark.parametrize("mode", MODES)
+def test_a_wait_shows_no_key_to_anybody(
+    pixxel: Any,
+    mode: str,
+    fault: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    ti = FakeTaskInstance()
+    runner = Runner(mode, pixxel, FakeClock(), monkeypatch, ti)
+    pixxel.create_job("wf-succeeds", "job-1", seconds=100)
+    if fault:
+        pixxel.fail_next("get_job", times=0, after=1, **fault)
+    ended = runner.run(timeout=200)
+    out, err = capfd.readouterr()
+    events = [repr(deferral.trigger) + str(deferral.trigger.serialize()) for deferral in runner.deferrals]
+    seen = [ended.message, json.dumps(ended.returned), json.dumps(ti.xcoms), caplog.text, out, err]
+    for place in (*seen, *events, *runner.said):
+        assert CANARY not in place
+
+
+@pytest.mark.parametrize("fault", INDISCRETIONS.values(), ids=list(INDISCRETIONS))
+def test_an_exception_shows_no_key_in_any_of_its_parts(
+    pixxel: Any, fault: dict[str, Any], context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault:
+        pixxel.fail_next("get_job", times=0, **fault)
+    monkeypatch.setattr(PixxelHook, "_pause", lambda *_: None)
+    operator = PixxelGetJobOperator(task_id="get", workflow_id="wf-succeeds", job_id="job-finished")
+    try:
+        shown = [json.dumps(operator.execute(context))]
+    except PixxelError as error:
+        shown = ["".join(traceback.format_exception(error)), repr(error), repr(vars(error)), repr(error.args)]
+        shown.append(repr(pickle.dumps(error)))
+    assert not [words for words in shown if CANARY in words]
+
+
+def test_no_repr_shows_the_key(pixxel: Any) -> None:
+    import asyncio
+
+    hook, asynchronous = PixxelHook(), PixxelAsyncHook()
+    settings = asyncio.run(asynchronous.get_settings())
+    hook.get_job("wf-succeeds", "job-finished")
+    shown = [repr(thing) for thing in (hook, hook.settings, asynchronous, settings, hook.get_conn())]
+    shown += [repr(hook.get_conn().headers), repr(hook.get_conn().auth)]
+    assert not [words for words in shown if CANARY in words]
+
+
+def test_rendered_fields_hold_no_key(pixxel: Any) -> None:
+    for operator in (PixxelJobSensor, PixxelGetJobOperator):
+        task = operator(task_id="t", workflow_id="w", job_id="j")
+        assert CANARY not in repr({name: getattr(task, name) for name in task.template_fields})
+        assert CANARY not in repr(vars(task))
+
+
+def test_a_key_in_the_wrong_field_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field, value in (("host", f"https://{CANARY}@api.example.com"), ("password", f"{CANARY}\n{CANARY}")):
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_ODD", json.dumps({"conn_type": "pixxel", "password": "k" * 20, field: value})
+        )
+        works, words = PixxelHook("odd").test_connection()
+        assert not works
+        assert CANARY not in words
