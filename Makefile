@@ -1,0 +1,66 @@
+# Every target sets up what it needs by itself: python3 (3.10 to 3.13) and make are enough.
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+export PYTHON
+
+# More words for pytest, such as: make test PYTEST_ARGS="-k sensor -x"
+PYTEST_ARGS ?=
+# Which versions, such as: make matrix MATRIX="2.11.2 3.3.2"
+MATRIX ?=
+
+BIN := .venv/bin
+PY := $(BIN)/python
+SETUP := @scripts/python.sh scripts/setup.py
+IN_FRESH_HOME := scripts/with_airflow_home.sh
+
+.PHONY: help demo test check docs standalone matrix cluster constraints format clean
+
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: ## show a DAG waiting for a job of a simulated Pixxel, in a minute
+	$(SETUP)
+	@$(PY) scripts/demo.py
+
+test: ## run all tests but those of tests/cluster, with coverage
+	$(SETUP) test
+	@$(IN_FRESH_HOME) $(PY) -m pytest --ignore=tests/cluster --cov --cov-report=term $(PYTEST_ARGS)
+
+check: ## lint, types, the house's layers, and what the package tells pip and Airflow
+	$(SETUP) lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(IN_FRESH_HOME) $(PY) scripts/check_package.py
+
+docs: ## build the documentation into docs/_build/html; warnings are errors
+	$(SETUP) docs
+	@$(IN_FRESH_HOME) $(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+standalone: ## a whole Airflow with its UI beside a simulated Pixxel, on this machine
+	$(SETUP)
+	@$(PY) scripts/standalone.py
+
+matrix: ## run the tests on every supported Airflow version
+	$(SETUP)
+	@$(PY) scripts/matrix.py $(MATRIX)
+
+cluster: ## run the tests that start a whole Airflow
+	$(SETUP) test
+	@$(IN_FRESH_HOME) $(PY) -m pytest tests/cluster $(PYTEST_ARGS)
+
+constraints: ## resolve the tested versions of everything anew
+	@scripts/python.sh scripts/constraints.py
+
+format: ## let ruff put imports and layout in order
+	$(SETUP) lint
+	$(BIN)/ruff check --fix --select I .
+	$(BIN)/ruff format .
+
+clean: ## remove what the other targets made
+	rm -rf .venv .venv.lock .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .coverage .coverage.* htmlcov build dist docs/_build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,27 @@
+"""A pytest plugin, ``pytest -p scripts.deprecations``: whatever is deprecated on Airflow fails its test.
+
+Airflow's own categories count wherever they are raised, since it is seldom the caller whom they are
+attributed to; Python's count in our own code only, because what other libraries do among themselves is no
+concern of ours.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Airflow gives the modules of DAG files names that begin with "unusual_prefix_".
+OURS = r"(pixxel_provider|tests|example_dags|unusual_prefix_|test_|conftest)"
+ERRORS = (
+    rf"error::DeprecationWarning:{OURS}",
+    rf"error::PendingDeprecationWarning:{OURS}",
+    rf"error::FutureWarning:{OURS}",
+    "error::airflow.exceptions.RemovedInAirflow4Warning",
+    "error::airflow.exceptions.AirflowProviderDeprecationWarning",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Add the filters, but not before conftest.py: naming its categories imports Airflow."""
+    for line in ERRORS:
+        config.addinivalue_line("filterwarnings", line)
