@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -207,9 +208,16 @@ def test_a_switch_must_be_true_or_false(value: Any) -> None:
     assert problem({"allow_http": value}).startswith("extra 'allow_http' must be true or false")
 
 
-@pytest.mark.parametrize("extra", ["[]", "not json", '"text"', "7", "[" * 100_000])
+@pytest.mark.parametrize("extra", ["[]", "not json", '"text"', "7"])
 def test_extras_must_be_an_object(extra: str) -> None:
     assert problem(extra) == "extra isn't a JSON object"
+
+
+@pytest.mark.parametrize("extra", ["[" * 100_000, 7, {"read_timeout": 5}])
+def test_extras_that_airflow_itself_would_not_store_are_refused_too(extra: Any) -> None:
+    stored = SimpleNamespace(conn_id="c", password=KEY, host=None, port=None, schema=None, extra=extra)
+    with pytest.raises(PixxelInputError, match="extra isn't a JSON object"):
+        read_connection(stored)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [7, [], {}])

@@ -86,7 +86,7 @@ SOFT = {"PixxelJobFailedError", "AirflowSensorTimeout"}
 @pytest.mark.parametrize("arrange", CASES, ids=lambda case: case.__name__)
 def test_every_mode_ends_the_same(in_every_mode: Any, arrange: Callable[[Any], None], flag: str) -> None:
     kind, words = CASES[arrange]
-    found = in_every_mode(arrange, timeout=TIMEOUT, **({flag: True} if flag else {}))
+    found = in_every_mode(arrange, timeout=TIMEOUT, poke_interval=90, **({flag: True} if flag else {}))
     seen = found["poke"]
     assert found["reschedule"].visible == seen.visible
     assert found["deferred"].visible == seen.visible
@@ -148,7 +148,7 @@ OTHER_ARGUMENTS: dict[str, tuple[dict[str, Any], Callable[[Any], None], str]] = 
 def test_arguments_mean_the_same_in_every_mode(
     in_every_mode: Any, arguments: dict[str, Any], arrange: Callable[[Any], None], kind: str
 ) -> None:
-    found = in_every_mode(arrange, **{"timeout": TIMEOUT, **arguments})
+    found = in_every_mode(arrange, **{"timeout": TIMEOUT, "poke_interval": 90, **arguments})
     assert found["poke"].kind == kind, found["poke"].message
     assert found["reschedule"].visible == found["poke"].visible
     assert found["deferred"].visible == found["poke"].visible

@@ -82,15 +82,15 @@ REMEMBERING = pytest.mark.parametrize("runner", ["poke", "deferred"], indirect=T
 def test_the_log_has_a_line_for_each_change_and_none_for_a_poll(pixxel: Any, runner: Runner) -> None:
     pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
     pixxel.advance(10_000)
-    runner.run(timeout=6000, poke_interval=10)
-    assert pixxel.requests("get_job") > 500
+    runner.run(timeout=1000, poke_interval=10)
+    assert pixxel.requests("get_job") > 99
     # The worker that defers and the trigger say it once each.
     assert len(runner.said) == (2 if runner.mode == "deferred" else 1), runner.said
 
 
 @REMEMBERING
 def test_trouble_is_said_once_and_its_end_too(pixxel: Any, runner: Runner) -> None:
-    pixxel.create_job("wf-succeeds", "job-1", seconds=4000)
+    pixxel.create_job("wf-succeeds", "job-1", seconds=400)
     pixxel.fail_next("get_job", status=503, after=3, times=10)
     assert runner.run(timeout=7200, poke_interval=10).kind == "success"
     assert sum("HTTP 503" in line for line in runner.said) == 1

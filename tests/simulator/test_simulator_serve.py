@@ -121,6 +121,7 @@ def test_a_server_that_doesnt_stop_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     from pixxel_provider.simulator import server
 
     release = threading.Event()
+    before = threads()
 
     def deaf(self: Server, sockets: object = None) -> None:
         self._on_listening()
@@ -131,6 +132,7 @@ def test_a_server_that_doesnt_stop_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(RuntimeError, match="didn't stop"), serve():
         pass
     release.set()
+    wait_for(lambda: threads() == before)
 
 
 def test_faults_given_at_the_start_are_met_and_armed_again_by_reset() -> None:
