@@ -14,7 +14,7 @@ PY := $(BIN)/python
 SETUP := @scripts/python.sh scripts/setup.py
 IN_FRESH_HOME := scripts/with_airflow_home.sh
 
-.PHONY: help demo test check docs standalone matrix cluster constraints format clean
+.PHONY: help demo test check docs standalone matrix cluster bench constraints format clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,10 @@ cluster: ## run the tests that start a whole Airflow
 	$(SETUP) test
 	@$(IN_FRESH_HOME) $(PY) -m pytest tests/cluster $(PYTEST_ARGS)
 
+bench: ## measure the costs that the package promises to keep low, beside other providers
+	@scripts/python.sh scripts/setup.py --into .bench bench
+	@$(IN_FRESH_HOME) .bench/bin/python benchmarks/run.py
+
 constraints: ## resolve the tested versions of everything anew
 	@scripts/python.sh scripts/constraints.py
 
@@ -61,6 +65,6 @@ format: ## let ruff put imports and layout in order
 	$(BIN)/ruff format .
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv.lock .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv.lock .bench .bench.lock .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -rf .coverage .coverage.* htmlcov build dist docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Make ``.venv`` and install the package with the named dependency groups: ``setup.py [GROUP ...]``."""
+"""Make ``.venv`` and install the package with dependency groups: ``setup.py [--into FOLDER] [GROUP ...]``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from environments import NEWEST, ROOT, Environment, SetupError
 def main(groups: list[str]) -> int:
     """Install what is missing; silent when nothing is."""
     started = time.monotonic()
-    environment = Environment(ROOT / ".venv", NEWEST.constraints)
-    announce = f"Setting up .venv with Airflow {NEWEST.airflow} (this once) ..."
+    folder = ".venv"
+    if groups[:1] == ["--into"]:
+        _, folder, *groups = groups
+    environment = Environment(ROOT / folder, NEWEST.constraints)
+    announce = f"Setting up {folder} with Airflow {NEWEST.airflow} (this once) ..."
     try:
         if environment.ensure(sys.executable, tuple(groups), announce):
             print(f"Set up in {time.monotonic() - started:.0f} s.", flush=True)

@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from pixxel_provider.api import calls, retry
 from pixxel_provider.api.errors import (
-    PixxelAuthError,
     PixxelConnectionError,
     PixxelError,
     PixxelInputError,
@@ -174,16 +173,10 @@ class PixxelHook(BaseHook):
         """Try the connection, once; return whether it works and a sentence for the person at the form."""
         try:
             page = self.send(calls.list_projects(), patience=0)
-        except PixxelAuthError as error:
-            return False, str(error)
-        except PixxelConnectionError as error:
-            return False, str(error)
         except (PixxelNotFoundError, PixxelResponseError) as error:
             return False, self._is_it_pixxel(error)
         except PixxelError as error:
             return False, str(error)
-        except Exception as error:
-            return False, f"{type(error).__name__}: {error}"
         total = len(page.items) if page.total is None else page.total
         named = ", ".join(project.title or project.name or project.id for project in page.items[:3])
         projects = "1 project" if total == 1 else f"{total} projects"

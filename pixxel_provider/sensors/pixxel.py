@@ -114,7 +114,8 @@ class PixxelJobSensor(BaseSensorOperator):
         ending = ending_of(event)
         if ending is None:
             self.log.warning("The trigger's event isn't one that this version understands; looking again.")
-            return self.execute(context)
+            self._begin(context)
+            return self._defer(context)
         return self._conclude(ending, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

@@ -1,0 +1,123 @@
+"""TLS means the same through both clients: what is trusted, what isn't, and how that is said."""
+
+from __future__ import annotations
+
+import datetime
+import http.server
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pixxel_provider.api import calls
+from pixxel_provider.hooks.pixxel import PixxelHook
+from tests.support import CANARY
+
+
+class Pong(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b'"pong"'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody but its own file vouches for, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pixxel test")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(built.public_bytes(serialization.Encoding.PEM) + pem)
+    return file
+
+
+@pytest.fixture(scope="module")
+def server(certificate: Path) -> Iterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pong)
+    running.socket = context.wrap_socket(running.socket, server_side=True)
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    yield f"https://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    running.server_close()
+    thread.join(10)
+
+
+@pytest.fixture
+def connect(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def set_connection(verify: Any) -> None:
+        connection = {"conn_type": "pixxel", "host": server, "password": CANARY, "extra": {"verify": verify}}
+        monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps(connection))
+
+    return set_connection
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(connect: Any, both: Any) -> None:
+    connect(True)
+    sync, asynchronous = both(lambda client: client.error(calls.ping()))
+    assert sync.fields() == asynchronous.fields()
+    assert (sync.reason, sync.sent) == ("tls", False)
+    assert "the certificate isn't trusted" in str(sync)
+
+
+def test_the_test_button_tells_tls_trouble_apart(connect: Any) -> None:
+    connect(True)
+    works, words = PixxelHook().test_connection()
+    assert not works
+    assert "TLS: the certificate isn't trusted" in words
+
+
+def test_a_ca_bundle_of_the_connection_is_trusted(connect: Any, client: Any, certificate: Path) -> None:
+    connect(str(certificate))
+    assert client.send(calls.ping()) == "pong"
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_verification_can_be_switched_off(connect: Any, client: Any) -> None:
+    connect(False)
+    assert client.send(calls.ping()) == "pong"
+
+
+def test_the_environments_bundle_is_trusted_by_both(
+    connect: Any, client: Any, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    connect(True)
+    assert client.send(calls.ping()) == "pong"
+
+
+def test_a_folder_of_certificates_is_taken_too(connect: Any, client: Any, certificate: Path) -> None:
+    # Without the hashed names that OpenSSL looks for, the folder holds nothing it knows.
+    connect(str(certificate.parent))
+    assert client.error(calls.ping()).reason == "tls"
