@@ -5,6 +5,7 @@ Paths, parameters and answers are those of Pixxel's OpenAPI document ("stargate"
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,7 @@ from pixxel_provider.api.models import Download, Page, Project, Workflow, read_l
 T = TypeVar("T")
 
 _LONGEST_ID = 512
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def list_jobs(
         "list_jobs",
         "GET",
         f"{_workflow_path(workflow_id)}/jobs",
-        lambda answer: read_list(answer, "jobs", Job.read),
+        _read_jobs,
         _given(filters),
     )
 
@@ -140,7 +142,8 @@ def list_projects(*, page_num: int = 1, page_size: int = 50) -> Call[Page[Projec
 def check_id(field_name: str, value: object) -> str:
     """Return an id that can be sent.
 
-    :raises PixxelInputError: it isn't a string, is blank, is longer than 512 characters, or can't be UTF-8.
+    :raises PixxelInputError: it isn't a string, is blank, is longer than 512 characters, holds a line break
+        or another control character, or can't be UTF-8.
     """
     if not isinstance(value, str):
         hint = "; did the task that should have pushed it to XCom push nothing?" if value is None else ""
@@ -149,6 +152,9 @@ def check_id(field_name: str, value: object) -> str:
         raise PixxelInputError(field_name, "is empty")
     if len(value) > _LONGEST_ID:
         raise PixxelInputError(field_name, f"has {len(value)} characters; no id is that long")
+    if _CONTROL.search(value):
+        # Most often the end of a line that a shell command pushed: it would be a 404 after a minute.
+        raise PixxelInputError(field_name, "holds a line break or another control character")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -195,6 +201,10 @@ def _read_ping(answer: Any) -> str:
     if not isinstance(answer, str):
         raise PixxelResponseError(f"expected a string, got {reading_kind(answer)}")
     return answer
+
+
+def _read_jobs(answer: Any) -> list[Job]:
+    return read_list(answer, "jobs", Job.read)
 
 
 def _read_workflows(answer: Any) -> Page[Workflow]:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pixxel_provider.api.reading import json_safe
+
 _DETAILS_LIMIT = 2_000
 
 
@@ -77,7 +79,8 @@ class PixxelApiError(PixxelError):
     :param message: the server's words, or ours where it had none.
     :param status_code: the HTTP status.
     :param code: ``error.code`` of Pixxel's envelope, empty where there was no envelope.
-    :param details: ``error.details`` of the envelope, any JSON.
+    :param details: ``error.details`` of the envelope, any JSON; kept as strict JSON, so that no log and no
+        event breaks on it.
     :param request: method and path of what was asked.
     :param retry_after: seconds from the Retry-After header.
     """
@@ -95,7 +98,7 @@ class PixxelApiError(PixxelError):
         self.message = message
         self.status_code = status_code
         self.code = code
-        self.details = details
+        self.details = json_safe(details)
         self.request = request
         self._retry_after = retry_after
         super().__init__(self._sentence())
@@ -188,19 +191,12 @@ def rebuild(fields: Mapping[str, Any]) -> PixxelError:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else _dump(value)
+    text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _DETAILS_LIMIT else text[:_DETAILS_LIMIT] + "…"
 
 
 def _bounded(value: Any) -> Any:
-    return value if len(_dump(value)) <= _DETAILS_LIMIT else _short(value)
-
-
-def _dump(value: Any) -> str:
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        return repr(type(value))
+    return value if len(json.dumps(value)) <= _DETAILS_LIMIT else _short(value)
 
 
 _CLASSES: dict[str, type[PixxelError]] = {

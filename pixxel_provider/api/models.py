@@ -84,7 +84,7 @@ class Download:
 
         :raises PixxelResponseError: it has no ``status``.
         """
-        if not isinstance(answer, Mapping) or not reading.text(answer.get("status")):
+        if not isinstance(answer, Mapping) or not reading.text(answer.get("status")).strip():
             raise PixxelResponseError(
                 f"expected a download, got {reading_kind(answer)} without a usable 'status'"
             )

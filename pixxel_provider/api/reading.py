@@ -14,11 +14,13 @@ from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-# RFC 3339 as Go writes it, and Go's own time.String(): "2026-01-02 03:04:05.6 +0000 UTC".
+# RFC 3339 as Go writes it, Go's own time.String() ("2026-01-02 03:04:05.6 +0000 UTC"), and both cut short.
 _TIMESTAMP = re.compile(
-    r"^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d*)?"
+    r"^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?"
     r"\s*(?:([Zz]|UTC)|([+-])(\d\d):?(\d\d))?(?:\s+[A-Za-z]{1,5})?$"
 )
+# What text doesn't hold; white space and the escape of coloured logs are left out.
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
 _DEEPEST = 40
 # Go's zero time is the year 1 and protobuf's is 1970; no job is older than the company.
 _FIRST_REAL_YEAR = 1971
@@ -92,14 +94,17 @@ def _moment(value: Any) -> datetime | None:
                 else parsed.astimezone(timezone.utc)
             )
         year, month, day, hour, minute, second, fraction, _, sign, hours, minutes = match.groups()
+        if int(year) <= 1:
+            # A zero time in another zone may lie before the first moment that Python knows.
+            return datetime.min.replace(tzinfo=timezone.utc)
         offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
         moment = datetime(
             int(year),
             int(month),
             int(day),
-            int(hour),
-            int(minute),
-            int(second),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
             int((fraction or "0").ljust(6, "0")[:6]),
             timezone.utc,
         )
@@ -135,7 +140,7 @@ def _decoded(data: bytes, otherwise: Any) -> Any:
         words = data.decode("utf-8")
     except UnicodeDecodeError:
         return otherwise
-    return words if all(c.isprintable() or c in "\r\n\t" for c in words) else otherwise
+    return otherwise if _NOT_TEXT.search(words) else words
 
 
 def json_safe(value: Any, depth: int = 0) -> Any:

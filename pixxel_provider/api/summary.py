@@ -20,6 +20,8 @@ RAW_FIELDS = ("spec", "inputs", "result", "info_logs")
 
 _TIMES = ("created_at", "updated_at", "finished_at", "exec_created_at", "exec_updated_at")
 _PARAGRAPH_LIMIT = 2_000
+_LINE_LIMIT = 500
+_STATUS_LIMIT = 100
 
 
 def metadata(job: Job, include: Collection[str] = ()) -> dict[str, Any]:
@@ -72,9 +74,19 @@ def name_of(workflow_id: str, job_id: str) -> str:
     return f"Pixxel job {job_id} of workflow {workflow_id}"
 
 
+def status_of(job: Job) -> str:
+    """Return the status as messages show it: on one line, at most 100 characters."""
+    return _clip(_one_line(job.status), _STATUS_LIMIT)
+
+
+def plain(value: int | float) -> str:
+    """Return a number as people write it: all digits of a large one, no ``.0`` after a whole one."""
+    return str(value) if isinstance(value, int) else f"{value:.12g}"
+
+
 def failure_text(job: Job) -> str:
     """Return one paragraph on what failed: the task, its block, Pixxel's words, and the validation errors."""
-    parts = [f"status {job.status!r}"]
+    parts = [f"status {status_of(job)!r}"]
     failed = [task for task in job.tasks if _has_failed(task)]
     parts += [_task_failure(task) for task in failed[:5]]
     parts += [f"validation: {_validation(error)}" for error in job.val_errors[:5]]
@@ -83,12 +95,12 @@ def failure_text(job: Job) -> str:
         parts.append(f"and {unnamed} more")
     if len(parts) == 1:
         parts.append("Pixxel gave no reason")
-    return _clip(" ".join("; ".join(parts).split()), _PARAGRAPH_LIMIT)
+    return _clip(_one_line("; ".join(parts)), _PARAGRAPH_LIMIT)
 
 
 def progress_line(job: Job) -> str:
     """Return where a job stands: ``running, 40 %, 2 of 5 tasks done, now cloud-mask 1.2.0``."""
-    parts = [job.status]
+    parts = [status_of(job)]
     if job.progress is not None:
         parts.append(f"{job.progress:g} %")
     if job.tasks:
@@ -97,7 +109,7 @@ def progress_line(job: Job) -> str:
         running = [_label(task) for task in job.tasks if is_running(task)]
         if running:
             parts.append("now " + " and ".join(running[:3]))
-    return ", ".join(parts)
+    return _clip(_one_line(", ".join(parts)), _LINE_LIMIT)
 
 
 def is_running(task: Task) -> bool:
@@ -106,7 +118,13 @@ def is_running(task: Task) -> bool:
 
 
 def _has_failed(task: Task) -> bool:
-    return bool(normalise(task.status) in FAILURE_WORDS or task.err_msg or task.failure_type)
+    return _shows_failure(task.status, task.err_msg, task.failure_type)
+
+
+def _shows_failure(status: str, err_msg: str, failure_type: str) -> bool:
+    word = normalise(status)
+    # A block may leave a remark there although it has succeeded.
+    return word in FAILURE_WORDS or bool(word not in SUCCESS_WORDS and (err_msg or failure_type))
 
 
 def _label(task: Task) -> str:
@@ -156,7 +174,7 @@ def _bounded(found: dict[str, Any], raw: tuple[str, ...]) -> dict[str, Any]:
             gone += [name for name in _clip_texts(found, limit) if name not in gone]
     # A stable sort: failed tasks come first, otherwise the API's order stays.
     for name, keep_first in (
-        ("tasks", lambda task: not task["failure_type"] and not task["err_msg"]),
+        ("tasks", lambda task: not _shows_failure(task["status"], task["err_msg"], task["failure_type"])),
         ("val_errors", None),
     ):
         entries = found[name]
@@ -191,6 +209,10 @@ def _clip_texts(found: dict[str, Any], limit: int) -> list[str]:
                 place[key] = _clip(value, limit)
                 clipped.append(prefix + key)
     return list(dict.fromkeys(clipped))
+
+
+def _one_line(words: str) -> str:
+    return " ".join(words.split())
 
 
 def _clip(words: str, limit: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pixxel_provider.api.errors import (
+    PixxelApiError,
     PixxelError,
     PixxelInputError,
     PixxelNotFoundError,
@@ -18,7 +19,7 @@ from pixxel_provider.api.errors import (
     rebuild,
 )
 from pixxel_provider.api.status import StatusRules, Verdict, normalise
-from pixxel_provider.api.summary import failure_text, is_running, name_of, progress_line
+from pixxel_provider.api.summary import failure_text, is_running, name_of, plain, progress_line, status_of
 
 if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
@@ -97,6 +98,7 @@ class Wait:
     _said: tuple[object, ...] = field(default=(), init=False)
     _seen: str = field(default="", init=False)
     _trouble: str = field(default="", init=False)
+    _remarked: object = field(default=None, init=False)
     _missing: PixxelNotFoundError | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
     _retry_after: float = field(default=0.0, init=False)
@@ -115,7 +117,7 @@ class Wait:
         self._failures += 1
         self._missing = answer if isinstance(answer, PixxelNotFoundError) else None
         if answer.transient or self._missing or self.plan.silent_fail:
-            self._remark(str(answer))
+            self._remark(answer)
             return None
         return Ending.from_error(answer)
 
@@ -129,12 +131,13 @@ class Wait:
 
     def timed_out(self) -> Ending:
         """Return the ending of a wait whose deadline has passed."""
-        last = f"last seen {self._seen}" if self._seen else "it was never seen"
-        trouble = f"; last trouble: {self._trouble}" if self._trouble else ""
+        # Of the last look only: in reschedule mode nothing older is remembered.
+        last = f"it was {self._seen or 'never seen'}."
+        if self._trouble:
+            last = f"it couldn't be read: {self._trouble}" if self._failures else f"{last} {self._trouble}"
         return Ending(
             "timed_out",
-            f"{self._name()} had not ended when the timeout of {self.plan.timeout:g} s was over: "
-            f"{last}{trouble}",
+            f"{self._name()} had not ended when the timeout of {plain(self.plan.timeout)} s was over; {last}",
         )
 
     def gap(self, elapsed: float) -> float:
@@ -147,49 +150,61 @@ class Wait:
         if self._failures and self.quick:
             # 2**30 gaps are beyond any deadline, and beyond it floats lose the doubling.
             gap = min(gap, self.chance() * _FIRST_TROUBLE_GAP * 2.0 ** min(self._failures - 1, 30))
-        gap = max(gap, self._retry_after, SHORTEST_GAP)
+        # A little later than asked, each by another bit: those who were turned away together don't return so.
+        gap = max(gap, self._retry_after * (1 + self.chance() / 10), SHORTEST_GAP)
         return min(gap, max(plan.timeout - elapsed, 0.0) + SHORTEST_GAP)
 
     def _job(self, job: Job) -> Ending | None:
-        if self._trouble:
+        if self._failures:
             self.say("info", f"{self._name()} can be read again")
-        self._trouble, self._missing, self._failures, self._retry_after = "", None, 0, 0.0
+        self._missing, self._failures, self._retry_after = None, 0, 0.0
         verdict = job.verdict(self._rules)
         if verdict is Verdict.WAITING:
+            self._trouble, self._remarked = "", None
             self._seen = progress_line(job)
             self._report(job)
             return None
         if verdict is Verdict.SUCCEEDED:
-            cost = "" if job.cost is None else f", for {job.cost:g} credits"
-            return Ending("succeeded", f"{self._name()} has ended: {job.status}{cost}", job.metadata())
+            cost = "" if job.cost is None else f", for {plain(job.cost)} credits"
+            return Ending("succeeded", f"{self._name()} has ended: {status_of(job)}{cost}", job.metadata())
         if verdict is Verdict.FAILED:
             return Ending("failed", f"{self._name()} failed: {failure_text(job)}", job.metadata())
         return self._unclear(job)
 
     def _unclear(self, job: Job) -> Ending | None:
         error = PixxelUnknownStatusError(
-            f"{self._name()} has ended in status {job.status!r}, which is neither a success nor a failure "
-            f"that this package knows; name it in success_statuses or failure_statuses to say what it means"
+            f"{self._name()} has ended in status {status_of(job)!r}, which is neither a success nor a "
+            "failure that this package knows; name it in success_statuses or failure_statuses to say what "
+            "it means"
         )
         if self.plan.silent_fail:
             self._seen = progress_line(job)
-            self._remark(str(error))
+            self._remark(error)
             return None
         return Ending.from_error(error, job.metadata())
 
     def _report(self, job: Job) -> None:
-        news = (normalise(job.status), job.progress, [task.id for task in job.tasks if is_running(task)])
+        # Sorted: the order of tasks isn't promised, and another one is no news.
+        running = sorted(task.id for task in job.tasks if is_running(task))
+        news = (normalise(job.status), job.progress, running)
         if news == self._said:
             return
         if not self._rules.knows(job.status) and (not self._said or self._said[0] != news[0]):
-            self.say("warning", f"{self._name()} is in status {job.status!r}, which nobody knows: waiting on")
+            status = status_of(job)
+            self.say("warning", f"{self._name()} is in status {status!r}, which nobody knows: waiting on")
         self._said = news
         self.say("info", f"{self._name()}: {self._seen}")
 
-    def _remark(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
-            self.say("warning", f"{trouble} Waiting on.")
+    def _remark(self, trouble: PixxelError) -> None:
+        words = str(trouble)
+        self._trouble = words if words.endswith((".", "!", "?")) else f"{words}."
+        # A server's words may name a request or count seconds down: they are another each time, and no news.
+        kind: object = self._trouble
+        if isinstance(trouble, PixxelApiError):
+            kind = (trouble.status_code, trouble.code)
+        if kind != self._remarked:
+            self._remarked = kind
+            self.say("warning", f"{self._trouble} Waiting on.")
 
     def _name(self) -> str:
         return name_of(self.plan.workflow_id, self.plan.job_id)
@@ -204,7 +219,8 @@ def check_plan(plan: WaitPlan) -> None:
 
     get_job(plan.workflow_id, plan.job_id)
     StatusRules.of(plan.success_statuses, plan.failure_statuses)
-    if not 0 <= plan.not_found_grace < float("inf"):
+    grace: object = plan.not_found_grace
+    if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace < float("inf"):
         raise PixxelInputError(
             "not_found_grace", f"must be a number of seconds, not {plan.not_found_grace!r}"
         )

@@ -181,7 +181,7 @@ def _envelope(answer: Answer, body: bytes) -> tuple[str, str, Any]:
         message = reading.text(found.get("message") or found.get("detail") or found.get("error"))
         code, details = reading.text(found.get("code")), reading.json_safe(found.get("details"))
         if message or code or details:
-            return code, message[:2_000] or _phrase(answer.status), details
+            return code[:200], message[:2_000] or _phrase(answer.status), details
     elif isinstance(found, str) and found.strip():
         return "", reading.text(found)[:2_000], None
     if decoded is None and body.strip():

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tenacity import AsyncRetrying, Retrying
+
+from pixxel_provider.api import calls, retry
+from pixxel_provider.api.errors import (
+    PixxelAuthError,
+    PixxelBadRequestError,
+    PixxelConnectionError,
+    PixxelError,
+    PixxelInputError,
+    PixxelNotFoundError,
+    PixxelRateLimitError,
+    PixxelResponseError,
+    PixxelServerError,
+    PixxelTemporaryError,
+)
+from pixxel_provider.api.retry import policy, read_retry_after, worth_retrying
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+SAFE = calls.get_job("w", "j")
+BILLED = calls.create_job("w", "p")
+
+BUSY = PixxelServerError("busy", status_code=503)
+LIMITED = PixxelRateLimitError("slow down", status_code=429)
+UNSENT = PixxelConnectionError("no such host", reason="dns", sent=False)
+PASSING: list[PixxelError] = [
+    BUSY,
+    LIMITED,
+    UNSENT,
+    PixxelServerError("busy", status_code=500),
+    PixxelTemporaryError("slow", status_code=408),
+    PixxelTemporaryError("early", status_code=425),
+    PixxelConnectionError("dropped", reason="dropped"),
+    PixxelResponseError("half a body"),
+]
+LASTING: list[BaseException] = [
+    PixxelBadRequestError("no", status_code=400),
+    PixxelAuthError("no", status_code=401),
+    PixxelAuthError("no", status_code=403),
+    PixxelNotFoundError("no", status_code=404),
+    PixxelInputError("job_id", "is empty"),
+    PixxelError("no"),
+    ValueError("a bug"),
+    KeyboardInterrupt(),
+]
+
+
+class Server:
+    """Fails with each error in turn, then answers."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.asked = 0
+        self.slept: list[float] = []
+
+    def __call__(self) -> str:
+        self.asked += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "answer"
+
+    def ask(self, call: calls.Call[Any], patience: float = retry.PATIENCE) -> str:
+        return str(Retrying(sleep=self.slept.append, **policy(call, patience))(self))
+
+    def ask_in_a_loop(self, call: calls.Call[Any], patience: float = retry.PATIENCE) -> str:
+        async def sleep(seconds: float) -> None:
+            self.slept.append(seconds)
+
+        async def answer() -> str:
+            return self()
+
+        return str(asyncio.run(AsyncRetrying(sleep=sleep, **policy(call, patience))(answer)))
+
+
+ASKS = pytest.mark.parametrize("ask", [Server.ask, Server.ask_in_a_loop], ids=["sync", "async"])
+
+
+def always(error: PixxelError) -> Server:
+    return Server(*[error] * 1_000)
+
+
+def limited(retry_after: float) -> PixxelError:
+    return PixxelRateLimitError("slow down", status_code=429, retry_after=retry_after)
+
+
+# ------------------------------------------------------------------------------------ what is tried again
+
+
+@pytest.mark.parametrize("error", PASSING, ids=str)
+def test_a_safe_call_is_worth_another_try_after_trouble_that_may_pass(error: PixxelError) -> None:
+    assert worth_retrying(SAFE, error)
+
+
+@pytest.mark.parametrize("error", LASTING, ids=repr)
+@pytest.mark.parametrize("call", [SAFE, BILLED], ids=str)
+def test_no_call_is_tried_again_after_trouble_that_stays(call: calls.Call[Any], error: BaseException) -> None:
+    assert not worth_retrying(call, error)
+
+
+@pytest.mark.parametrize("error", PASSING, ids=str)
+def test_a_billed_call_is_sent_again_only_where_it_cannot_have_been_accepted(error: PixxelError) -> None:
+    assert worth_retrying(BILLED, error) == (error in (LIMITED, UNSENT))
+
+
+def test_every_put_and_get_is_safe_to_try() -> None:
+    assert all(
+        worth_retrying(call, BUSY)
+        for call in (calls.list_jobs("w"), calls.download_job("w", "j"), calls.download_task("w", "j", "t"))
+    )
+
+
+# ---------------------------------------------------------------------------------------- tenacity's part
+
+
+@ASKS
+def test_a_call_that_fails_for_a_while_answers_in_the_end(ask: Any) -> None:
+    server = Server(*PASSING[:4])
+
+    assert ask(server, SAFE) == "answer"
+    assert (server.asked, len(server.slept)) == (5, 4)
+
+
+@ASKS
+@pytest.mark.parametrize("error", LASTING[:-1], ids=repr)
+def test_trouble_that_stays_is_raised_at_once_and_as_it_is(ask: Any, error: BaseException) -> None:
+    server = Server(error)
+
+    with pytest.raises(type(error)) as caught:
+        ask(server, SAFE)
+    assert caught.value is error
+    assert (server.asked, server.slept) == (1, [])
+
+
+@ASKS
+def test_a_billed_call_is_sent_once_where_its_answer_was_lost(ask: Any) -> None:
+    server = Server(PixxelConnectionError("time-out", reason="timeout", sent=True))
+
+    with pytest.raises(PixxelConnectionError, match=r"time-out"):
+        ask(server, BILLED)
+    assert (server.asked, server.slept) == (1, [])
+
+
+@ASKS
+def test_a_billed_call_that_was_turned_away_or_never_left_is_sent_again(ask: Any) -> None:
+    server = Server(UNSENT, limited(1), UNSENT, LIMITED)
+
+    assert ask(server, BILLED) == "answer"
+    assert server.asked == 5
+
+
+@ASKS
+def test_a_billed_call_stops_at_the_first_try_that_may_have_been_accepted(ask: Any) -> None:
+    server = Server(UNSENT, BUSY)
+
+    with pytest.raises(PixxelServerError):
+        ask(server, BILLED)
+    assert server.asked == 2
+
+
+@ASKS
+def test_the_server_says_how_long_to_wait(ask: Any) -> None:
+    server = Server(limited(25), limited(30))
+
+    assert ask(server, SAFE) == "answer"
+    assert server.slept == [25, 30]
+
+
+@ASKS
+def test_patience_ends_before_a_pause_that_would_outlast_it(ask: Any) -> None:
+    server = always(limited(25))
+
+    with pytest.raises(PixxelRateLimitError):
+        ask(server, SAFE)
+    # 25 + 25 fit into 60 seconds, a third pause doesn't.
+    assert (server.asked, server.slept) == (3, [25, 25])
+
+
+@ASKS
+@pytest.mark.parametrize(("patience", "asked"), [(0.0, 1), (24.5, 1), (25.5, 2), (49.5, 2), (110.0, 5)])
+def test_patience_is_a_time_and_no_count(ask: Any, patience: float, asked: int) -> None:
+    server = always(limited(25))
+
+    with pytest.raises(PixxelRateLimitError):
+        ask(server, SAFE, patience)
+    assert server.asked == asked
+
+
+def test_a_server_that_wants_a_day_is_not_waited_for() -> None:
+    server = always(limited(86_400))
+
+    with pytest.raises(PixxelRateLimitError):
+        server.ask(SAFE)
+    assert server.slept == []
+
+
+def test_pauses_double_up_to_the_longest_and_are_fully_jittered() -> None:
+    random.seed(20260102)
+    runs = []
+    for _ in range(200):
+        server = always(BUSY)
+        with pytest.raises(PixxelServerError):
+            server.ask(SAFE)
+        assert sum(server.slept) <= retry.PATIENCE
+        assert len(server.slept) == server.asked - 1
+        runs.append(server.slept)
+
+    for number in range(6):
+        longest = min(2.0**number, retry.LONGEST_PAUSE)
+        pauses = [slept[number] for slept in runs if len(slept) > number]
+        assert all(0 <= pause <= longest for pause in pauses)
+        assert min(pauses) < longest * 0.2
+        assert max(pauses) > longest * 0.8
+    assert max(map(len, runs)) < 50
+
+
+def test_a_short_retry_after_does_not_shorten_the_pause() -> None:
+    random.seed(20260102)
+    server = always(limited(0.5))
+
+    with pytest.raises(PixxelRateLimitError):
+        server.ask(SAFE)
+    assert min(server.slept) >= 0.5
+    assert max(server.slept) > 5
+
+
+def test_time_that_passes_while_asking_counts_too() -> None:
+    stop = policy(SAFE, patience=60.0)["stop"]
+
+    assert stop(SimpleNamespace(idle_for=0.0, seconds_since_start=59.0, upcoming_sleep=2.0))
+    assert stop(SimpleNamespace(idle_for=59.0, seconds_since_start=None, upcoming_sleep=2.0))
+    assert not stop(SimpleNamespace(idle_for=59.0, seconds_since_start=58.0, upcoming_sleep=1.0))
+
+
+# -------------------------------------------------------------------------------------------- Retry-After
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0),
+        ("120", 120),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("-5", 0),
+        ("999999999", 86_400),
+        ("inf", 86_400),
+        ("-inf", 0),
+        ("Fri, 02 Jan 2026 03:05:05 GMT", 60),
+        ("Fri, 02 Jan 2026 04:05:05 +0100", 60),
+        ("Friday, 02-Jan-26 03:05:05 GMT", 60),
+        ("Fri Jan  2 03:05:05 2026", 60),
+        ("2026-01-02T03:05:05Z", 60),
+        ("Fri, 02 Jan 2026 03:00:00 GMT", 0),
+        ("Fri, 01 Jan 2027 00:00:00 GMT", 86_400),
+    ],
+)
+def test_retry_after_is_read_from_seconds_and_from_a_date(header: str, seconds: float) -> None:
+    assert read_retry_after(header, NOW) == seconds
+    assert read_retry_after(header, NOW.astimezone(timezone(timedelta(hours=5.5)))) == seconds
+
+
+@pytest.mark.parametrize("header", [None, "", "  ", "soon", "nan", "10 minutes", "\ud800", "12,5"])
+def test_a_retry_after_that_says_nothing_is_none(header: str | None) -> None:
+    assert read_retry_after(header, NOW) is None
+
+
+@given(st.text(max_size=40) | st.floats().map(str) | st.integers().map(str))
+def test_whatever_the_header_holds_the_pause_is_sensible(header: str) -> None:
+    found = read_retry_after(header, NOW)
+
+    assert found is None or 0 <= found <= 86_400
+
+
+@given(st.integers(0, 86_400))
+def test_a_date_asks_for_the_time_until_then(seconds: int) -> None:
+    later = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+
+    assert read_retry_after(later, NOW) == seconds

@@ -1,0 +1,805 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixxel_provider.api.errors import (
+    PixxelApiError,
+    PixxelAuthError,
+    PixxelBadRequestError,
+    PixxelConnectionError,
+    PixxelError,
+    PixxelInputError,
+    PixxelNotFoundError,
+    PixxelRateLimitError,
+    PixxelResponseError,
+    PixxelServerError,
+    PixxelUnknownStatusError,
+)
+from pixxel_provider.api.job import Job
+from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, WAITING_WORDS
+from pixxel_provider.api.wait import SHORTEST_GAP, Ending, Wait, WaitPlan, check_plan
+
+NAME = "Pixxel job j of workflow w"
+ENDED = "2026-01-02T03:04:05Z"
+ZERO_TIMES = [None, "", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+05:30", "1970-01-01T00:00:00Z", 0]
+
+MISSING = PixxelNotFoundError("no such job", status_code=404)
+BUSY = PixxelServerError("busy", status_code=503)
+PASSING: list[PixxelError] = [
+    BUSY,
+    PixxelServerError("broken", status_code=500),
+    PixxelRateLimitError("slow down", status_code=429),
+    PixxelConnectionError("GET /x: no answer.", reason="dns", sent=False),
+    PixxelConnectionError("GET /x: took too long.", reason="timeout"),
+    PixxelResponseError("GET /x: the answer isn't JSON."),
+]
+LASTING: list[PixxelError] = [
+    PixxelBadRequestError("malformed", status_code=400),
+    PixxelAuthError("who are you", status_code=401),
+    PixxelAuthError("not yours", status_code=403),
+    PixxelApiError("conflict", status_code=409),
+    PixxelInputError("pixxel_conn_id", "is 'x', and no such connection is defined"),
+    PixxelError("something else"),
+]
+
+
+class Log(list[tuple[str, str]]):
+    """What a wait has said."""
+
+    def __call__(self, level: str, words: str) -> None:
+        self.append((level, words))
+
+    @property
+    def warnings(self) -> list[str]:
+        return [words for level, words in self if level == "warning"]
+
+    @property
+    def infos(self) -> list[str]:
+        return [words for level, words in self if level == "info"]
+
+
+def job(status: str = "running", **fields: Any) -> Job:
+    return Job.read({"id": "j", "workflow_id": "w", "status": status, **fields})
+
+
+def task(name: str, status: str = "running", **fields: Any) -> dict[str, Any]:
+    return {"id": name, "name": name, "status": status, **fields}
+
+
+def begin(*, chance: Callable[[], float] = lambda: 1.0, quick: bool = True, **plan: Any) -> tuple[Wait, Log]:
+    log = Log()
+    return Wait(WaitPlan("w", "j", **plan), say=log, chance=chance, quick=quick), log
+
+
+def drive(
+    wait: Wait, answers: Iterable[Job | PixxelError], start: float = 0.0
+) -> tuple[Ending | None, float]:
+    """Wait as the trigger does, on a clock of its own; return the ending and when it came."""
+    elapsed = start
+    for answer in answers:
+        ending = wait.look(answer) or wait.overdue(elapsed)
+        if ending is not None:
+            return ending, elapsed
+        elapsed += wait.gap(elapsed)
+    return None, elapsed
+
+
+# ----------------------------------------------------------------------------------- what an answer means
+
+
+@pytest.mark.parametrize("status", sorted(WAITING_WORDS))
+@pytest.mark.parametrize("finished_at", [None, ENDED])
+def test_a_known_waiting_word_waits_without_a_remark(status: str, finished_at: Any) -> None:
+    wait, log = begin()
+
+    assert wait.look(job(status, finished_at=finished_at)) is None
+    assert wait.look(job(f" {status.title()}_", finished_at=finished_at)) is None
+    assert log == [("info", f"{NAME}: {status}")]
+
+
+@pytest.mark.parametrize("status", sorted(SUCCESS_WORDS))
+def test_a_success_ends_the_wait_with_the_metadata(status: str) -> None:
+    wait, log = begin()
+    done = job(status.upper(), cost=12)
+    ending = wait.look(done)
+
+    assert ending == Ending(
+        "succeeded", f"{NAME} has ended: {status.upper()}, for 12 credits", done.metadata()
+    )
+    assert log == []
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [(None, ""), (0, ", for 0 credits"), (1_234_567, ", for 1234567 credits"), (0.25, ", for 0.25 credits")],
+)
+def test_the_cost_is_said_where_it_is_known(cost: Any, words: str) -> None:
+    ending = begin()[0].look(job("completed", cost=cost))
+
+    assert ending is not None
+    assert ending.message == f"{NAME} has ended: completed{words}"
+
+
+@pytest.mark.parametrize("status", sorted(FAILURE_WORDS))
+def test_a_failure_ends_the_wait_with_the_reason(status: str) -> None:
+    wait, log = begin()
+    failed = job(
+        status.title(),
+        tasks=[
+            task(
+                "mask",
+                "failed",
+                block_info={"name": "cloud-mask", "version": "1.2"},
+                failure_type="runtime_exception",
+                err_msg="out of memory",
+            )
+        ],
+        val_errors=["no input"],
+    )
+    ending = wait.look(failed)
+
+    assert ending == Ending(
+        "failed",
+        f"{NAME} failed: status {status.title()!r}; task 'mask' failed in block cloud-mask 1.2: "
+        f"runtime_exception: out of memory; validation: no input",
+        failed.metadata(),
+    )
+    assert log == []
+
+
+def test_an_unknown_status_waits_and_is_remarked_on_once() -> None:
+    wait, log = begin()
+
+    assert [wait.look(job("awaiting_tasking")) for _ in range(100)] == [None] * 100
+    assert log == [
+        ("warning", f"{NAME} is in status 'awaiting_tasking', which nobody knows: waiting on"),
+        ("info", f"{NAME}: awaiting_tasking"),
+    ]
+
+
+def test_an_unknown_status_that_makes_progress_is_not_remarked_on_again() -> None:
+    wait, log = begin()
+    for percent in range(100):
+        wait.look(job("Awaiting Tasking" if percent % 2 else "awaiting_tasking", progress=percent))
+
+    assert len(log.warnings) == 1
+    assert len(log.infos) == 100
+
+
+def test_each_unknown_status_is_remarked_on() -> None:
+    wait, log = begin()
+    for status in ("odd", "odd", "odder", "running", "running"):
+        wait.look(job(status))
+
+    assert [words.split("'")[1] for words in log.warnings] == ["odd", "odder"]
+    assert log.infos[-1] == f"{NAME}: running"
+
+
+def test_an_unknown_status_with_a_real_end_ends_the_wait_and_says_what_would_accept_it() -> None:
+    wait, log = begin()
+    odd = job("archived", finished_at=ENDED, cost=3)
+    ending = wait.look(odd)
+
+    assert ending is not None
+    assert (ending.kind, ending.metadata) == ("error", odd.metadata())
+    assert isinstance(ending.exception(), PixxelUnknownStatusError)
+    assert str(ending.exception()) == ending.message
+    for words in (NAME, "'archived'", "success_statuses", "failure_statuses"):
+        assert words in ending.message
+    assert log == []
+
+
+@pytest.mark.parametrize("finished_at", ZERO_TIMES)
+def test_a_zero_time_is_no_end(finished_at: Any) -> None:
+    wait, _ = begin()
+
+    assert wait.look(job("archived", finished_at=finished_at)) is None
+
+
+@pytest.mark.parametrize("finished_at", [None, ENDED])
+def test_what_the_arguments_name_decides(finished_at: Any) -> None:
+    odd = job("Archived", finished_at=finished_at)
+
+    assert begin(success_statuses=["archived"])[0].look(odd).kind == "succeeded"  # type: ignore[union-attr]
+    assert begin(failure_statuses=["ARCHIVED"])[0].look(odd).kind == "failed"  # type: ignore[union-attr]
+
+
+def test_what_the_arguments_leave_out_is_no_longer_an_end() -> None:
+    wait, log = begin(success_statuses=["archived"])
+
+    assert wait.look(job("completed")) is None
+    assert "'completed', which nobody knows" in log.warnings[0]
+    assert wait.look(job("completed", finished_at=ENDED)).kind == "error"  # type: ignore[union-attr]
+    assert wait.look(job("failed")).kind == "failed"  # type: ignore[union-attr]
+
+
+def test_a_status_that_the_arguments_name_is_no_surprise() -> None:
+    wait, log = begin(success_statuses=["running"])
+
+    assert wait.look(job("running")).kind == "succeeded"  # type: ignore[union-attr]
+    assert log == []
+
+
+def test_messages_stay_short_whatever_the_status_holds() -> None:
+    long = "odd\n" + "x" * 100_000
+    wait, log = begin()
+    wait.look(job(long))
+    messages = [words for _, words in log]
+    for status, fields in (
+        (long, {"finished_at": ENDED}),
+        ("failed" + " " * 100_000, {}),
+        ("done" + "-" * 9_000, {}),
+    ):
+        ending = begin()[0].look(job(status, **fields))
+        assert ending is not None
+        messages.append(ending.message)
+
+    assert len(messages) == 5
+    assert all(len(words) < 800 and "\n" not in words for words in messages)
+
+
+# ------------------------------------------------------------------------------------------------ trouble
+
+
+@pytest.mark.parametrize("error", PASSING, ids=str)
+def test_trouble_that_may_pass_never_ends_a_wait_and_is_said_once(error: PixxelError) -> None:
+    wait, log = begin(timeout=1e6)
+
+    for look in range(100):
+        assert wait.look(error) is None
+        assert wait.overdue(look * 1e4) is None
+    assert log == [("warning", f"{error} Waiting on.")]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=str)
+def test_a_wait_outlasts_trouble_of_three_days(error: PixxelError) -> None:
+    wait, _ = begin(timeout=7 * 86_400.0)
+    outage = [job()] + [error] * (3 * 86_400 // 30)
+    ending, elapsed = drive(wait, [*outage, job("completed")])
+
+    assert ending is not None
+    assert ending.kind == "succeeded"
+    assert elapsed > 2.9 * 86_400
+
+
+@pytest.mark.parametrize("error", LASTING, ids=str)
+@pytest.mark.parametrize("seen", [False, True])
+def test_trouble_that_stays_ends_a_wait_at_once_with_the_words_of_the_server(
+    error: PixxelError, seen: bool
+) -> None:
+    wait, log = begin()
+    if seen:
+        wait.look(job())
+    ending = wait.look(error)
+
+    assert ending == Ending("error", str(error), error=error.fields())
+    assert type(ending.exception()) is type(error)
+    assert str(ending.exception()) == str(error)
+    assert log.warnings == []
+
+
+def test_the_end_of_trouble_is_said_once() -> None:
+    wait, log = begin()
+    for answer in (job(), BUSY, BUSY, job(), job(), BUSY, job()):
+        wait.look(answer)
+
+    assert log == [
+        ("info", f"{NAME}: running"),
+        ("warning", f"{BUSY} Waiting on."),
+        ("info", f"{NAME} can be read again"),
+        ("warning", f"{BUSY} Waiting on."),
+        ("info", f"{NAME} can be read again"),
+    ]
+
+
+def test_another_trouble_is_news_and_other_words_for_the_same_are_not() -> None:
+    wait, log = begin()
+    for second in range(50):
+        wait.look(PixxelRateLimitError(f"try again in {second} s", status_code=429, code="limit"))
+    assert len(log) == 1
+
+    wait.look(PixxelRateLimitError("try again", status_code=429, code="quota"))
+    wait.look(PixxelServerError("try again", status_code=500))
+    wait.look(PixxelServerError("try again", status_code=502))
+    wait.look(PixxelConnectionError("gone."))
+    wait.look(PixxelConnectionError("refused."))
+    assert len(log) == 6
+
+
+def test_the_last_words_of_the_server_are_those_of_the_time_out() -> None:
+    wait, _ = begin(timeout=100)
+    for second in range(3):
+        wait.look(PixxelServerError(f"incident {second}", status_code=503))
+
+    assert wait.timed_out().message.endswith("; it couldn't be read: Pixxel answered HTTP 503: incident 2.")
+
+
+# ------------------------------------------------------------------------------------------ a missing job
+
+
+def test_a_missing_job_is_waited_for_as_long_as_the_grace() -> None:
+    wait, log = begin(not_found_grace=60.0)
+
+    for elapsed in (0.0, 30.0, 60.0):
+        assert wait.look(MISSING) is None
+        assert wait.overdue(elapsed) is None
+    assert wait.overdue(60.001) == Ending("error", str(MISSING), error=MISSING.fields())
+    assert log == [("warning", f"{MISSING} Waiting on.")]
+
+
+def test_a_job_that_appears_within_the_grace_is_waited_for() -> None:
+    ending, _ = drive(begin()[0], [MISSING, MISSING, job(), *[job()] * 10, job("done")])
+
+    assert ending is not None
+    assert ending.kind == "succeeded"
+
+
+def test_a_job_that_never_appears_ends_the_wait_soon_after_the_grace() -> None:
+    ending, elapsed = drive(begin(not_found_grace=60.0, poke_interval=30.0)[0], [MISSING] * 1_000)
+
+    assert ending is not None
+    assert isinstance(ending.exception(), PixxelNotFoundError)
+    assert 60 < elapsed <= 90
+
+
+def test_a_job_that_vanishes_after_the_grace_ends_the_wait() -> None:
+    wait, _ = begin()
+    wait.look(job())
+    assert wait.overdue(1_000.0) is None
+
+    wait.look(MISSING)
+    assert wait.overdue(1_000.0).kind == "error"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("after", [BUSY, job()], ids=["trouble", "seen"])
+def test_only_the_last_look_can_miss_a_job(after: Any) -> None:
+    wait, _ = begin()
+    wait.look(MISSING)
+    wait.look(after)
+
+    assert wait.overdue(1_000.0) is None
+
+
+def test_no_grace_means_that_a_missing_job_ends_the_wait_on_the_first_look() -> None:
+    wait, _ = begin(not_found_grace=0.0)
+    wait.look(MISSING)
+
+    assert wait.overdue(0.001) is not None
+
+
+# ----------------------------------------------------------------------------------------------- the time
+
+
+def test_time_is_over_only_after_the_deadline() -> None:
+    wait, _ = begin(timeout=600.0)
+    wait.look(job("queued", progress="5%"))
+
+    assert wait.overdue(0.0) is None
+    assert wait.overdue(600.0) is None
+    assert wait.overdue(600.001) == Ending(
+        "timed_out", f"{NAME} had not ended when the timeout of 600 s was over; it was queued, 5 %."
+    )
+
+
+def test_a_job_that_finished_while_nobody_looked_is_a_finished_job() -> None:
+    for status, kind in (("completed", "succeeded"), ("failed", "failed")):
+        ending, elapsed = drive(begin(timeout=600.0)[0], [job(status)], start=86_400.0)
+
+        assert ending is not None
+        assert (ending.kind, elapsed) == (kind, 86_400.0)
+
+
+def test_the_deadline_comes_before_the_grace() -> None:
+    wait, _ = begin(timeout=50.0, not_found_grace=20.0)
+    wait.look(MISSING)
+
+    assert wait.overdue(30.0).kind == "error"  # type: ignore[union-attr]
+    assert wait.overdue(51.0).kind == "timed_out"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([], "it was never seen."),
+        ([BUSY], "it couldn't be read: Pixxel answered HTTP 503: busy."),
+        ([job("queued")], "it was queued."),
+        ([job("queued"), BUSY], "it couldn't be read: Pixxel answered HTTP 503: busy."),
+        ([BUSY, job("queued")], "it was queued."),
+    ],
+    ids=["never", "trouble", "seen", "seen, then trouble", "trouble, then seen"],
+)
+def test_a_time_out_says_what_the_last_look_saw(answers: Any, words: str) -> None:
+    wait, _ = begin(timeout=1_209_600.0)
+    for answer in answers:
+        wait.look(answer)
+
+    assert wait.timed_out().message == (
+        f"{NAME} had not ended when the timeout of 1209600 s was over; {words}"
+    )
+    assert wait.timed_out().metadata is None
+
+
+def test_a_wait_looks_once_more_right_after_its_deadline() -> None:
+    for chance in (0.0, 1.0):
+        wait, _ = begin(timeout=100.0, chance=lambda chance=chance: chance)
+        ending, elapsed = drive(wait, [job()] * 1_000)
+
+        assert ending is not None
+        assert ending.kind == "timed_out"
+        assert 100 < elapsed <= 100.5
+
+
+# -------------------------------------------------------------------------------------------- silent_fail
+
+
+@pytest.mark.parametrize("error", LASTING, ids=str)
+def test_silent_fail_waits_on_after_errors_and_says_so_once(error: PixxelError) -> None:
+    wait, log = begin(silent_fail=True, timeout=1e6)
+
+    for look in range(100):
+        assert wait.look(error) is None
+        assert wait.overdue(look * 1e4) is None
+    assert log.warnings == [f"{str(error).removesuffix('.')}. Waiting on."]
+    assert log.infos == []
+
+
+def test_silent_fail_waits_on_after_an_end_that_nobody_understands_and_says_so_once() -> None:
+    wait, log = begin(silent_fail=True, timeout=1e6)
+    odd = job("archived", finished_at=ENDED)
+
+    assert [wait.look(odd) for _ in range(100)] == [None] * 100
+    assert len(log) == 1
+    assert "success_statuses" in log.warnings[0]
+    assert log.warnings[0].endswith("what it means. Waiting on.")
+    assert f"; it was archived. {NAME} has ended in status 'archived', which" in wait.timed_out().message
+    assert wait.timed_out().message.endswith("what it means.")
+    assert wait.look(job("completed")).kind == "succeeded"  # type: ignore[union-attr]
+
+
+def test_silent_fail_says_again_what_comes_again() -> None:
+    wait, log = begin(silent_fail=True)
+    odd = job("archived", finished_at=ENDED)
+    for answer in (odd, job("running"), odd, BUSY, odd):
+        wait.look(answer)
+
+    assert [level for level, _ in log] == ["warning", "info", "warning", "warning", "info", "warning"]
+    assert log.infos == [f"{NAME}: running", f"{NAME} can be read again"]
+
+
+def test_silent_fail_outlasts_the_grace_but_not_the_deadline() -> None:
+    wait, _ = begin(silent_fail=True, timeout=600.0)
+    wait.look(MISSING)
+
+    assert wait.overdue(599.0) is None
+    assert wait.overdue(601.0).kind == "timed_out"  # type: ignore[union-attr]
+
+
+def test_silent_fail_does_not_hide_a_failed_job() -> None:
+    assert begin(silent_fail=True)[0].look(job("failed")).kind == "failed"  # type: ignore[union-attr]
+
+
+# ------------------------------------------------------------------------------------------------ the log
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [job("running", progress=40, tasks=[task("a")])],
+        [job("running"), job("Running"), job("RUN-NING")],
+        [job(tasks=[task("a"), task("b")]), job(tasks=[task("b"), task("a")])],
+        [job(cost=1, updated_at="2026-01-02T03:04:05Z"), job(cost=2, updated_at="2026-01-02T03:04:06Z")],
+    ],
+    ids=["the same", "spelling", "order of tasks", "what nobody waits for"],
+)
+def test_looks_without_news_are_not_logged(answers: list[Job]) -> None:
+    wait, log = begin()
+    for look in range(100):
+        wait.look(answers[look % len(answers)])
+
+    assert len(log) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (job("queued"), job("running")),
+        (job(progress="10%"), job(progress="11%")),
+        (job(progress=None), job(progress=0)),
+        (job(tasks=[task("a"), task("b", "queued")]), job(tasks=[task("a", "completed"), task("b")])),
+        (job(tasks=[task("a", "queued")]), job(tasks=[task("a", "in progress")])),
+    ],
+    ids=["status", "progress", "first progress", "next task", "first task"],
+)
+def test_what_changed_is_logged_once(before: Job, after: Job) -> None:
+    wait, log = begin()
+    for answer in [*[before] * 50, *[after] * 50]:
+        wait.look(answer)
+
+    assert len(log) == 2
+    assert log.warnings == []
+    assert log.infos[0] != log.infos[1]
+
+
+# ----------------------------------------------------------------------------------------------- the gaps
+
+
+@pytest.mark.parametrize(("chance", "gap"), [(0.0, 24.0), (0.5, 27.0), (1.0, 30.0)])
+def test_the_interval_is_the_longest_gap_and_a_fifth_of_it_is_jitter(chance: float, gap: float) -> None:
+    wait, _ = begin(chance=lambda: chance)
+    wait.look(job())
+
+    assert wait.gap(0.0) == pytest.approx(gap)
+    assert wait.gap(5_000.0) == pytest.approx(gap)
+
+
+@pytest.mark.parametrize("poke_interval", [0.0, 0.1, -5.0])
+def test_no_gap_is_shorter_than_half_a_second(poke_interval: float) -> None:
+    wait, _ = begin(poke_interval=poke_interval, chance=lambda: 0.0)
+
+    assert wait.gap(0.0) == SHORTEST_GAP == 0.5
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "gap"), [(0.0, 30.0), (30.0, 60.0), (90.0, 120.0), (210.0, 240.0), (5_000.0, 5_030.0)]
+)
+def test_with_backoff_the_gap_grows_with_the_time_waited(elapsed: float, gap: float) -> None:
+    assert begin(exponential_backoff=True)[0].gap(elapsed) == pytest.approx(gap)
+    assert begin(exponential_backoff=False)[0].gap(elapsed) == pytest.approx(30.0)
+
+
+def test_with_backoff_gaps_double_and_stop_growing_at_max_wait() -> None:
+    wait, _ = begin(exponential_backoff=True, max_wait=200.0, poke_interval=10.0)
+    gaps, elapsed = [], 0.0
+    for _ in range(8):
+        gaps.append(wait.gap(elapsed))
+        elapsed += gaps[-1]
+
+    assert gaps == pytest.approx([10, 20, 40, 80, 160, 200, 200, 200])
+
+
+def test_max_wait_also_holds_for_the_first_gap_and_only_with_backoff() -> None:
+    assert begin(exponential_backoff=True, max_wait=5.0)[0].gap(0.0) == pytest.approx(5.0)
+    assert begin(exponential_backoff=True, max_wait=0.1)[0].gap(0.0) == SHORTEST_GAP
+    assert begin(exponential_backoff=False, max_wait=5.0)[0].gap(0.0) == pytest.approx(30.0)
+
+
+def limited(seconds: float) -> PixxelError:
+    return PixxelRateLimitError("slow down", status_code=429, retry_after=seconds)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_server_decides_when_it_is_asked_again(quick: bool) -> None:
+    wait, _ = begin(quick=quick, chance=lambda: 0.0)
+    wait.look(limited(300.0))
+
+    assert wait.gap(0.0) == 300.0
+    wait.look(limited(45.0))
+    assert wait.gap(0.0) == 45.0
+
+
+@pytest.mark.parametrize("answer", [BUSY, job()], ids=["other trouble", "an answer"])
+def test_what_the_server_asked_for_holds_for_one_gap(answer: Any) -> None:
+    wait, _ = begin()
+    wait.look(limited(300.0))
+    wait.look(answer)
+
+    assert wait.gap(0.0) <= 30.0
+
+
+def test_those_turned_away_together_do_not_return_together() -> None:
+    def gap(chance: float) -> float:
+        wait = Wait(WaitPlan("w", "j"), say=Log(), chance=lambda: chance)
+        wait.look(PixxelRateLimitError("slow down", status_code=429, retry_after=200))
+        return wait.gap(0)
+
+    assert [gap(0), gap(0.5), gap(1)] == [200, pytest.approx(210), pytest.approx(220)]
+
+
+def test_a_short_retry_after_does_not_shorten_the_interval() -> None:
+    wait, _ = begin(quick=False)
+    wait.look(limited(1.0))
+
+    assert wait.gap(0.0) == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize(("elapsed", "gap"), [(0.0, 100.5), (90.0, 10.5), (100.0, 0.5), (5_000.0, 0.5)])
+def test_no_gap_passes_the_deadline_by_more_than_half_a_second(elapsed: float, gap: float) -> None:
+    wait, _ = begin(timeout=100.0, poke_interval=500.0)
+    assert wait.gap(elapsed) == pytest.approx(gap)
+
+    wait.look(limited(3_600.0))
+    assert wait.gap(elapsed) == pytest.approx(gap)
+
+
+def test_after_trouble_the_next_looks_come_soon_and_then_less_and_less_often() -> None:
+    wait, _ = begin()
+    gaps = []
+    for _ in range(8):
+        wait.look(BUSY)
+        gaps.append(wait.gap(0.0))
+
+    assert gaps == pytest.approx([2, 4, 8, 16, 30, 30, 30, 30])
+    wait.look(job())
+    assert wait.gap(0.0) == pytest.approx(30)
+    wait.look(BUSY)
+    assert wait.gap(0.0) == pytest.approx(2)
+
+
+def test_gaps_after_trouble_have_full_jitter() -> None:
+    source = random.Random(7)
+    gaps = []
+    for _ in range(500):
+        wait, _ = begin(chance=source.random)
+        for _ in range(4):
+            wait.look(BUSY)
+        gaps.append(wait.gap(0.0))
+
+    assert min(gaps) == 0.5
+    assert 15 < max(gaps) <= 16
+    assert 7 < sum(gaps) / len(gaps) < 9
+
+
+def test_a_missing_job_is_looked_for_soon() -> None:
+    wait, _ = begin()
+    wait.look(MISSING)
+
+    assert wait.gap(0.0) == pytest.approx(2.0)
+
+
+def test_where_each_look_costs_a_process_trouble_does_not_hurry() -> None:
+    wait, _ = begin(quick=False)
+    for _ in range(3):
+        wait.look(BUSY)
+
+        assert wait.gap(0.0) == pytest.approx(30.0)
+
+
+def test_trouble_never_makes_a_gap_longer_than_the_interval() -> None:
+    wait, _ = begin(poke_interval=1.0)
+    for _ in range(5_000):
+        wait.look(BUSY)
+
+    assert wait.gap(0.0) == pytest.approx(1.0)
+
+
+SECONDS = st.floats(0, 1e7) | st.sampled_from([0.0, 0.5, 1e300, float("inf")])
+ANSWERS = st.sampled_from(
+    [
+        job(),
+        job("odd", finished_at=ENDED),
+        job("odd", tasks=[task("a")], progress=4),
+        job("done"),
+        job("failed"),
+        MISSING,
+        limited(0.0),
+        limited(77.0),
+        limited(86_400.0),
+        *PASSING,
+        *LASTING,
+    ]
+)
+
+
+@given(
+    plan=st.builds(
+        WaitPlan,
+        workflow_id=st.just("w"),
+        job_id=st.just("j"),
+        poke_interval=SECONDS | st.just(-1.0),
+        timeout=SECONDS,
+        exponential_backoff=st.booleans(),
+        max_wait=st.none() | SECONDS,
+        not_found_grace=SECONDS,
+        silent_fail=st.booleans(),
+    ),
+    answers=st.lists(ANSWERS, max_size=8),
+    elapsed=st.floats(-1e6, 1e8),
+    chance=st.floats(0, 1),
+    quick=st.booleans(),
+)
+def test_whatever_happens_a_wait_never_raises_and_its_gaps_stay_within_bounds(
+    plan: WaitPlan, answers: list[Any], elapsed: float, chance: float, quick: bool
+) -> None:
+    log = Log()
+    wait = Wait(plan, say=log, chance=lambda: chance, quick=quick)
+    for answer in answers:
+        ending = wait.look(answer) or wait.overdue(elapsed)
+        gap = wait.gap(elapsed)
+
+        assert ending is None or ending.kind in ("succeeded", "failed", "timed_out", "error")
+        longest = plan.poke_interval
+        if plan.exponential_backoff:
+            longest = min(longest + elapsed, plan.max_wait or float("inf"))
+        assert (
+            SHORTEST_GAP
+            <= gap
+            <= max(
+                longest, 1.1 * (answer.retry_after or 0.0) if isinstance(answer, PixxelError) else 0.0, 0.5
+            )
+        )
+        assert gap <= max(plan.timeout - elapsed, 0.0) + SHORTEST_GAP
+        json.dumps([ending and ending.metadata, ending and ending.error], allow_nan=False)
+    assert all(level in ("info", "warning") and words for level, words in log)
+    assert len(log) <= 3 * len(answers)
+
+
+# -------------------------------------------------------------------------------------- plans and endings
+
+
+def test_a_plan_travels_as_json() -> None:
+    plan = WaitPlan("w", "j", ["a"], ["b"], 1.0, 2.0, True, 3.0, 4.0, True)
+
+    assert WaitPlan(**json.loads(json.dumps(plan.fields()))) == plan
+    assert WaitPlan(**WaitPlan("w", "j").fields()) == WaitPlan("w", "j")
+
+
+def test_a_wait_of_a_week_looks_every_half_minute_unless_told_otherwise() -> None:
+    plan = WaitPlan("w", "j")
+
+    assert (plan.poke_interval, plan.timeout, plan.not_found_grace) == (30.0, 604_800.0, 60.0)
+    assert (plan.exponential_backoff, plan.max_wait, plan.silent_fail) == (False, None, False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("workflow_id", ""),
+        ("workflow_id", None),
+        ("job_id", ".."),
+        ("job_id", 7),
+        ("success_statuses", "completed"),
+        ("failure_statuses", [""]),
+        ("not_found_grace", -1.0),
+        ("not_found_grace", float("nan")),
+        ("not_found_grace", float("inf")),
+        ("not_found_grace", "60"),
+        ("not_found_grace", None),
+        ("not_found_grace", True),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_before_anything_is_asked(field: str, value: Any) -> None:
+    with pytest.raises(PixxelInputError) as caught:
+        check_plan(replace(WaitPlan("w", "j"), **{field: value}))
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("grace", [0, 0.0, 1, 1e9])
+def test_a_plan_that_can_be_is_not_refused(grace: float) -> None:
+    check_plan(WaitPlan("w", "j", ["a"], ["b"], not_found_grace=grace))
+
+
+def test_a_wait_refuses_rules_that_contradict_each_other() -> None:
+    with pytest.raises(PixxelInputError, match=r"both name a$"):
+        begin(success_statuses=["a"], failure_statuses=["A"])
+
+
+def test_the_error_behind_an_ending_comes_back() -> None:
+    ending = Ending.from_error(PixxelAuthError("no", status_code=403), {"id": "j"})
+    arrived = Ending(**json.loads(json.dumps(vars(ending))))
+
+    assert arrived == ending
+    assert isinstance(arrived.exception(), PixxelAuthError)
+    assert arrived.exception().status_code == 403
+    assert str(arrived.exception()) == ending.message
+
+
+def test_an_ending_that_lost_its_error_keeps_its_words() -> None:
+    found = Ending("error", "what happened").exception()
+
+    assert (type(found), str(found)) == (PixxelError, "what happened")
+
+
+def test_a_wait_has_its_own_chance_where_none_is_given() -> None:
+    gaps = {Wait(WaitPlan("w", "j"), say=Log()).gap(0.0) for _ in range(20)}
+
+    assert len(gaps) > 1
+    assert all(24 <= gap <= 30 for gap in gaps)
