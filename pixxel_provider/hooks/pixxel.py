@@ -273,11 +273,12 @@ class PixxelAsyncHook(BaseHook):
         raise PixxelResponseError(f"{call}: the server redirects in circles.")
 
     async def _exchange(self, settings: Settings, call: Call[Any], target: str) -> transport.Answer:
+        body = transport.Body(call)
+        # First, as it imports aiohttp where that doesn't hold up the loop.
+        session = await shared_session(settings)
         import aiohttp
         from yarl import URL
 
-        body = transport.Body(call)
-        session = await shared_session(settings)
         try:
             async with session.request(
                 call.method,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,8 @@ class _Holder:
 
 
 async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, None]:
-    import aiohttp
-
-    # Reading a CA bundle takes 25 ms, too long for a loop that others share.
+    # Importing aiohttp takes 100 ms and reading a CA bundle 25 ms: too long for a loop that others share.
+    aiohttp = await asyncio.to_thread(import_module, "aiohttp")
     context = await asyncio.to_thread(_tls, settings.verify)
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEEP_ALIVE),
