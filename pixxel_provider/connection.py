@@ -29,6 +29,8 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 # RFC 9110's auth-scheme: a token. Whoever pastes "Bearer abc" as the key means just that.
 _WITH_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9-]*\s+\S")
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+# What Airflow 3's form shows, and on "Save" stores, for a field whose name looks secret, such as "proxy".
+_MASK = "***"
 #: Shorter keys than this are not looked for in answers: they would match ordinary words.
 _SHORTEST_REDACTED = 12
 
@@ -136,6 +138,11 @@ def _extras(conn: Connection) -> dict[str, Any]:
         value = given.get(spec.name, given.get(f"extra__{CONNECTION_TYPE}__{spec.name}"))
         if value is None or (isinstance(value, str) and not value.strip()):
             value = spec.default
+        if value == _MASK:
+            raise PixxelInputError(
+                f"extra {spec.name!r}",
+                f"is {_MASK!r}: Airflow's form has saved its mask; enter the value again",
+            )
         found[spec.name] = readers[spec.kind](f"extra {spec.name!r}", value)
     return found
 

@@ -89,7 +89,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-pixxel",
         "name": integration,
-        "description": "Wait for, run and read jobs of `Pixxel <https://www.pixxel.space>`__ workflows.",
+        "description": "Wait for and read jobs of `Pixxel <https://www.pixxel.space>`__ workflows.",
         "integrations": [
             {
                 "integration-name": integration,
@@ -116,7 +116,9 @@ def get_provider_info() -> dict[str, Any]:
 
 def _form_field(field: ConnectionField) -> dict[str, Any]:
     # A type that doesn't admit null is rendered as a required field.
-    schema: dict[str, Any] = {"type": [field.kind, "null"], "default": field.default}
+    # An empty text as the default would come back from 3.3's form as "***" where a field's name looks secret.
+    default = None if field.default == "" else field.default
+    schema: dict[str, Any] = {"type": [field.kind, "null"], "default": default}
     if field.kind == "integer":
         schema["minimum"] = 0
     return {"label": field.label, "description": field.description, "schema": schema}

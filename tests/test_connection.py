@@ -188,6 +188,10 @@ def test_a_proxy_must_be_one_both_clients_can_use(proxy: str) -> None:
     assert problem({"proxy": proxy}).startswith("extra 'proxy' must be the address")
 
 
+def test_a_mask_that_the_form_saved_is_named_and_not_used() -> None:
+    assert problem({"proxy": "***"}).startswith("extra 'proxy' is '***': Airflow's form has saved its mask")
+
+
 def test_the_password_of_a_proxy_is_never_shown() -> None:
     settings = read({"proxy": "http://user:proxy-secret@proxy.example.com:3128"})
     assert settings.proxy == "http://user:proxy-secret@proxy.example.com:3128"

@@ -41,7 +41,10 @@ def test_the_form_shows_each_field_of_the_table_and_requires_none() -> None:
     assert list(shown) == [field.name for field in CONNECTION_FIELDS]
     for field in CONNECTION_FIELDS:
         assert shown[field.name]["schema"]["type"] == [field.kind, "null"]
-        assert shown[field.name]["schema"]["default"] == field.default
+        # Airflow 3.3 would show and save an empty default as "***" where a field's name looks secret.
+        assert shown[field.name]["schema"]["default"] == (
+            field.default or (None if field.default == "" else False)
+        )
     assert connection["ui-field-behaviour"]["hidden-fields"] == FORM_BEHAVIOUR["hidden_fields"]
 
 

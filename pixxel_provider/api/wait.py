@@ -129,15 +129,19 @@ class Wait:
             return Ending.from_error(self._missing)
         return None
 
-    def timed_out(self) -> Ending:
-        """Return the ending of a wait whose deadline has passed."""
+    def timed_out(self, limit: float | None = None) -> Ending:
+        """Return the ending of a wait whose deadline has passed.
+
+        :param limit: the seconds that were over, where they weren't the plan's.
+        """
         # Of the last look only: in reschedule mode nothing older is remembered.
         last = f"it was {self._seen or 'never seen'}."
         if self._trouble:
             last = f"it couldn't be read: {self._trouble}" if self._failures else f"{last} {self._trouble}"
         return Ending(
             "timed_out",
-            f"{self._name()} had not ended when the timeout of {plain(self.plan.timeout)} s was over; {last}",
+            f"{self._name()} had not ended when the timeout of "
+            f"{plain(self.plan.timeout if limit is None else limit)} s was over; {last}",
         )
 
     def gap(self, elapsed: float) -> float:

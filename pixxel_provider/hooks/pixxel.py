@@ -21,6 +21,7 @@ from pixxel_provider.api.errors import (
 from pixxel_provider.connection import Settings, read_connection
 from pixxel_provider.hooks import transport
 from pixxel_provider.hooks.sessions import shared_session
+from pixxel_provider.hooks.trouble import unreachable
 from pixxel_provider.provider_info import (
     CONNECTION_FIELDS,
     CONNECTION_TYPE,
@@ -225,7 +226,7 @@ class PixxelHook(BaseHook):
                 found = {name.lower(): value for name, value in response.headers.items()}
                 return transport.Answer(response.status_code, found, body.whole())
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise transport.unreachable(settings, call, error) from None
+            raise unreachable(settings, call, error) from None
         except ValueError:
             # requests looks where a redirect leads even where it is told not to follow.
             raise transport.bad_redirect(call) from None
@@ -296,7 +297,7 @@ class PixxelAsyncHook(BaseHook):
                 found = {name.lower(): value for name, value in response.headers.items()}
                 return transport.Answer(response.status, found, body.whole())
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise transport.unreachable(settings, call, error) from None
+            raise unreachable(settings, call, error) from None
 
 
 def _new_session(settings: Settings) -> requests.Session:

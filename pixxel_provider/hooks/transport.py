@@ -5,12 +5,9 @@ Nothing here does I/O. A client sends what :func:`url` and :func:`headers` say, 
 
 from __future__ import annotations
 
-import errno
 import json
 import re
-import socket
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from http import HTTPStatus
@@ -22,7 +19,6 @@ from pixxel_provider.api import reading
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import (
     PixxelApiError,
-    PixxelConnectionError,
     PixxelResponseError,
     api_error_class,
 )
@@ -146,19 +142,6 @@ def read(settings: Settings, call: Call[T], answer: Answer) -> T:
         raise PixxelResponseError(f"{call}: {error}.") from None
 
 
-def unreachable(settings: Settings, call: Call[Any], error: BaseException) -> PixxelConnectionError:
-    """Turn a client library's exception into ours: same words for the same trouble, whichever the library."""
-    reason, words = _reason(error)
-    sent = (
-        reason not in ("dns", "refused", "proxy") and "connecting" not in words and "certificate" not in words
-    )
-    return PixxelConnectionError(
-        settings.redact(f"{call}: could not get an answer from {settings.origin}: {words}."),
-        reason=reason,
-        sent=sent,
-    )
-
-
 def _api_error(settings: Settings, call: Call[Any], answer: Answer, body: bytes) -> PixxelApiError:
     code, message, details = _envelope(answer, body)
     return api_error_class(answer.status)(
@@ -203,62 +186,3 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "no reason given"
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and all it was made from, wherever the libraries keep that."""
-    left: list[Any] = [error]
-    seen: set[int] = set()
-    while left and len(seen) < 50:
-        found = left.pop(0)
-        if not isinstance(found, BaseException) or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        left += [found.__cause__, found.__context__, *found.args]
-        left += [
-            getattr(found, name, None) for name in ("reason", "os_error", "certificate_error", "_os_error")
-        ]
-
-
-def _reason(error: BaseException) -> tuple[str, str]:
-    chain = list(_chain(error))
-    names = {type(found).__name__ for found in chain}
-
-    def first(kind: type[BaseException]) -> Any:
-        return next((found for found in chain if isinstance(found, kind)), None)
-
-    def detail(kind: type[BaseException], attribute: str) -> str:
-        # aiohttp's exceptions derive from ssl's without having their attributes.
-        found = (getattr(found, attribute, None) for found in chain if isinstance(found, kind))
-        return next((str(words).replace("_", " ").lower() for words in found if words), "no reason given")
-
-    if first(ssl.SSLCertVerificationError):
-        why = detail(ssl.SSLCertVerificationError, "verify_message")
-        return "tls", f"TLS: the certificate isn't trusted ({why})"
-    if first(ssl.SSLError):
-        return "tls", f"TLS: {detail(ssl.SSLError, 'reason')}"
-    if lookup := first(socket.gaierror):
-        again = lookup.errno == socket.EAI_AGAIN
-        return "dns", "the host's name could not be looked up" if again else "no such host"
-    if names & {"ProxyError", "ClientProxyConnectionError", "ClientHttpProxyError"}:
-        return "proxy", "the proxy can't be reached or refuses"
-    if names & {"ConnectTimeoutError", "ConnectTimeout", "ConnectionTimeoutError"}:
-        return "timeout", "connecting took too long"
-    if first(ConnectionRefusedError):
-        return "refused", "the connection was refused"
-    if names & {"TimeoutError", "ReadTimeoutError", "ReadTimeout", "SocketTimeoutError"}:
-        return "timeout", "the answer took too long"
-    dropped = {
-        "RemoteDisconnected",
-        "IncompleteRead",
-        "ServerDisconnectedError",
-        "ClientPayloadError",
-        "ProtocolError",
-    }
-    if names & dropped or first(ConnectionError):
-        return "dropped", "the connection was dropped before the answer was complete"
-    numbered = next((found for found in chain if isinstance(found, OSError) and found.errno), None)
-    if numbered is not None:
-        return "other", errno.errorcode.get(numbered.errno or 0, type(numbered).__name__)
-    return "other", f"what came isn't HTTP that can be read ({type(error).__name__})"

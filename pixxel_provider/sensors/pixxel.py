@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
     conf,
 )
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.wait import Ending, Wait, WaitPlan, check_plan
@@ -119,12 +120,25 @@ class PixxelJobSensor(BaseSensorOperator):
         return self._conclude(ending, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the trigger; where that was lost or is overdue, look at the job before giving up."""
-        if next_method == _TRIGGER_FAILED and "timeout" in str((next_kwargs or {}).get("error", "")).lower():
+        """Go on after the trigger; where that broke or never answered, look at the job before giving up."""
+        if next_method == _TRIGGER_FAILED:
+            why = str((next_kwargs or {}).get("error", ""))
             self._begin(context)
-            return self._conclude(self._wait.look(self._ask()) or self._wait.timed_out(), context)
+            ending = self._wait.look(self._ask())
+            if ending is None and "timeout" in why.lower():
+                ending = self._wait.timed_out(self._deferral_limit())
+            elif ending is None and self.never_fail:
+                ending = Ending("error", f"The trigger could not be run: {why}.")
+            if ending is not None:
+                return self._conclude(ending, context)
         # Past BaseSensorOperator, which would replace what we say on a skip by a sentence without the reason.
         return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+
+    def _deferral_limit(self) -> float:
+        # Airflow 2 ends a deferral with the task's execution_timeout too, and doesn't say which it was.
+        if AIRFLOW_V_3_0_PLUS or self.execution_timeout is None:
+            return self.timeout
+        return min(self.timeout, self.execution_timeout.total_seconds())
 
     def _begin(self, context: Context) -> None:
         self._context = context

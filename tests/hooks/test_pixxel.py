@@ -330,6 +330,15 @@ def test_a_proxy_of_the_environment_is_used_unless_the_host_is_excepted(
     assert client.send(JOB).status == "completed"
 
 
+def test_a_proxy_that_does_not_exist_is_not_taken_for_the_host(
+    pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(pixxel, monkeypatch, extra={"proxy": "http://no-such-proxy.invalid:3128"})
+    sync, asynchronous = both(lambda client: client.error(JOB))
+    assert sync.fields() == asynchronous.fields()
+    assert (sync.reason, sync.sent) == ("proxy", False)
+
+
 def test_an_undefined_connection_is_named(client: Any) -> None:
     error = client.error(JOB, conn_id="nowhere")
     assert isinstance(error, PixxelInputError)

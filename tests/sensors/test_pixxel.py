@@ -129,6 +129,35 @@ def test_a_trigger_that_airflow_could_not_run_fails_the_task(pixxel: Any, contex
     assert type(caught.value).__name__ == "TaskDeferralError"
 
 
+def test_a_trigger_that_broke_loses_no_job_that_has_ended(pixxel: Any, context: Any) -> None:
+    sensor = PixxelJobSensor(task_id="wait", workflow_id="wf-succeeds", job_id="job-finished")
+    assert sensor.resume_execution("__fail__", {"error": "Trigger failure"}, context)["status"] == "completed"
+
+
+def test_never_fail_covers_a_trigger_that_broke(pixxel: Any, context: Any) -> None:
+    sensor = PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j", never_fail=True)
+    with pytest.raises(Exception, match="never_fail is set: The trigger could not be run") as caught:
+        sensor.resume_execution("__fail__", {"error": "Trigger failure"}, context)
+    assert type(caught.value).__name__ == "AirflowSkipException"
+
+
+@pytest.mark.parametrize(("airflow_3", "seconds"), [(True, 600), (False, 60)])
+def test_a_deferral_names_the_limit_that_ended_it(
+    pixxel: Any, context: Any, monkeypatch: pytest.MonkeyPatch, airflow_3: bool, seconds: int
+) -> None:
+    monkeypatch.setattr("pixxel_provider.sensors.pixxel.AIRFLOW_V_3_0_PLUS", airflow_3)
+    pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
+    sensor = PixxelJobSensor(
+        task_id="wait",
+        workflow_id="wf-succeeds",
+        job_id="job-1",
+        timeout=600,
+        execution_timeout=timedelta(seconds=60),
+    )
+    with pytest.raises(Exception, match=f"timeout of {seconds} s was over"):
+        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+
+
 @pytest.mark.parametrize(
     "event", [None, {}, "done", {"status": "success"}, {"version": 99, "kind": "succeeded"}]
 )

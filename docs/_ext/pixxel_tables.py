@@ -1,0 +1,183 @@
+"""Directives that write parts of the pages from the package itself, so that the two can't disagree."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from pixxel_provider.api import errors, retry, status, summary, wait
+from pixxel_provider.hooks import transport
+from pixxel_provider.provider_info import CONNECTION_FIELDS
+
+CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
+
+
+class Written(SphinxDirective):
+    """A directive whose content is reStructuredText that :meth:`lines` makes."""
+
+    def lines(self) -> Iterable[str]:
+        """Return the lines to put in the directive's place."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Parse those lines where the directive stands."""
+        # What a page is made from isn't known to Sphinx: write it anew in every build.
+        self.env.note_reread()
+        return self.parse_text_to_nodes("\n".join(self.lines()), allow_section_headings=True)
+
+
+def table(widths: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    """Write a list-table."""
+    yield from (".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", "")
+    for row in (head, *rows):
+        for number, cell in enumerate(row):
+            yield f"   {'* -' if number == 0 else '  -'} {cell}".rstrip()
+
+
+class ConnectionFields(Written):
+    """The extras of the connection."""
+
+    def lines(self) -> Iterable[str]:
+        """Write one row for each extra."""
+        units = {"integer": "seconds", "string": "text", "boolean": "true or false"}
+        return table(
+            "21 13 23 43",
+            ("extra", "kind", "default", "meaning"),
+            (
+                (f"``{field.name}``", units[field.kind], _value(field.default), _prose(field.description))
+                for field in CONNECTION_FIELDS
+            ),
+        )
+
+
+class StatusWords(Written):
+    """The table of statuses."""
+
+    def lines(self) -> Iterable[str]:
+        """Write one row for each meaning."""
+        kinds = (
+            ("the job succeeded", status.SUCCESS_WORDS),
+            ("the job failed", status.FAILURE_WORDS),
+            ("wait on, without a remark", status.WAITING_WORDS),
+        )
+        rows = [(meaning, ", ".join(f"``{word}``" for word in sorted(words))) for meaning, words in kinds]
+        rows.append(("wait on, with a warning; an error once ``finished_at`` is set", "everything else"))
+        return table("35 65", ("what it means", "status"), rows)
+
+
+class ErrorClasses(Written):
+    """The tree of errors, and which of them may pass."""
+
+    def lines(self) -> Iterable[str]:
+        """Write one row for each class, below its parent."""
+        return table("40 15 45", ("class", "may pass?", "meaning"), self._rows(errors.PixxelError, 0))
+
+    def _rows(self, kind: type[errors.PixxelError], depth: int) -> Iterable[tuple[str, str, str]]:
+        indent = " ".join(["|gap|"] * depth + [""]) if depth else ""
+        words = (kind.__doc__ or "").strip().split("\n\n")[0].split()
+        passing = "yes" if kind.transient else "no"
+        yield (f"{indent}:class:`~{kind.__module__}.{kind.__name__}`", passing, " ".join(words))
+        for child in kind.__subclasses__():
+            yield from self._rows(child, depth + 1)
+
+
+class XComExample(Written):
+    """The metadata of one of the simulator's jobs, as it goes to XCom."""
+
+    def lines(self) -> Iterable[str]:
+        """Write the JSON; long lists of tasks are cut for the page."""
+        # Not at the top: the simulator is an extra, and only this page needs it.
+        from pixxel_provider.api.job import Job
+        from pixxel_provider.simulator.clock import SimulatedClock, frozen
+        from pixxel_provider.simulator.world import World
+
+        world = World(clock=SimulatedClock(frozen()), seed=1)
+        found = Job.read(world.full(world.job("wf-succeeds", "job-finished"))).metadata()
+        cut = len(found["tasks"]) - 1
+        found["tasks"] = found["tasks"][:1]
+        written = json.dumps(found, indent=2).splitlines()
+        yield from (".. code-block:: json", "", *(f"   {line}" for line in written), "")
+        yield f"(Of the {cut + 1} tasks, one is shown.)"
+
+
+class Changelog(Written):
+    """CHANGELOG.md from its first version on, as reStructuredText."""
+
+    def lines(self) -> Iterable[str]:
+        """Turn headings, lists, code and links of Markdown into those of reStructuredText."""
+        text = CHANGELOG.read_text(encoding="utf-8")
+        _, found, text = text.partition("\n## ")
+        for line in f"{found}{text}".strip().splitlines():
+            heading = re.match(r"(#{2,3}) (.*)", line)
+            if heading:
+                title = heading[2].replace("[", "").replace("]", "")
+                yield from (title, ("-" if len(heading[1]) == 2 else "~") * len(title), "")
+            else:
+                line = re.sub(r"`([^`]+)`", r"``\1``", line)
+                yield re.sub(r"\[([^\]]+)\]\(([^)]+)\)", r"`\1 <\2>`__", line)
+
+
+def _value(value: object) -> str:
+    if value == "":
+        return "empty"
+    return f"``{json.dumps(value) if isinstance(value, bool) else value}``"
+
+
+def _prose(words: str) -> str:
+    # What stands in braces is a placeholder to be typed as it is; what is in capitals, a variable.
+    return re.sub(r"(\{\w+\}|\b[A-Z]+(?:_[A-Z]+)+\b)", r"``\1``", words)
+
+
+def figures() -> dict[str, str]:
+    """Return the numbers that pages name, from where the code keeps them."""
+    from pixxel_provider.sensors import pixxel as sensor
+
+    seconds = {
+        "patience": retry.PATIENCE,
+        "longest_pause": retry.LONGEST_PAUSE,
+        "shortest_gap": wait.SHORTEST_GAP,
+        "poke_interval": wait.WaitPlan.poke_interval,
+        "not_found_grace": wait.WaitPlan.not_found_grace,
+        "slack": sensor._SLACK,
+    }
+    return {
+        **{name: f"{value:g} s" for name, value in seconds.items()},
+        "metadata_limit": f"{summary.METADATA_LIMIT // 1024} KiB",
+        "answer_limit": f"{transport.ANSWER_LIMIT // 2**20} MiB",
+        "user_agent": f"``{transport.USER_AGENT}``",
+        "redirects": str(transport.REDIRECTS),
+    }
+
+
+def _prolog(_: Sphinx, config: Any) -> None:
+    lines = [f".. |{name}| replace:: {value}" for name, value in figures().items()]
+    config.rst_prolog = "\n".join([".. |gap| unicode:: 0xA0 0xA0 0xA0 0xA0", *lines, ""])
+
+
+def _signature(
+    _: Sphinx, _what: str, _name: str, _object: Any, _options: Any, words: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    # Dataclasses write defaults that aren't Python, and Sphinx then shows the signature raw.
+    return re.sub(r"<[^<>]*>", "...", words) if words else words, returns
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Make the directives known to Sphinx."""
+    for name, kind in (
+        ("connection-fields", ConnectionFields),
+        ("status-words", StatusWords),
+        ("error-classes", ErrorClasses),
+        ("xcom-example", XComExample),
+        ("changelog", Changelog),
+    ):
+        app.add_directive(name, kind)
+    app.connect("config-inited", _prolog)
+    app.connect("autodoc-process-signature", _signature)
+    return {"version": "1", "parallel_read_safe": True}
