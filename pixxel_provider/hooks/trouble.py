@@ -1,0 +1,111 @@
+"""Why no answer came, in the same words whichever client library said it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pixxel_provider.api.calls import Call
+from pixxel_provider.api.errors import PixxelConnectionError
+from pixxel_provider.connection import Settings
+
+
+def unreachable(settings: Settings, call: Call[Any], error: BaseException) -> PixxelConnectionError:
+    """Turn a client library's exception into ours: same words for the same trouble, whichever the library."""
+    trouble = _trouble(error)
+    if settings.proxy and trouble.reason in ("dns", "refused"):
+        # With a proxy, that is the only host a client looks up and connects to itself.
+        trouble = _PROXY
+    return PixxelConnectionError(
+        settings.redact(f"{call}: could not get an answer from {settings.origin}: {trouble.words}."),
+        reason=trouble.reason,
+        sent=trouble.sent,
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and all it was made from, wherever the libraries keep that."""
+    left: list[Any] = [error]
+    seen: set[int] = set()
+    while left and len(seen) < 50:
+        found = left.pop(0)
+        if not isinstance(found, BaseException) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        left += [found.__cause__, found.__context__, *found.args]
+        left += [
+            getattr(found, name, None) for name in ("reason", "os_error", "certificate_error", "_os_error")
+        ]
+
+
+class _Trouble(NamedTuple):
+    reason: str
+    words: str
+    sent: bool = True
+    """False where the request is known never to have left."""
+
+
+_PROXY = _Trouble("proxy", "the proxy can't be reached or refuses", sent=False)
+# The names of exceptions of requests, urllib3, http.client, asyncio and aiohttp, by what they mean.
+_BY_NAME = (
+    ({"ProxyError", "ClientProxyConnectionError", "ClientHttpProxyError"}, _PROXY),
+    (
+        {"ConnectTimeoutError", "ConnectTimeout", "ConnectionTimeoutError"},
+        _Trouble("timeout", "connecting took too long", sent=False),
+    ),
+    (
+        {"TimeoutError", "ReadTimeoutError", "ReadTimeout", "SocketTimeoutError"},
+        _Trouble("timeout", "the answer took too long"),
+    ),
+    (
+        {
+            "RemoteDisconnected",
+            "IncompleteRead",
+            "ServerDisconnectedError",
+            "ClientPayloadError",
+            "ProtocolError",
+        },
+        _Trouble("dropped", "the connection was dropped before the answer was complete"),
+    ),
+)
+_DROPPED = _BY_NAME[-1][1]
+
+
+def _trouble(error: BaseException) -> _Trouble:
+    chain = list(_chain(error))
+    names = {type(found).__name__ for found in chain}
+
+    def first(kind: type[BaseException]) -> Any:
+        return next((found for found in chain if isinstance(found, kind)), None)
+
+    def detail(kind: type[BaseException], attribute: str) -> str:
+        # aiohttp's exceptions derive from ssl's without having their attributes.
+        found = (getattr(found, attribute, None) for found in chain if isinstance(found, kind))
+        return next((str(words).replace("_", " ").lower() for words in found if words), "no reason given")
+
+    if first(ssl.SSLCertVerificationError):
+        why = detail(ssl.SSLCertVerificationError, "verify_message")
+        return _Trouble("tls", f"TLS: the certificate isn't trusted ({why})", sent=False)
+    if first(ssl.SSLError):
+        return _Trouble("tls", f"TLS: {detail(ssl.SSLError, 'reason')}")
+    if lookup := first(socket.gaierror):
+        if names & _BY_NAME[0][0]:
+            return _PROXY
+        again = lookup.errno == socket.EAI_AGAIN
+        words = "the host's name could not be looked up" if again else "no such host"
+        return _Trouble("dns", words, sent=False)
+    if first(ConnectionRefusedError) and not names & _BY_NAME[0][0]:
+        return _Trouble("refused", "the connection was refused", sent=False)
+    for known, trouble in _BY_NAME:
+        if names & known:
+            return trouble
+    if first(ConnectionError):
+        return _DROPPED
+    numbered = next((found for found in chain if isinstance(found, OSError) and found.errno), None)
+    if numbered is not None:
+        return _Trouble("other", errno.errorcode.get(numbered.errno or 0, type(numbered).__name__))
+    return _Trouble("other", f"what came isn't HTTP that can be read ({type(error).__name__})")
