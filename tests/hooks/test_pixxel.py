@@ -510,3 +510,16 @@ def test_debug_logs_hold_no_key(pixxel: Any, client: Any, caplog: pytest.LogCapt
     pixxel.fail_next("get_job", status=401, body="echo")
     client.error(JOB)
     assert pixxel.key not in caplog.text
+
+
+def test_a_connection_that_only_the_synchronous_way_finds_is_found(
+    pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.providers.common.compat import connection
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    async def blind(conn_id: str) -> Any:
+        raise AirflowNotFoundException(conn_id)
+
+    monkeypatch.setattr(connection, "get_async_connection", blind)
+    assert asyncio.run(PixxelAsyncHook().send(JOB)).status == "completed"
