@@ -1,0 +1,69 @@
+"""Wait for a Pixxel job, then read from XCom what it cost and what it found, and go on with that.
+
+Trigger it with ``{"workflow_id": "...", "job_id": "..."}``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import Param, dag, task
+
+from pixxel_provider.operators.pixxel import PixxelGetJobOperator
+from pixxel_provider.sensors.pixxel import PixxelJobSensor
+
+WORKFLOW = "{{ params.workflow_id }}"
+JOB = "{{ params.job_id }}"
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["pixxel"],
+    params={
+        "workflow_id": Param("wf-succeeds", type="string"),
+        "job_id": Param("job-finished", type="string"),
+        "dear_from": Param(100, type="number", description="Credits from which somebody should know."),
+    },
+)
+def pixxel_gate():
+    """Gate the pipeline on a job."""
+    wait = PixxelJobSensor(
+        task_id="wait",
+        workflow_id=WORKFLOW,
+        job_id=JOB,
+        deferrable=True,
+        poke_interval=10,
+        timeout=timedelta(hours=6).total_seconds(),
+        retries=1,
+        retry_delay=timedelta(seconds=5),
+    )
+
+    # The gate gives what the job is; what its tasks found is asked for by name.
+    details = PixxelGetJobOperator(task_id="details", workflow_id=WORKFLOW, job_id=JOB, include=["result"])
+
+    @task.branch
+    def was_it_dear(cost: float | None, params: dict[str, Any] | None = None) -> str:
+        """Choose the way by the job's cost in credits."""
+        return "tell_somebody" if (cost or 0) >= (params or {})["dear_from"] else "use_results"
+
+    @task
+    def tell_somebody(job: dict[str, Any]) -> str:
+        """Stand in for a message to whoever watches the budget."""
+        return f"Job {job['id']} cost {job['cost']} credits."
+
+    @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
+    def use_results(job: dict[str, Any]) -> dict[str, Any]:
+        """Stand in for the pipeline behind the gate."""
+        return {entry["name"]: entry.get("result") for entry in job["tasks"]}
+
+    told = tell_somebody(details.output)
+    way = was_it_dear(wait.output["cost"])
+    used = use_results(details.output)
+    wait >> details >> way >> [told, used]
+    told >> used
+
+
+pixxel_gate()

@@ -1,0 +1,122 @@
+"""``make standalone``: a whole Airflow with its UI beside a simulated Pixxel, on this machine alone."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from local_airflow import AirflowTrouble, Standalone, free_port
+from terminal import Screen
+
+DEADLINE = 180.0
+PORT = 8080
+
+
+class Stopped(BaseException):
+    """Somebody wants this to end."""
+
+
+def stop(*_: Any) -> None:
+    """End, once: stopping must not be interrupted itself."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped
+
+
+def show(screen: Screen, airflow: Standalone, pixxel: Any, home: str) -> None:
+    """Say where everything is, and what to try."""
+
+    def entry(label: str, text: str) -> None:
+        screen.line(f"{screen.paint(label.ljust(12), 'cyan')} {text}")
+
+    control = f"{pixxel.url}/_control/jobs"
+    screen.line()
+    entry("Airflow", f"{screen.paint(airflow.url, 'bold')}  (everybody is an admin, there is no login)")
+    entry("Pixxel", f"{pixxel.url}  (simulated; the key is {pixxel.key})")
+    entry("connection", f"{airflow.url}/connections  pixxel_default: look at its form, and test it")
+    screen.line()
+    screen.line("Things to try:")
+    entry("  gate", f"{airflow.url}/dags/pixxel_gate  trigger it; its job has ended already")
+    entry("  wait", "start a job of two minutes, then trigger pixxel_gate with job_id job-1:")
+    screen.line(f"""  curl -X POST {control} -d '{{"workflow_id": "wf-succeeds", "id": "job-1"}}'""")
+    entry("  hurry", "let the job end now:")
+    screen.line(f"""  curl -X PATCH {control}/job-1 -d '{{"finish": true}}'""")
+    entry("  fail", f"{airflow.url}/dags/pixxel_failing_job  its log says which block failed, and why")
+    screen.line()
+    screen.line(f"AIRFLOW_HOME is {airflow.home}{home}. Ctrl-C ends everything.")
+
+
+def main() -> int:
+    """Run until somebody wants it to end."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--port", type=int, help=f"of the UI ({PORT}, or a free one where that is taken)")
+    add("--pixxel-port", type=int, default=0, help="of the simulated Pixxel; a free one unless given")
+    add("--speed", type=float, default=1.0, help="how many times as fast as in reality jobs run (default 1)")
+    add("--home", type=Path, help="AIRFLOW_HOME, which is kept; a temporary one unless given")
+    add("--ready-file", type=Path, help="a file that gets the addresses, as JSON, once all is ready")
+    wanted = parser.parse_args()
+    screen = Screen()
+    version = metadata.version("apache-airflow")
+    if version.startswith("2."):
+        screen.line(f"This needs Airflow 3, and {version} is installed here.")
+        return 1
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        with contextlib.ExitStack() as stack:
+            return _run(stack, wanted, screen, version)
+    except Stopped:
+        screen.settle()
+        screen.line("Ended.")
+        return 0
+    except ModuleNotFoundError as error:
+        screen.line(f"{error.name} isn't installed here; make standalone installs it.")
+    except (AirflowTrouble, OSError, ValueError, RuntimeError) as error:
+        screen.settle()
+        screen.line(screen.paint(f"error: {error}", "red"))
+    return 1
+
+
+def _run(stack: contextlib.ExitStack, wanted: Any, screen: Screen, version: str) -> int:
+    from pixxel_provider.simulator import serve
+
+    if wanted.home is None:
+        folder = tempfile.TemporaryDirectory(prefix="pixxel-airflow-", ignore_cleanup_errors=True)
+        home, fate = Path(stack.enter_context(folder)), ", and goes with it"
+    else:
+        home, fate = wanted.home.resolve(), ", and stays"
+        home.mkdir(parents=True, exist_ok=True)
+    pixxel = stack.enter_context(serve(port=wanted.pixxel_port, speed=wanted.speed))
+    airflow = Standalone(home, port=wanted.port or free_port(PORT))
+    stack.callback(airflow.stop)
+    stack.callback(screen.settle)
+    began = time.monotonic()
+    airflow.start()
+    try:
+        for _ in airflow.waiting(began + DEADLINE):
+            screen.now(f"Airflow {version} is starting ... {time.monotonic() - began:.0f} s")
+        airflow.store_connection(pixxel.airflow_connection)
+    except AirflowTrouble as error:
+        end = "\n".join(airflow.log.read_text(errors="replace").splitlines()[-20:])
+        raise AirflowTrouble(f"{error} The end of what it said:\n{end}") from None
+    screen.line(f"Airflow {version} is ready, after {time.monotonic() - began:.0f} s.")
+    show(screen, airflow, pixxel, fate)
+    if wanted.ready_file is not None:
+        draft = wanted.ready_file.with_name(f".{wanted.ready_file.name}.draft")
+        draft.write_text(json.dumps({"airflow": airflow.url, "pixxel": pixxel.url, "home": str(home)}) + "\n")
+        draft.replace(wanted.ready_file)
+    airflow.until_it_ends()
+    raise AirflowTrouble(f"Airflow ended by itself; it said why in {airflow.log}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""One process with the installed Airflow, which runs DAGs for all tests in here, and a Pixxel for it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pixxel_provider.simulator import serve
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+# At the end: those modules have names that others may have too.
+sys.path.append(str(ROOT / "scripts"))
+
+from local_airflow import DagRunner  # noqa: E402
+
+KEY = "canary-of-the-dag-runs-4f1d"
+PATIENCE = 180.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of one run of a DAG."""
+
+    answer: dict[str, Any]
+    log: str
+
+    @property
+    def state(self) -> str:
+        return self.answer["state"]
+
+    @property
+    def states(self) -> dict[str, str]:
+        """States by task; mapped tasks are called ``wait[0]``."""
+        return {_name(task): task["state"] for task in self.answer["tasks"]}
+
+    @property
+    def tries(self) -> dict[str, int]:
+        return {_name(task): task["tries"] for task in self.answer["tasks"]}
+
+    def xcom(self, task: str, key: str = "return_value") -> Any:
+        """Return an XCom; KeyError where there is none."""
+        return {(_name(each), each["key"]): each["value"] for each in self.answer["xcoms"]}[task, key]
+
+    @property
+    def words(self) -> str:
+        """The log in one line; Airflow 3.0 breaks messages and draws frames around them."""
+        return " ".join(self.log.replace("│", " ").split())
+
+
+def _name(each: dict[str, Any]) -> str:
+    return each["task_id"] if each["map_index"] < 0 else f"{each['task_id']}[{each['map_index']}]"
+
+
+@pytest.fixture(scope="session")
+def _dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dags")
+    for file in (*(ROOT / "example_dags").glob("*.py"), *(HERE / "dags").glob("*.py")):
+        shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _pixxel() -> Iterator[Any]:
+    # With the real clock: a job has to go on while another process waits for it.
+    with serve(key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def pixxel(_pixxel: Any) -> Any:
+    """The Pixxel that the DAGs talk to."""
+    _pixxel.reset()
+    return _pixxel
+
+
+@pytest.fixture(scope="session")
+def _runner(
+    _dags: Path, _pixxel: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[DagRunner, dict[str, Any]]]:
+    runner = DagRunner(tmp_path_factory.mktemp("airflow"), _pixxel.airflow_connection, _dags)
+    try:
+        ready, _ = runner.answer(time.monotonic() + PATIENCE)
+        yield runner, ready
+    finally:
+        runner.close()
+
+
+@pytest.fixture(scope="session")
+def airflow_knows(_runner: tuple[DagRunner, dict[str, Any]]) -> dict[str, Any]:
+    """What Airflow found in the folder of DAGs."""
+    return _runner[1]
+
+
+@pytest.fixture
+def run(_runner: tuple[DagRunner, dict[str, Any]]) -> Callable[..., Run]:
+    """Run a DAG on the installed Airflow, triggers included."""
+
+    def run_dag(dag_id: str, conf: dict[str, Any] | None = None, **changes: dict[str, Any]) -> Run:
+        _runner[0].ask(dag_id, conf, **changes)
+        answer, lines = _runner[0].answer(time.monotonic() + PATIENCE)
+        return Run(answer, "\n".join(lines))
+
+    return run_dag

@@ -1,0 +1,51 @@
+"""Airflow imports DAG files again and again; that must reach neither Pixxel nor the database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("*.py"))
+
+IMPORT = """
+import gc, json, runpy, sys
+# Airflow itself may open what it likes, once, before.
+from airflow.providers.common.compat.sdk import BaseSensorOperator, DAG, dag, task
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "sqlite3.connect"):
+        raise AssertionError(f"{event}: {arguments}")
+
+sys.addaudithook(refuse)
+before = set(sys.modules)
+gc.disable()  # nothing here holds the DAGs
+kept = [runpy.run_path(file) for file in sys.argv[1:]]
+found = [each.dag_id for each in gc.get_objects() if issubclass(type(each), DAG)]
+heavy = {"aiohttp", "pixxel_provider.hooks.pixxel"} & (set(sys.modules) - before)
+print("FOUND", json.dumps({"dags": found, "heavy": sorted(heavy)}))
+"""
+
+
+def test_importing_the_examples_opens_no_connection(pixxel: Any, tmp_path: Path) -> None:
+    environ = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW_CONN_PIXXEL_DEFAULT": pixxel.connection_json(),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, *map(str, EXAMPLES)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.split("FOUND")[1])
+    assert set(found["dags"]) >= {"pixxel_gate", "pixxel_mapped_gate", "pixxel_failing_job"}
+    assert found["heavy"] == []
+    assert pixxel.requests() == 0
