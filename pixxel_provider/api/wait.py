@@ -121,6 +121,10 @@ class Wait:
             return None
         return Ending.from_error(answer)
 
+    def has_ended(self, job: Job) -> bool:
+        """Tell whether a job's status isn't one to wait on, by the rules of this wait."""
+        return job.verdict(self._rules) is not Verdict.WAITING
+
     def overdue(self, elapsed: float) -> Ending | None:
         """Return the ending that time brings: the deadline, or a job still missing after the grace."""
         if elapsed > self.plan.timeout:
@@ -156,7 +160,11 @@ class Wait:
             gap = min(gap, self.chance() * _FIRST_TROUBLE_GAP * 2.0 ** min(self._failures - 1, 30))
         # A little later than asked, each by another bit: those who were turned away together don't return so.
         gap = max(gap, self._retry_after * (1 + self.chance() / 10), SHORTEST_GAP)
-        return min(gap, max(plan.timeout - elapsed, 0.0) + SHORTEST_GAP)
+        return min(gap, self.left(elapsed))
+
+    def left(self, elapsed: float) -> float:
+        """Return the seconds until the last look, which comes just after the deadline."""
+        return max(self.plan.timeout - elapsed, 0.0) + SHORTEST_GAP
 
     def _job(self, job: Job) -> Ending | None:
         if self._failures:

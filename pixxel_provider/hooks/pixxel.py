@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from pixxel_provider.api import calls, retry
 from pixxel_provider.api.errors import (
+    PixxelAuthError,
     PixxelConnectionError,
     PixxelError,
     PixxelInputError,
@@ -196,21 +197,32 @@ class PixxelHook(BaseHook):
     _pause = staticmethod(time.sleep)
 
     def _send_once(self, call: Call[T]) -> T:
-        settings = self.settings
+        before = self.settings
+        try:
+            return self._send_with(before, call)
+        except PixxelAuthError as error:
+            # A key may have been changed since the connection was read, and a wait may be long.
+            if error.status_code != 401:
+                raise
+            del self.settings
+            if self.settings.authorization == before.authorization:
+                raise
+        return self._send_with(self.settings, call)
+
+    def _send_with(self, settings: Settings, call: Call[T]) -> T:
         target = transport.url(settings, call)
         for _ in range(transport.REDIRECTS + 1):
-            answer = self._exchange(call, target)
+            answer = self._exchange(settings, call, target)
             following = transport.redirect(settings, call, target, answer)
             if following is None:
                 return transport.read(settings, call, answer)
             target = following
         raise PixxelResponseError(f"{call}: the server redirects in circles.")
 
-    def _exchange(self, call: Call[Any], target: str) -> transport.Answer:
+    def _exchange(self, settings: Settings, call: Call[Any], target: str) -> transport.Answer:
         import requests
         from urllib3.exceptions import HTTPError
 
-        settings = self.settings
         body = transport.Body(call)
         try:
             with self.get_conn().request(
@@ -251,53 +263,76 @@ class PixxelAsyncHook(BaseHook):
             self._settings = read_connection(await _look_up(self.pixxel_conn_id))
         return self._settings
 
-    async def send(self, call: Call[T], *, patience: float = retry.PATIENCE) -> T:
-        """Send a call and return its answer; see :meth:`PixxelHook.send`."""
+    async def send(
+        self, call: Call[T], *, patience: float = retry.PATIENCE, weigh: Callable[[int], None] | None = None
+    ) -> T:
+        """Send a call and return its answer; see :meth:`PixxelHook.send`.
+
+        :param weigh: is told the size of the answer, in bytes.
+        """
         if patience <= 0:
-            return await self._send_once(call)
+            return await self._send_once(call, weigh)
         from tenacity import AsyncRetrying
 
-        return await AsyncRetrying(sleep=self._pause, **retry.policy(call, patience))(self._send_once, call)
+        policy = retry.policy(call, patience)
+        return await AsyncRetrying(sleep=self._pause, **policy)(self._send_once, call, weigh)
 
     # Tests hand in a fake one.
     _pause = staticmethod(asyncio.sleep)
 
-    async def _send_once(self, call: Call[T]) -> T:
+    async def _send_once(self, call: Call[T], weigh: Callable[[int], None] | None = None) -> T:
         settings = await self.get_settings()
+        try:
+            return await self._send_with(settings, call, weigh)
+        except PixxelAuthError as error:
+            # A key may have been changed since the connection was read, and a wait may be long.
+            if error.status_code != 401 or not await self._read_anew(settings):
+                raise
+        return await self._send_with(await self.get_settings(), call, weigh)
+
+    async def _read_anew(self, before: Settings) -> bool:
+        if self._settings is before:
+            self._settings = None
+        return (await self.get_settings()).authorization != before.authorization
+
+    async def _send_with(self, settings: Settings, call: Call[T], weigh: Callable[[int], None] | None) -> T:
         target = transport.url(settings, call)
         for _ in range(transport.REDIRECTS + 1):
             answer = await self._exchange(settings, call, target)
             following = transport.redirect(settings, call, target, answer)
             if following is None:
+                if weigh is not None:
+                    weigh(len(answer.body))
                 return transport.read(settings, call, answer)
             target = following
         raise PixxelResponseError(f"{call}: the server redirects in circles.")
 
     async def _exchange(self, settings: Settings, call: Call[Any], target: str) -> transport.Answer:
         body = transport.Body(call)
-        # First, as it imports aiohttp where that doesn't hold up the loop.
-        session = await shared_session(settings)
-        import aiohttp
-        from yarl import URL
+        async with shared_session(settings) as session:
+            # Here, as whoever made the session has imported it where that doesn't hold up the loop.
+            import aiohttp
+            from yarl import URL
 
-        try:
-            async with session.request(
-                call.method,
-                # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
-                URL(target, encoded=True),
-                headers=transport.headers(settings, call),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
-                ),
-                allow_redirects=False,
-                proxy=settings.proxy,
-            ) as response:
-                async for chunk in response.content.iter_chunked(transport.CHUNK):
-                    body.add(chunk)
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return transport.Answer(response.status, found, body.whole())
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise unreachable(settings, call, error) from None
+            timeout = aiohttp.ClientTimeout(
+                total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+            )
+            try:
+                async with session.request(
+                    call.method,
+                    # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
+                    URL(target, encoded=True),
+                    headers=transport.headers(settings, call),
+                    timeout=timeout,
+                    allow_redirects=False,
+                    proxy=settings.proxy,
+                ) as response:
+                    async for chunk in response.content.iter_chunked(transport.CHUNK):
+                        body.add(chunk)
+                    found = {name.lower(): value for name, value in response.headers.items()}
+                    return transport.Answer(response.status, found, body.whole())
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+                raise unreachable(settings, call, error) from None
 
 
 def _new_session(settings: Settings) -> requests.Session:

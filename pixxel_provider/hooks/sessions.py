@@ -1,10 +1,11 @@
-"""One aiohttp session for each event loop and connection, closed with its loop."""
+"""One aiohttp session for each event loop and connection, closed with the loop or with the last watch."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,27 +18,51 @@ if TYPE_CHECKING:
 #: Idle connections are kept this long, in seconds: longer than the usual poll, so that TLS is set up once.
 KEEP_ALIVE = 90.0
 
+#: How many requests of a loop and connection are under way at once; others wait their turn.
+AT_ONCE = 32
+
 _Key = tuple[asyncio.AbstractEventLoop, str, str, "bool | str"]
 # Loops are strong keys: a session refers to its loop, so weak ones would never go. Closed ones are swept
 # instead.
 _HOLDERS: dict[_Key, _Holder] = {}
 
 
-async def shared_session(settings: Settings) -> aiohttp.ClientSession:
-    """Return the session of the running loop for a connection; all hooks of that loop get the same one.
+@contextlib.asynccontextmanager
+async def shared_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
+    """Lend the session of the running loop for a connection; all hooks of that loop get the same one.
 
     It holds connections, no key: that travels with each request.
     """
     for key in [key for key in _HOLDERS if key[0].is_closed()]:
         del _HOLDERS[key]
     key = (asyncio.get_running_loop(), settings.conn_id, settings.origin, settings.verify)
-    if key not in _HOLDERS:
-        _HOLDERS[key] = _Holder()
-    return await _HOLDERS[key].session(settings)
+    holder = _HOLDERS.setdefault(key, _Holder())
+    holder.users += 1
+    try:
+        yield await holder.session(settings)
+    finally:
+        holder.users -= 1
+        if holder.released and not holder.users:
+            await holder.close()
+
+
+async def release_session(conn_id: str) -> None:
+    """Close what the running loop holds for a connection, as soon as nobody uses it.
+
+    Whoever asks next gets a new session.
+    """
+    loop = asyncio.get_running_loop()
+    for key in [key for key in _HOLDERS if key[:2] == (loop, conn_id)]:
+        holder = _HOLDERS.pop(key)
+        holder.released = True
+        if not holder.users:
+            await holder.close()
 
 
 class _Holder:
     def __init__(self) -> None:
+        self.users = 0
+        self.released = False
         self._lock = asyncio.Lock()
         self._keeper: AsyncGenerator[aiohttp.ClientSession, None] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -45,11 +70,16 @@ class _Holder:
     async def session(self, settings: Settings) -> aiohttp.ClientSession:
         async with self._lock:
             if self._session is None or self._session.closed:
-                # A loop that ends closes the asynchronous generators begun in it, and this one closes the
-                # session.
+                # A loop that ends closes the asynchronous generators begun in it, and this one the session.
                 self._keeper = _keep(settings)
                 self._session = await anext(self._keeper)
             return self._session
+
+    async def close(self) -> None:
+        async with self._lock:
+            if self._keeper is not None:
+                await self._keeper.aclose()
+            self._keeper = self._session = None
 
 
 async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, None]:
@@ -57,7 +87,7 @@ async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, Non
     aiohttp = await asyncio.to_thread(import_module, "aiohttp")
     context = await asyncio.to_thread(_tls, settings.verify)
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEEP_ALIVE),
+        connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEEP_ALIVE, limit=AT_ONCE),
         cookie_jar=aiohttp.DummyCookieJar(),
         # Settings has read the environment already, the same for both clients.
         trust_env=False,

@@ -9,12 +9,11 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.wait import Ending, Wait, WaitPlan
-from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.outcome import event_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.watch import subscribe
 
 
 class PixxelJobTrigger(BaseTrigger):
@@ -83,24 +82,24 @@ class PixxelJobTrigger(BaseTrigger):
             return passed + self._monotonic() - begun
 
         wait = Wait(self.plan, say=self._say)
-        hook = PixxelAsyncHook(self.pixxel_conn_id)
-        call = calls.get_job(self.workflow_id, self.job_id)
         # The task has just looked, and after a restart many begin together: spread them over one gap.
         delay = wait.gap(elapsed()) * wait.chance()
         if self.not_before is not None:
             delay = max(delay, min(self.not_before - self._now(), self.plan.timeout - elapsed()))
-        while True:
-            await self._pause(delay)
-            try:
-                answer: Any = await hook.send(call, patience=0)
-            except PixxelError as error:
-                answer = error
-            ending = wait.look(answer) or wait.overdue(elapsed())
-            if ending is not None:
-                return ending
-            # A parsed job kept across the sleep costs 85 kB, times a thousand triggers.
-            answer = None
-            delay = wait.gap(elapsed())
+        async with subscribe(
+            self.pixxel_conn_id,
+            self.workflow_id,
+            self.job_id,
+            ended=wait.has_ended,
+            pause=self._pause,
+            monotonic=self._monotonic,
+        ) as jobs:
+            while True:
+                # In no variable: a parsed job costs 85 kB across the sleep, times a thousand triggers.
+                ending = wait.look(await jobs.look(delay, wait.left(elapsed()))) or wait.overdue(elapsed())
+                if ending is not None:
+                    return ending
+                delay = wait.gap(elapsed())
 
     def _say(self, level: str, words: str) -> None:
         getattr(self.log, level)(words)

@@ -354,7 +354,10 @@ class TestSessions:
     def test_hooks_of_one_loop_share_a_session(self, pixxel: Any) -> None:
         async def ask() -> None:
             hooks = [PixxelAsyncHook() for _ in range(5)]
-            found = {id(await sessions.shared_session(await hook.get_settings())) for hook in hooks}
+            found = set()
+            for hook in hooks:
+                async with sessions.shared_session(await hook.get_settings()) as session:
+                    found.add(id(session))
             assert len(found) == 1
 
         asyncio.run(ask())
@@ -363,7 +366,8 @@ class TestSessions:
         async def ask() -> Any:
             hook = PixxelAsyncHook()
             await hook.send(JOB)
-            return await sessions.shared_session(await hook.get_settings())
+            async with sessions.shared_session(await hook.get_settings()) as session:
+                return session
 
         first = asyncio.run(ask())
         assert first.closed
@@ -372,6 +376,20 @@ class TestSessions:
         assert second.closed
         gc.collect()
         assert not [warning for warning in recwarn if "Unclosed" in str(warning.message)]
+
+    def test_a_session_that_is_released_while_in_use_is_closed_afterwards(self, pixxel: Any) -> None:
+        async def ask() -> None:
+            hook = PixxelAsyncHook()
+            async with sessions.shared_session(await hook.get_settings()) as session:
+                await sessions.release_session("pixxel_default")
+                assert not session.closed
+                assert (await hook.send(JOB)).status == "completed"
+            assert session.closed
+            async with sessions.shared_session(await hook.get_settings()) as another:
+                assert another is not session
+                await sessions.release_session("pixxel_default")
+
+        asyncio.run(ask())
 
     def test_nothing_is_kept_for_loops_that_are_gone(self, pixxel: Any) -> None:
         async def ask() -> None:
@@ -523,3 +541,28 @@ def test_a_connection_that_only_the_synchronous_way_finds_is_found(
 
     monkeypatch.setattr(connection, "get_async_connection", blind)
     assert asyncio.run(PixxelAsyncHook().send(JOB)).status == "completed"
+
+
+class TestChangedKey:
+    def test_a_key_that_was_changed_is_read_anew_once(
+        self, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connect(pixxel, monkeypatch, password="the-key-of-yesterday")
+        hook, asynchronous = PixxelHook(), PixxelAsyncHook()
+        assert hook.settings.authorization == "Bearer the-key-of-yesterday"
+
+        async def ask() -> str:
+            assert (await asynchronous.get_settings()).authorization == "Bearer the-key-of-yesterday"
+            connect(pixxel, monkeypatch)
+            return (await asynchronous.send(JOB, patience=0)).status
+
+        assert asyncio.run(ask()) == "completed"
+        assert hook.send(JOB, patience=0).status == "completed"
+        assert pixxel.requests("get_job") == 4
+        assert hook.send(JOB, patience=0).status == "completed"
+        assert pixxel.requests("get_job") == 5
+
+    def test_a_key_that_is_still_wrong_is_not_tried_twice(self, pixxel: Any, client: Any) -> None:
+        pixxel.fail_next("get_job", status=401, times=0)
+        client.error(JOB)
+        assert pixxel.requests("get_job") == 1

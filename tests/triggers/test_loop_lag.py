@@ -14,7 +14,11 @@ TRIGGERS = 200
 
 @pytest.mark.slow
 def test_the_loop_beats_while_200_triggers_wait_for_a_server_that_takes_2_seconds(pixxel: Any) -> None:
+    # Without the list each is asked for by itself, so that 200 requests are under way.
+    pixxel.fail_next("list_jobs", status=403, times=0)
     pixxel.fail_next("get_job", latency=2, times=0)
+    for number in range(TRIGGERS):
+        pixxel.create_job("wf-succeeds", f"job-{number}", age=1000, seconds=1)
     beats = 0
 
     async def heart(stop: asyncio.Event) -> None:
@@ -26,7 +30,7 @@ def test_the_loop_beats_while_200_triggers_wait_for_a_server_that_takes_2_second
     async def run() -> set[str]:
         stop = asyncio.Event()
         beating = asyncio.ensure_future(heart(stop))
-        triggers = [PixxelJobTrigger("wf-succeeds", "job-finished", poke_interval=4) for _ in range(TRIGGERS)]
+        triggers = [PixxelJobTrigger("wf-succeeds", f"job-{n}", poke_interval=4) for n in range(TRIGGERS)]
         events = await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
         stop.set()
         await beating

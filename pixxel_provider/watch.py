@@ -1,0 +1,278 @@
+"""One poll for all who wait on jobs of a workflow: the list is asked for once, and each hears its news."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pixxel_provider.api import calls, retry
+from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelResponseError
+from pixxel_provider.api.job import Job
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook
+from pixxel_provider.hooks.sessions import release_session
+
+T = TypeVar("T")
+Look = Job | PixxelError
+
+log = logging.getLogger(__name__)
+
+#: What one full job is taken to weigh before one was seen, in bytes.
+_USUAL_JOB = 8_000
+
+_Key = tuple[asyncio.AbstractEventLoop, str, str]
+_WATCHERS: dict[_Key, JobWatcher] = {}
+
+
+@contextlib.asynccontextmanager
+async def subscribe(
+    pixxel_conn_id: str,
+    workflow_id: str,
+    job_id: str,
+    *,
+    ended: Callable[[Job], bool],
+    pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Subscription]:
+    """Join those of this event loop who watch jobs of a workflow; leaving changes nothing for the others.
+
+    :param ended: whether a job's status means the end to this subscriber: such a job is read in full first.
+    :param pause: sleeps for a number of seconds; the first subscriber's counts, like ``monotonic``, its
+        clock.
+    """
+    for gone in [key for key in _WATCHERS if key[0].is_closed()]:
+        del _WATCHERS[gone]
+    key = (asyncio.get_running_loop(), pixxel_conn_id, workflow_id)
+    watcher = _WATCHERS.get(key)
+    if watcher is None:
+        watcher = _WATCHERS[key] = JobWatcher(PixxelAsyncHook(pixxel_conn_id), workflow_id, pause, monotonic)
+    subscription = watcher.join(job_id, ended)
+    try:
+        yield subscription
+    finally:
+        if watcher.leave(subscription):
+            if _WATCHERS.get(key) is watcher:
+                del _WATCHERS[key]
+            if not any(other[:2] == key[:2] for other in _WATCHERS):
+                await release_session(pixxel_conn_id)
+
+
+@dataclass(eq=False)
+class Subscription:
+    """One who waits for news of one job."""
+
+    watcher: JobWatcher = field(repr=False)
+    job_id: str
+    ended: Callable[[Job], bool] = field(repr=False)
+    due: float | None = None
+    latest: float = 0.0
+    news: asyncio.Future[Look] | None = field(default=None, repr=False)
+
+    async def look(self, within: float, at_most: float = math.inf) -> Look:
+        """Return the next look at the job; errors are returned too.
+
+        :param within: seconds in which to look, where the server doesn't want to be left alone.
+        :param at_most: seconds after which to look all the same.
+        """
+        self.news = asyncio.get_running_loop().create_future()
+        self.due = self.watcher.monotonic() + within
+        self.latest = self.watcher.monotonic() + max(within, at_most)
+        self.watcher.wake()
+        try:
+            return await self.news
+        finally:
+            self.news = self.due = None
+
+
+class JobWatcher:
+    """Watches jobs of one workflow for as long as somebody subscribes; see :func:`subscribe`.
+
+    The list is a hint and never a verdict: a job that is missing from it is asked for by id, and one that
+    looks ended is read in full before anybody is told.
+    """
+
+    def __init__(
+        self,
+        hook: PixxelAsyncHook,
+        workflow_id: str,
+        pause: Callable[[float], Awaitable[Any]],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.hook, self.workflow_id = hook, workflow_id
+        self.pause, self.monotonic = pause, monotonic
+        self._subscriptions: set[Subscription] = set()
+        self._news = asyncio.Event()
+        self._poll: asyncio.Task[None] | None = None
+        self._gets: dict[str, asyncio.Task[None]] = {}
+        self._list_refused = False
+        self._list_bytes: int | None = None
+        self._job_bytes = float(_USUAL_JOB)
+        self._quiet_until = 0.0
+        self._failures = 0
+
+    # ------------------------------------------------------------------------------------- coming and going
+
+    def join(self, job_id: str, ended: Callable[[Job], bool]) -> Subscription:
+        """Add a subscriber; the poll starts with the first look that one asks for."""
+        subscription = Subscription(self, job_id, ended)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def leave(self, subscription: Subscription) -> bool:
+        """Take a subscriber off; True where it was the last, with whom the poll ends."""
+        self._subscriptions.discard(subscription)
+        if self._subscriptions:
+            return False
+        for task in (self._poll, *self._gets.values()):
+            if task is not None:
+                task.cancel()
+        self._poll = None
+        self._gets.clear()
+        return True
+
+    def wake(self) -> None:
+        """Let the poll see that somebody asks for a look."""
+        self._news.set()
+        if self._poll is None or self._poll.done():
+            self._poll = _alone(self._run())
+
+    # --------------------------------------------------------------------------------------------- the poll
+
+    async def _run(self) -> None:
+        while self._subscriptions:
+            self._news.clear()
+            waiting = self._waiting()
+            due = min((self._due(s) for s in waiting), default=math.inf)
+            if due == math.inf:
+                await self._news.wait()
+                continue
+            delay = due - self.monotonic()
+            if delay > 0:
+                await self._sleep(delay)
+                continue
+            try:
+                await self._round(waiting)
+            except Exception as error:
+                # Whatever it was, everybody must hear of it: they would wait for ever.
+                log.exception("The watch over workflow %s broke", self.workflow_id)
+                self._tell(
+                    waiting, PixxelError(f"The watch over the workflow broke: {type(error).__name__}.")
+                )
+
+    def _due(self, subscription: Subscription) -> float:
+        """Return when to look for a subscriber: after the quiet the server wants, but not past its end."""
+        if subscription.due is None:
+            return math.inf
+        return max(subscription.due, min(self._quiet_until, subscription.latest))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep until then, or until somebody new asks."""
+        sleeper = asyncio.ensure_future(self.pause(seconds))
+        waker = asyncio.ensure_future(self._news.wait())
+        try:
+            await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            waker.cancel()
+
+    async def _round(self, waiting: list[Subscription]) -> None:
+        if self._list_is_lighter({s.job_id for s in waiting}):
+            await self._ask_list(waiting)
+            return
+        now = self.monotonic()
+        for subscription in waiting:
+            if self._due(subscription) <= now:
+                self._ask_job(subscription.job_id)
+
+    def _list_is_lighter(self, jobs: set[str]) -> bool:
+        if len(jobs) < 2 or self._list_refused:
+            return False
+        return self._list_bytes is None or self._list_bytes <= len(jobs) * self._job_bytes
+
+    async def _ask_list(self, waiting: list[Subscription]) -> None:
+        found = await self._send(calls.list_jobs(self.workflow_id), self._weigh_list)
+        if isinstance(found, PixxelError):
+            if _is_about_the_list(found):
+                self._list_refused = True
+                log.warning(
+                    "%s Jobs of workflow %s are asked for one by one from now on.", found, self.workflow_id
+                )
+            else:
+                self._tell(waiting, found)
+            return
+        listed = {job.id: job for job in found}
+        for subscription in waiting:
+            job = listed.get(subscription.job_id)
+            if job is None or subscription.ended(job):
+                self._ask_job(subscription.job_id)
+            else:
+                self._tell([subscription], job)
+
+    def _ask_job(self, job_id: str) -> None:
+        if job_id not in self._gets:
+            for subscription in self._subscriptions:
+                if subscription.job_id == job_id:
+                    subscription.due = None
+            self._gets[job_id] = _alone(self._get(job_id))
+
+    async def _get(self, job_id: str) -> None:
+        try:
+            found = await self._send(calls.get_job(self.workflow_id, job_id), self._weigh_job)
+        except Exception as error:
+            log.exception("Asking for job %s broke", job_id)
+            found = PixxelError(f"Asking for the job broke: {type(error).__name__}.")
+        self._gets.pop(job_id, None)
+        self._tell([s for s in self._waiting() if s.job_id == job_id], found)
+
+    # ------------------------------------------------------------------------------------ asking and telling
+
+    async def _send(self, call: calls.Call[T], weigh: Callable[[int], None]) -> T | PixxelError:
+        try:
+            answer = await self.hook.send(call, patience=0, weigh=weigh)
+        except PixxelError as error:
+            if error.transient:
+                # Each subscriber has its own pauses; a thousand of them together would have none.
+                self._failures += 1
+                longest = min(2.0**self._failures, retry.LONGEST_PAUSE)
+                self._quiet_until = self.monotonic() + max(
+                    error.retry_after or 0.0, random.uniform(0.5, longest)
+                )
+            return error
+        self._failures, self._quiet_until = 0, 0.0
+        return answer
+
+    def _weigh_list(self, size: int) -> None:
+        self._list_bytes = size
+
+    def _weigh_job(self, size: int) -> None:
+        # Most jobs of a workflow weigh the same; the newest counts for a quarter.
+        self._job_bytes += (size - self._job_bytes) / 4
+
+    def _waiting(self) -> list[Subscription]:
+        return [s for s in self._subscriptions if s.news is not None and not s.news.done()]
+
+    @staticmethod
+    def _tell(subscriptions: list[Subscription], answer: Look) -> None:
+        for subscription in subscriptions:
+            if subscription.news is not None and not subscription.news.done():
+                subscription.due = None
+                subscription.news.set_result(answer)
+
+
+def _is_about_the_list(error: PixxelError) -> bool:
+    # 401 concerns the key and so everybody; trouble that passes says nothing about lists.
+    if isinstance(error, PixxelApiError):
+        return not error.transient and error.status_code != 401
+    return isinstance(error, PixxelResponseError)
+
+
+def _alone(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    # A task begun in a trigger would inherit its context, and with it the task log of whoever came first.
+    return contextvars.Context().run(asyncio.ensure_future, work)
