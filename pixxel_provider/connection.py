@@ -126,7 +126,8 @@ def is_loopback(host: str) -> bool:
 def _extras(conn: Connection) -> dict[str, Any]:
     # Not extra_dejson: inside an event loop of Airflow 3 it calls the supervisor, which raises there.
     try:
-        given = json.loads(conn.extra) if conn.extra else {}
+        # Airflow 3.2 leaves the extras of a URI as they are parsed.
+        given = json.loads(conn.extra) if isinstance(conn.extra, str) and conn.extra else conn.extra or {}
     except (TypeError, ValueError, RecursionError):
         given = None
     if not isinstance(given, Mapping):

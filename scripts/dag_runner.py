@@ -49,13 +49,18 @@ def requests() -> queue.Queue[dict[str, Any]]:
     return found
 
 
-def prepare(dags_folder: str) -> Any:
-    """Make the database, put the DAGs into it, and return them."""
+def prepare(dags_folder: str, connection: dict[str, Any]) -> Any:
+    """Make the database, put the connection ``pixxel_default`` and the DAGs into it, and return the DAGs."""
     # In a process of its own: it takes as long as the imports here, which can go on meanwhile.
     database = subprocess.Popen([sys.executable, "-c", DATABASE], stdin=subprocess.DEVNULL)
     warm_up()
     if database.wait():
         raise RuntimeError("the database of Airflow could not be made")
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.add(Connection(conn_id="pixxel_default", **connection))
     bag = load(dags_folder)
     # Airflow 2 has no bundles, and 3.0 stores the DAG by itself.
     with contextlib.suppress(ImportError):
@@ -140,11 +145,11 @@ def _text(state: Any) -> str | None:
     return None if state is None else str(getattr(state, "value", state))
 
 
-def main(answers_file: str, dags_folder: str) -> None:
+def main(answers_file: str, dags_folder: str, connection: str) -> None:
     """Answer requests until there are no more."""
     answers = Answers(answers_file)
     asked = requests()
-    bag = prepare(dags_folder)
+    bag = prepare(dags_folder, json.loads(connection))
     import airflow
 
     answers.write(

@@ -101,8 +101,7 @@ class DagRunner:
     """A process that runs DAGs; see ``dag_runner.py``.
 
     :param home: an empty folder of its own: AIRFLOW_HOME, the log ``airflow.log`` and the answers.
-    :param connection: what ``pixxel_default`` is. It comes from the environment: a trigger that dag.test()
-        runs on 3.3 finds none in the database.
+    :param connection: what ``pixxel_default`` is in Airflow's database.
     """
 
     def __init__(self, home: Path, connection: Mapping[str, Any], dags_folder: Path = EXAMPLES) -> None:
@@ -113,13 +112,10 @@ class DagRunner:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, str(Path(__file__).with_name("dag_runner.py"))),
-                    *(str(answers), str(dags_folder)),
+                    *(str(answers), str(dags_folder), json.dumps(dict(connection))),
                 ],
                 cwd=home,
-                env={
-                    **settings(home, dags_folder),
-                    "AIRFLOW_CONN_PIXXEL_DEFAULT": json.dumps(dict(connection)),
-                },
+                env=settings(home, dags_folder),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
