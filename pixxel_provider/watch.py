@@ -7,13 +7,12 @@ import contextlib
 import contextvars
 import logging
 import math
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pixxel_provider.api import calls, retry
+from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelResponseError
 from pixxel_provider.api.job import Job
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
@@ -115,7 +114,6 @@ class JobWatcher:
         self._list_bytes: int | None = None
         self._job_bytes = float(_USUAL_JOB)
         self._quiet_until = 0.0
-        self._failures = 0
 
     # ------------------------------------------------------------------------------------- coming and going
 
@@ -237,15 +235,11 @@ class JobWatcher:
         try:
             answer = await self.hook.send(call, patience=0, weigh=weigh)
         except PixxelError as error:
-            if error.transient:
-                # Each subscriber has its own pauses; a thousand of them together would have none.
-                self._failures += 1
-                longest = min(2.0**self._failures, retry.LONGEST_PAUSE)
-                self._quiet_until = self.monotonic() + max(
-                    error.retry_after or 0.0, random.uniform(0.5, longest)
-                )
+            if error.retry_after:
+                # For newcomers too, who haven't heard of it.
+                self._quiet_until = self.monotonic() + error.retry_after
             return error
-        self._failures, self._quiet_until = 0, 0.0
+        self._quiet_until = 0.0
         return answer
 
     def _weigh_list(self, size: int) -> None:
