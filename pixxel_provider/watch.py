@@ -214,10 +214,11 @@ class JobWatcher:
                 self._tell([subscription], job)
 
     def _ask_job(self, job_id: str) -> None:
+        # Whoever waits for this job hears what comes back, also one who came while the request was under way.
+        for subscription in self._subscriptions:
+            if subscription.job_id == job_id:
+                subscription.due = None
         if job_id not in self._gets:
-            for subscription in self._subscriptions:
-                if subscription.job_id == job_id:
-                    subscription.due = None
             self._gets[job_id] = _alone(self._get(job_id))
 
     async def _get(self, job_id: str) -> None:

@@ -335,10 +335,16 @@ def test_a_job_is_asked_for_once_at_a_time(script: Script) -> None:
 
     async def work() -> None:
         script.send = send  # type: ignore[method-assign]
-        await asyncio.gather(*(wait_for(name) for name in script.ends))
+
+        async def latecomer() -> Any:
+            await asyncio.sleep(200)
+            return await wait_for("job-0", first=5)
+
+        await asyncio.gather(latecomer(), *(wait_for(name) for name in script.ends))
 
     run(work)
     assert len(of_job_0) == 1
+    assert script.asked["list_jobs"] < 50
 
 
 def test_a_retry_after_is_honoured_for_all(script: Script) -> None:
