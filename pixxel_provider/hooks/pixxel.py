@@ -87,7 +87,7 @@ class PixxelHook(BaseHook):
 
     @cached_property
     def settings(self) -> Settings:
-        """The connection, read once."""
+        """The connection, read once; and anew after a 401, as its key may have been changed."""
         try:
             found = self.get_connection(self.pixxel_conn_id)
         except AirflowNotFoundException:
@@ -247,7 +247,8 @@ class PixxelHook(BaseHook):
 class PixxelAsyncHook(BaseHook):
     """Reach the API of Pixxel from a trigger; same settings, policy and errors as :class:`PixxelHook`.
 
-    All hooks of one event loop and connection share one HTTP session, which is closed with the loop.
+    All hooks of one event loop and connection share one HTTP session, which is closed with the loop, or when
+    the last trigger that watches a job has left.
 
     :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``.
     """
@@ -258,7 +259,7 @@ class PixxelAsyncHook(BaseHook):
         self._settings: Settings | None = None
 
     async def get_settings(self) -> Settings:
-        """Return the connection, read once."""
+        """Return the connection, read once; and anew after a 401, as its key may have been changed."""
         if self._settings is None:
             self._settings = read_connection(await _look_up(self.pixxel_conn_id))
         return self._settings
