@@ -15,9 +15,13 @@ from airflow.providers.common.compat.sdk import (
 from pixxel_provider.api.wait import Ending
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from airflow.providers.common.compat.sdk import Context
 
 _EVENT_VERSION = 1
+_KINDS = frozenset({"succeeded", "failed", "timed_out", "error"})
+_UNSTARTED = "unstarted"
 
 
 class PixxelJobFailedError(AirflowFailException):
@@ -29,9 +33,25 @@ def event_of(ending: Ending) -> dict[str, Any]:
     return {"version": _EVENT_VERSION, **asdict(ending)}
 
 
+def unstarted(reason: str) -> dict[str, Any]:
+    """Return the payload of a trigger that leaves it to a worker to begin the wait."""
+    return {"version": _EVENT_VERSION, "kind": _UNSTARTED, "message": reason}
+
+
+def why_no_ending(event: object) -> str:
+    """Return why an event of which :func:`ending_of` finds no ending brings a worker into the wait."""
+    if _is_ours(event) and event["kind"] == _UNSTARTED:
+        return str(event.get("message", ""))
+    return "the trigger's event isn't one that this version understands"
+
+
+def _is_ours(event: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(event, Mapping) and event.get("version") == _EVENT_VERSION and bool(event.get("kind"))
+
+
 def ending_of(event: object) -> Ending | None:
-    """Return the ending that an event tells of, None where it isn't an event of :func:`event_of`."""
-    if not isinstance(event, Mapping) or event.get("version") != _EVENT_VERSION or not event.get("kind"):
+    """Return the ending that an event tells of, None where it tells of none that this version knows."""
+    if not _is_ours(event) or str(event["kind"]) not in _KINDS:
         return None
     return Ending(
         kind=str(event["kind"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 #: The key of every test; a test that finds it in what people can see has found a leak.
@@ -38,6 +39,7 @@ class FakeTaskInstance:
         self.first_reschedule_date = first_reschedule_date
         self.task_id, self.dag_id, self.run_id, self.map_index = "wait", "dag", "run", -1
         self.try_number, self.max_tries = 1, 0
+        self.task = SimpleNamespace(iter_mapped_dependants=lambda: iter(()))
 
     def xcom_push(self, key: str, value: Any, **_: Any) -> None:
         self.xcoms[key] = value

@@ -16,10 +16,10 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.errors import PixxelError, PixxelInputError
 from pixxel_provider.api.wait import Ending, Wait, WaitPlan, check_plan
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
-from pixxel_provider.outcome import conclude, ending_of, push_job
+from pixxel_provider.outcome import conclude, ending_of, push_job, why_no_ending
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class PixxelJobSensor(BaseSensorOperator):
 
     Trouble that may pass (no connection, a time-out, 429, 5xx, an unreadable answer) never ends the wait;
     400, 401 and 403 do, at once. All arguments and outcomes are the same in poke, reschedule and deferrable
-    mode.
+    mode, and where the scheduler starts the wait in the triggerer.
 
     :param workflow_id: the workflow the job belongs to (templated).
     :param job_id: the job (templated).
@@ -50,6 +50,10 @@ class PixxelJobSensor(BaseSensorOperator):
     :param not_found_grace: seconds from the wait's start during which a 404 is taken for a job that was only
         just created. After that it ends the wait.
     :param deferrable: wait in the triggerer, without a worker.
+    :param start_from_trigger: wait in the triggerer from the start: one short run on a worker, at the end,
+        instead of two. From Airflow 3.3 on; where it can't be, a worker starts the wait and says why.
+    :param end_from_trigger: with ``start_from_trigger``, end the task without a worker too, where nothing is
+        due that only a worker does, such as callbacks. Experimental.
     :param poke_interval: seconds between two looks at the most, 0.5 at the least, jittered.
     :param timeout: seconds the wait may take. A job that has ended by then has ended, whoever looked when.
     :param exponential_backoff: let the gap between looks grow: the interval plus the time waited so far.
@@ -78,6 +82,8 @@ class PixxelJobSensor(BaseSensorOperator):
         failure_statuses: Sequence[str] | None = None,
         not_found_grace: float = 60.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
         poke_interval: datetime.timedelta | float = 30.0,
         **kwargs: Any,
     ) -> None:
@@ -88,10 +94,21 @@ class PixxelJobSensor(BaseSensorOperator):
         self.success_statuses = success_statuses
         self.failure_statuses = failure_statuses
         self.not_found_grace = not_found_grace
-        self.deferrable = deferrable
+        self.deferrable = deferrable or start_from_trigger
+        self.end_from_trigger = end_from_trigger
+        self._needs_worker = ""
+        if end_from_trigger and not start_from_trigger:
+            raise PixxelInputError(
+                "end_from_trigger", "ends in the triggerer what began there: set start_from_trigger too"
+            )
+        if start_from_trigger:
+            self._plan_start()
 
     def execute(self, context: Context) -> Any:
         """Wait, in whichever mode, and return the job's metadata."""
+        if self._needs_worker or self.start_from_trigger:
+            why = self._needs_worker or "Airflow starts mapped tasks and test runs no other way"
+            self.log.info("This wait starts on a worker: %s.", why)
         self._begin(context)
         if self.deferrable:
             return self._defer(context)
@@ -114,7 +131,7 @@ class PixxelJobSensor(BaseSensorOperator):
         """Take over from the trigger, whose event says how the wait ended."""
         ending = ending_of(event)
         if ending is None:
-            self.log.warning("The trigger's event isn't one that this version understands; looking again.")
+            self.log.warning("Looking again, on a worker: %s.", why_no_ending(event))
             self._begin(context)
             return self._defer(context)
         return self._conclude(ending, context)
@@ -135,16 +152,30 @@ class PixxelJobSensor(BaseSensorOperator):
         return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
 
     def _deferral_limit(self) -> float:
-        # Airflow 2 ends a deferral with the task's execution_timeout too, and doesn't say which it was.
-        if AIRFLOW_V_3_0_PLUS or self.execution_timeout is None:
+        # execution_timeout too ends a deferral of Airflow 2, or of the scheduler, and none says which it was.
+        if self.execution_timeout is None or (AIRFLOW_V_3_0_PLUS and not self.start_from_trigger):
             return self.timeout
         return min(self.timeout, self.execution_timeout.total_seconds())
 
-    def _begin(self, context: Context) -> None:
-        self._context = context
-        self._ending: Ending | None = None
-        self._begun = time.monotonic()
-        self._plan = WaitPlan(
+    def _patience(self) -> datetime.timedelta:
+        return datetime.timedelta(seconds=min(self.timeout + _SLACK, _LONGEST_DEFERRAL.total_seconds()))
+
+    def _plan_start(self) -> None:
+        from pixxel_provider.sensors.start import as_template, end_arguments, needs_worker, start_arguments
+
+        templated = {name: getattr(self, name) for name in self.template_fields}
+        self._needs_worker = needs_worker(self, templated)
+        if self._needs_worker:
+            return
+        patience = min(self._patience(), self.execution_timeout or _LONGEST_DEFERRAL)
+        arguments = self._as_plan().fields() | {name: as_template(templated[name]) for name in templated}
+        arguments["task_end"] = end_arguments(self) if self.end_from_trigger else None
+        # On the instance only: from the class they would reach mapped tasks, with the class's arguments.
+        self.start_trigger_args = start_arguments(arguments, patience, "execute_complete")
+        self.start_from_trigger = self.start_trigger_args is not None
+
+    def _as_plan(self) -> WaitPlan:
+        return WaitPlan(
             workflow_id=self.workflow_id,
             job_id=self.job_id,
             success_statuses=_listed(self.success_statuses),
@@ -156,6 +187,12 @@ class PixxelJobSensor(BaseSensorOperator):
             not_found_grace=self.not_found_grace,
             silent_fail=bool(self.silent_fail),
         )
+
+    def _begin(self, context: Context) -> None:
+        self._context = context
+        self._ending: Ending | None = None
+        self._begun = time.monotonic()
+        self._plan = self._as_plan()
         try:
             check_plan(self._plan)
             self._wait = Wait(self._plan, say=self._say, quick=self.deferrable or not self.reschedule)
@@ -189,7 +226,6 @@ class PixxelJobSensor(BaseSensorOperator):
 
         now = time.time()
         retry_after = answer.retry_after if isinstance(answer, PixxelError) else None
-        patience = datetime.timedelta(seconds=min(self.timeout + _SLACK, _LONGEST_DEFERRAL.total_seconds()))
         self.defer(
             trigger=PixxelJobTrigger(
                 **self._plan.fields(),
@@ -198,7 +234,7 @@ class PixxelJobSensor(BaseSensorOperator):
                 not_before=now + retry_after if retry_after else None,
             ),
             method_name="execute_complete",
-            timeout=patience,
+            timeout=self._patience(),
         )
 
     def _conclude(self, ending: Ending, context: Context) -> dict[str, Any]:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from datetime import timezone
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
-from pixxel_provider.api.wait import Ending, Wait, WaitPlan
+from pixxel_provider.api.wait import SHORTEST_GAP, Ending, Wait, WaitPlan, check_plan
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.outcome import event_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.triggers import workerless
 from pixxel_provider.watch import subscribe
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
 
 class PixxelJobTrigger(BaseTrigger):
@@ -26,6 +33,11 @@ class PixxelJobTrigger(BaseTrigger):
     :param pixxel_conn_id: the Airflow connection.
     :param started_at: when the wait began, in Unix seconds; now where it isn't given.
     :param not_before: don't ask before this moment, in Unix seconds: the server's Retry-After.
+    :param deferred_for: the seconds after which Airflow ends the deferral, given where the scheduler starts
+        the trigger without a worker. Then ids may be templates, and when the wait began follows from the
+        deferral's end, which outlives a triggerer.
+    :param task_end: what :func:`~pixxel_provider.triggers.workerless.last_event` needs to end the task
+        without a worker; without it a worker does.
     :param plan: the other fields of :class:`~pixxel_provider.api.wait.WaitPlan`.
     """
 
@@ -36,6 +48,8 @@ class PixxelJobTrigger(BaseTrigger):
         pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
         started_at: float | None = None,
         not_before: float | None = None,
+        deferred_for: float | None = None,
+        task_end: dict[str, Any] | None = None,
         **plan: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -44,7 +58,10 @@ class PixxelJobTrigger(BaseTrigger):
         self.pixxel_conn_id = pixxel_conn_id
         self.started_at = time.time() if started_at is None else started_at
         self.not_before = not_before
+        self.deferred_for = deferred_for
+        self.task_end = task_end
         self.plan = WaitPlan(workflow_id=workflow_id, job_id=job_id, **plan)
+        self._context: Context | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and every argument, all of them JSON."""
@@ -55,23 +72,67 @@ class PixxelJobTrigger(BaseTrigger):
             "pixxel_conn_id": self.pixxel_conn_id,
             "started_at": self.started_at,
             "not_before": self.not_before,
+            "deferred_for": self.deferred_for,
+            "task_end": self.task_end,
         }
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Keep the context for :meth:`run`: rendering may ask, and may have to be cut short."""
+        self._context = context
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look at the job until it has ended, then yield the one event."""
+        ending: Ending | None = None
         try:
-            ending = await self._wait()
+            try:
+                await self._begin()
+                ending = await self._wait()
+            except PixxelError as error:
+                ending = Ending.from_error(error)
+            event = self._event(ending)
+        except workerless.NeedsWorker as reason:
+            self._say("info", f"A worker takes over: {reason}.")
+            event = workerless.hand_over(reason, ending)
         except Exception as error:
             # Whatever it was, the task must be told: without an event it would stay deferred.
             self.log.exception("The wait for job %s broke", self.job_id)
-            ending = Ending.from_error(PixxelError(f"The trigger broke: {type(error).__name__}: {error}"))
-        yield TriggerEvent(event_of(ending))
+            broken = PixxelError(f"The trigger broke: {type(error).__name__}: {error}")
+            event = TriggerEvent(event_of(ending or Ending.from_error(broken)))
+        yield event
 
     # Tests hand in fake ones.
     _pause = staticmethod(asyncio.sleep)
     _monotonic = staticmethod(time.monotonic)
     _now = staticmethod(time.time)
+
+    async def _begin(self) -> None:
+        """Do what a worker does before it defers, where none did."""
+        if self.deferred_for is None:
+            return
+        if self._context is None:
+            raise workerless.NeedsWorker("the triggerer gave no context to render templates with")
+        await workerless.render(self, ("workflow_id", "job_id", "pixxel_conn_id"), self._context)
+        self.plan = replace(self.plan, workflow_id=self.workflow_id, job_id=self.job_id)
+        check_plan(self.plan)
+        link = None
+        try:
+            settings = await PixxelAsyncHook(self.pixxel_conn_id).get_settings()
+            link = settings.console_link(self.workflow_id, self.job_id)
+        except PixxelError as error:
+            if not error.transient:
+                raise
+        workerless.publish(self._context, self.workflow_id, self.job_id, link)
+        over = getattr(self, "timeout_after", None)
+        if over is not None:
+            self.started_at = over.replace(tzinfo=over.tzinfo or timezone.utc).timestamp() - self.deferred_for
+
+    def _event(self, ending: Ending) -> TriggerEvent:
+        if self.task_end is None or self._context is None:
+            return TriggerEvent(event_of(ending))
+        return workerless.last_event(
+            ending, self._context, self.workflow_id, self.job_id, say=self._say, **self.task_end
+        )
 
     async def _wait(self) -> Ending:
         # A clock that jumps moves neither the deadline nor the gaps once the trigger runs.
@@ -83,7 +144,11 @@ class PixxelJobTrigger(BaseTrigger):
 
         wait = Wait(self.plan, say=self._say)
         # The task has just looked, and after a restart many begin together: spread them over one gap.
-        delay = wait.gap(elapsed()) * wait.chance()
+        spread = wait.gap(elapsed())
+        if self.deferred_for is not None and passed < self.plan.poke_interval:
+            # Nobody has looked yet, and the job may have ended long ago.
+            spread = min(spread, SHORTEST_GAP)
+        delay = spread * wait.chance()
         if self.not_before is not None:
             delay = max(delay, min(self.not_before - self._now(), self.plan.timeout - elapsed()))
         async with subscribe(

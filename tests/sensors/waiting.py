@@ -14,12 +14,23 @@ from typing import Any
 import pytest
 from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import BaseSensorOperator, TaskDeferred
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.sensors import pixxel as sensors
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
+from pixxel_provider.triggers import workerless
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 
-MODES = ("poke", "reschedule", "deferred")
+#: The last two begin in the triggerer, and the very last ends there too; before Airflow 3.3 on workers.
+MODES = ("poke", "reschedule", "deferred", "started", "unaided")
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke", "deferrable": False},
+    "reschedule": {"mode": "reschedule", "deferrable": False},
+    "deferred": {"deferrable": True},
+    "started": {"start_from_trigger": True},
+    "unaided": {"start_from_trigger": True, "end_from_trigger": True},
+}
+STATES = {"success": "success", "AirflowSkipException": "skipped"}
 
 
 @dataclass
@@ -33,9 +44,42 @@ class Ended:
 
     @property
     def visible(self) -> tuple[Any, ...]:
-        # When a job was looked at last depends on the jitter, and this field on that.
-        returned = {**self.returned, "updated_at": None} if self.returned else self.returned
+        # When a job was looked at last depends on the jitter, and these fields on that.
+        when = {"updated_at": None, "exec_updated_at": None}
+        returned = {**self.returned, **when} if self.returned else self.returned
         return self.kind, self.message, returned, self.xcoms
+
+    @property
+    def state(self) -> str:
+        """The state that Airflow gives the task."""
+        return STATES.get(self.kind, "failed")
+
+    @property
+    def told(self) -> tuple[Any, ...]:
+        """The same where no worker raised an exception: the task's state stands for its kind."""
+        return (self.state, *self.visible[1:])
+
+    def tells_as(self, other: Ended) -> bool:
+        """Whether both say the same, as far as the one whose end no worker saw can say it."""
+        if "failed" in (self.kind, other.kind):
+            return self.told == other.told
+        return self.visible == other.visible
+
+
+class FakeXCom:
+    """The XComs of one task instance, reached as the triggerer reaches them."""
+
+    def __init__(self, ti: Any) -> None:
+        self.xcoms: dict[str, Any] = ti.xcoms
+
+    def set(self, *, key: str, value: Any, **_: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value, allow_nan=False))
+
+    def get_one(self, *, key: str, **_: Any) -> Any:
+        return self.xcoms.get(key)
+
+    def delete(self, *, key: str, **_: Any) -> None:
+        del self.xcoms[key]
 
 
 class Runner:
@@ -47,6 +91,7 @@ class Runner:
         self.deferrals: list[TaskDeferred] = []
         self.lose_trigger = False
         self.said: list[str] = []
+        self.ends_unaided = mode == "unaided" and AIRFLOW_V_3_3_PLUS
         clock.on_sleep.append(pixxel.advance)
         fake_time = SimpleNamespace(sleep=clock.sleep, monotonic=clock, time=clock)
         base = sys.modules[BaseSensorOperator.__module__]
@@ -58,16 +103,21 @@ class Runner:
         monkeypatch.setattr(sensors, "time", fake_time)
         for speaker in (PixxelJobSensor, PixxelJobTrigger):
             monkeypatch.setattr(speaker, "_say", lambda _, level, words: self.said.append(words))
+        monkeypatch.setattr(workerless, "XCom", FakeXCom(ti))
 
     def run(self, **arguments: Any) -> Ended:
         """Run a sensor with these arguments until Airflow would call the task ended."""
         arguments = {"workflow_id": "wf-succeeds", "job_id": "job-1", "task_id": "wait", **arguments}
-        arguments.update(
-            {"deferrable": True} if self.mode == "deferred" else {"mode": self.mode, "deferrable": False}
-        )
+        arguments.update(ARGUMENTS[self.mode])
         context: Any = {"ti": self.ti}
-        resume: tuple[str, dict[str, Any]] | None = None
+        resume: Any = None
+        sensor = PixxelJobSensor(**arguments)
+        if sensor.start_from_trigger:
+            start = sensor.start_trigger_args
+            resume = self._triggerer((start.trigger_cls, start.trigger_kwargs), start)
         while True:
+            if isinstance(resume, Ended):
+                return resume
             self.workers += 1
             sensor = PixxelJobSensor(**arguments)
             try:
@@ -81,28 +131,36 @@ class Runner:
                 self.clock.sleep((pause.reschedule_date - self._utcnow()).total_seconds())
             except TaskDeferred as deferral:
                 self.deferrals.append(deferral)
-                resume = self._triggerer(deferral)
+                resume = self._triggerer(deferral.trigger.serialize(), deferral)
             except BaseException as error:
                 return Ended(type(error).__name__, str(error), xcoms=self.ti.xcoms)
 
-    def _triggerer(self, deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:
+    def _triggerer(self, stored: tuple[str, dict[str, Any]], deferral: Any) -> Any:
+        """Run a trigger; return what a worker goes on with, or how the task ended without one."""
         if self.lose_trigger:
             self.clock.sleep(deferral.timeout.total_seconds())
             return "__fail__", {"error": "Trigger timeout"}
-        path, stored = deferral.trigger.serialize()
-        module, _, name = path.rpartition(".")
-        trigger = getattr(import_module(module), name)(**json.loads(json.dumps(stored)))
+        module, _, name = stored[0].rpartition(".")
+        trigger = getattr(import_module(module), name)(**json.loads(json.dumps(stored[1])))
         trigger._pause, trigger._monotonic, trigger._now = self.clock.asleep, self.clock, self.clock
+        trigger.timeout_after = self._utcnow() + deferral.timeout
+        trigger.render_template_fields({"ti": self.ti})
 
         async def first_event() -> Any:
             events = trigger.run()
             try:
-                return (await anext(events)).payload
+                return await anext(events)
             finally:
                 await events.aclose()
 
-        payload = asyncio.run(first_event())
-        return deferral.method_name, {"event": json.loads(json.dumps(payload, allow_nan=False))}
+        event = asyncio.run(first_event())
+        state = getattr(event, "task_instance_state", None)
+        if state is not None:
+            returned = self.ti.xcoms.pop("return_value", None)
+            kind = {"skipped": "AirflowSkipException"}.get(str(state), str(state))
+            return Ended(kind, "" if kind == "success" else self.said[-1], returned, self.ti.xcoms)
+        method = getattr(deferral, "method_name", None) or deferral.next_method
+        return method, {"event": json.loads(json.dumps(event.payload, allow_nan=False))}
 
     def _utcnow(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now, timezone.utc)
