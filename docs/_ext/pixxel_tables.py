@@ -138,6 +138,7 @@ def _prose(words: str) -> str:
 def figures() -> dict[str, str]:
     """Return the numbers that pages name, from where the code keeps them."""
     from pixxel_provider.sensors import pixxel as sensor
+    from pixxel_provider.triggers import workerless
 
     seconds = {
         "patience": retry.PATIENCE,
@@ -146,6 +147,7 @@ def figures() -> dict[str, str]:
         "poke_interval": wait.WaitPlan.poke_interval,
         "not_found_grace": wait.WaitPlan.not_found_grace,
         "slack": sensor._SLACK,
+        "rendering": workerless.RENDERING,
     }
     return {
         **{name: f"{value:g} s" for name, value in seconds.items()},
