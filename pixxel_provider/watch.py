@@ -26,8 +26,16 @@ log = logging.getLogger(__name__)
 #: What one full job is taken to weigh before one was seen, in bytes.
 _USUAL_JOB = 8_000
 
-_Key = tuple[asyncio.AbstractEventLoop, str, str]
-_WATCHERS: dict[_Key, JobWatcher] = {}
+
+@dataclass(eq=False)
+class _Connection:
+    """All that is watched by one event loop through one Airflow connection, which is read once for all."""
+
+    hook: PixxelAsyncHook
+    watchers: dict[str, JobWatcher] = field(default_factory=dict)
+
+
+_CONNECTIONS: dict[tuple[asyncio.AbstractEventLoop, str], _Connection] = {}
 
 
 @contextlib.asynccontextmanager
@@ -46,20 +54,24 @@ async def subscribe(
     :param pause: sleeps for a number of seconds; the first subscriber's counts, like ``monotonic``, its
         clock.
     """
-    for gone in [key for key in _WATCHERS if key[0].is_closed()]:
-        del _WATCHERS[gone]
-    key = (asyncio.get_running_loop(), pixxel_conn_id, workflow_id)
-    watcher = _WATCHERS.get(key)
+    for gone in [key for key in _CONNECTIONS if key[0].is_closed()]:
+        del _CONNECTIONS[gone]
+    key = (asyncio.get_running_loop(), pixxel_conn_id)
+    connection = _CONNECTIONS.get(key)
+    if connection is None:
+        connection = _CONNECTIONS[key] = _Connection(PixxelAsyncHook(pixxel_conn_id))
+    watcher = connection.watchers.get(workflow_id)
     if watcher is None:
-        watcher = _WATCHERS[key] = JobWatcher(PixxelAsyncHook(pixxel_conn_id), workflow_id, pause, monotonic)
+        watcher = JobWatcher(connection.hook, workflow_id, pause, monotonic)
+        connection.watchers[workflow_id] = watcher
     subscription = watcher.join(job_id, ended)
     try:
         yield subscription
     finally:
         if watcher.leave(subscription):
-            if _WATCHERS.get(key) is watcher:
-                del _WATCHERS[key]
-            if not any(other[:2] == key[:2] for other in _WATCHERS):
+            del connection.watchers[workflow_id]
+            if not connection.watchers:
+                _CONNECTIONS.pop(key, None)
                 await release_session(pixxel_conn_id)
 
 

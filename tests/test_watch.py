@@ -54,7 +54,7 @@ def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         for _ in range(5):
             loop.run_until_complete(asyncio.sleep(0))
         assert not asyncio.all_tasks(loop)
-        assert not watch._WATCHERS
+        assert not watch._CONNECTIONS
         return result
     finally:
         loop.close()

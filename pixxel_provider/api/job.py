@@ -13,6 +13,13 @@ from pixxel_provider.api.errors import PixxelResponseError
 from pixxel_provider.api.status import StatusRules, Verdict
 
 
+def _moment(key: str, meaning: str) -> cached_property[datetime | None]:
+    # Read when asked for: a wait looks at none of a task's times, and a job has three for each task.
+    found = cached_property(lambda self: reading.timestamp(self.raw.get(key)))
+    found.__doc__ = f"{meaning} In UTC; None for not yet."
+    return found
+
+
 @dataclass(frozen=True)
 class BlockInfo:
     """The processing block behind a task."""
@@ -78,10 +85,11 @@ class Task:
     """Names of the tasks that must end first."""
     estimated_time_duration: int | float | None
     """Seconds."""
-    created_at: datetime | None
-    updated_at: datetime | None
-    finished_at: datetime | None
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
+
+    created_at = _moment("created_at", "When the task was created.")
+    updated_at = _moment("updated_at", "When anything about the task changed last.")
+    finished_at = _moment("finished_at", "When the task ended.")
 
     @classmethod
     def read(cls, answer: Any) -> Task:
@@ -103,9 +111,6 @@ class Task:
             state_msg=text("state_msg"),
             depends_on=tuple(map(reading.text, _list(raw.get("depends_on")))),
             estimated_time_duration=reading.number(raw.get("estimated_time_duration")),
-            created_at=reading.timestamp(raw.get("created_at")),
-            updated_at=reading.timestamp(raw.get("updated_at")),
-            finished_at=reading.timestamp(raw.get("finished_at")),
             raw=raw,
         )
 
@@ -144,15 +149,15 @@ class Job:
     time_taken: str
     estimated_duration: int | float | None
     """Seconds."""
-    created_at: datetime | None
-    updated_at: datetime | None
-    finished_at: datetime | None
-    """None until the job has ended."""
-    exec_created_at: datetime | None
-    exec_updated_at: datetime | None
     tasks: tuple[Task, ...] = ()
     val_errors: tuple[ValidationError, ...] = ()
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
+
+    created_at = _moment("created_at", "When the job was created.")
+    updated_at = _moment("updated_at", "When anything about the job changed last.")
+    finished_at = _moment("finished_at", "When the job ended.")
+    exec_created_at = _moment("exec_created_at", "When its execution was created.")
+    exec_updated_at = _moment("exec_updated_at", "When anything about its execution changed last.")
 
     @classmethod
     def read(cls, answer: Any) -> Job:
@@ -170,9 +175,6 @@ class Job:
         def text(key: str) -> str:
             return reading.text(answer.get(key))
 
-        def moment(key: str) -> datetime | None:
-            return reading.timestamp(answer.get(key))
-
         return cls(
             id=text("id"),
             workflow_id=text("workflow_id"),
@@ -182,11 +184,6 @@ class Job:
             created_by=text("created_by"),
             time_taken=text("time_taken"),
             estimated_duration=reading.number(answer.get("estimated_duration")),
-            created_at=moment("created_at"),
-            updated_at=moment("updated_at"),
-            finished_at=moment("finished_at"),
-            exec_created_at=moment("exec_created_at"),
-            exec_updated_at=moment("exec_updated_at"),
             tasks=tuple(map(Task.read, _list(answer.get("tasks")))),
             val_errors=tuple(map(ValidationError.read, _list(answer.get("val_errors")))),
             raw=answer,

@@ -17,6 +17,7 @@ FAILURE_WORDS = frozenset(
 WAITING_WORDS = frozenset(
     "created queued pending scheduled submitted running inprogress started processing paused".split()
 )
+_JOINERS = str.maketrans("", "", "-_")
 
 
 class Verdict(Enum):
@@ -31,7 +32,7 @@ class Verdict(Enum):
 
 def normalise(status: str) -> str:
     """Return a status as it is compared: without case, spaces, hyphens and underscores."""
-    return "".join(c for c in status.casefold() if c not in "-_" and not c.isspace())
+    return "".join(status.casefold().translate(_JOINERS).split())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.wait import SHORTEST_GAP, Ending, Wait, WaitPlan, check_plan
-from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.outcome import event_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.triggers import workerless
@@ -21,6 +20,8 @@ from pixxel_provider.watch import subscribe
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 
 
 class PixxelJobTrigger(BaseTrigger):
@@ -115,17 +116,22 @@ class PixxelJobTrigger(BaseTrigger):
         await workerless.render(self, ("workflow_id", "job_id", "pixxel_conn_id"), self._context)
         self.plan = replace(self.plan, workflow_id=self.workflow_id, job_id=self.job_id)
         check_plan(self.plan)
-        link = None
-        try:
-            settings = await PixxelAsyncHook(self.pixxel_conn_id).get_settings()
-            link = settings.console_link(self.workflow_id, self.job_id)
-        except PixxelError as error:
-            if not error.transient:
-                raise
-        workerless.publish(self._context, self.workflow_id, self.job_id, link)
         over = getattr(self, "timeout_after", None)
         if over is not None:
             self.started_at = over.replace(tzinfo=over.tzinfo or timezone.utc).timestamp() - self.deferred_for
+
+    async def _publish(self, hook: PixxelAsyncHook) -> None:
+        """Let people see which job this is, where no worker has."""
+        if self.deferred_for is None or self._context is None:
+            return
+        link = None
+        try:
+            link = (await hook.get_settings()).console_link(self.workflow_id, self.job_id)
+        except PixxelError as error:
+            # Trouble that passes costs the button, and not the wait.
+            if not error.transient:
+                raise
+        workerless.publish(self._context, self.workflow_id, self.job_id, link)
 
     def _event(self, ending: Ending) -> TriggerEvent:
         if self.task_end is None or self._context is None:
@@ -159,6 +165,7 @@ class PixxelJobTrigger(BaseTrigger):
             pause=self._pause,
             monotonic=self._monotonic,
         ) as jobs:
+            await self._publish(jobs.watcher.hook)
             while True:
                 # In no variable: a parsed job costs 85 kB across the sleep, times a thousand triggers.
                 ending = wait.look(await jobs.look(delay, wait.left(elapsed()))) or wait.overdue(elapsed())

@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from unittest.mock import patch
 
@@ -140,8 +141,18 @@ def assert_is(value: Any, hint: Any) -> None:
         if dataclasses.is_dataclass(hint):
             for name, kind in HINTS[hint].items():
                 assert_is(getattr(value, name), kind)
+            for name in MOMENTS.get(hint, ()):
+                assert_is(getattr(value, name), datetime | None)
 
 
+MOMENTS = {
+    kind: [
+        name
+        for name, found in vars(kind).items()
+        if isinstance(found, cached_property) and name[-3:] == "_at"
+    ]
+    for kind in (Job, Task)
+}
 HINTS = {
     kind: typing.get_type_hints(kind)
     for kind in (BlockInfo, Download, Job, Project, Task, ValidationError, Workflow)
@@ -363,10 +374,12 @@ def test_each_documented_field_may_hold_anything(value: str) -> None:
 
 def test_the_checks_of_this_file_can_fail() -> None:
     job = Job.read({"id": "j", "status": "done"})
+    late = dataclasses.replace(job)
+    vars(late)["finished_at"] = datetime
     broken: list[Callable[[], Any]] = [
         lambda: assert_is(dataclasses.replace(job, cost="12"), Job),  # type: ignore[arg-type]
         lambda: assert_is(dataclasses.replace(job, tasks=[]), Job),  # type: ignore[arg-type]
-        lambda: assert_is(dataclasses.replace(job, finished_at=datetime), Job),  # type: ignore[arg-type]
+        lambda: assert_is(late, Job),
         lambda: assert_is(dataclasses.replace(job, val_errors=("x",)), Job),  # type: ignore[arg-type]
         lambda: assert_storable([{"a\x00": 1}]),
         lambda: assert_storable(["x" * METADATA_LIMIT]),
