@@ -247,14 +247,19 @@ class Standalone:
         part.chmod(0o755)
         self._process = self.spawn("standalone", self.log)
 
-    def spawn(self, command: str, log: Path) -> subprocess.Popen[bytes]:
-        """Start one of Airflow's commands beside the others, in a session of its own: for `end_tree`."""
+    def spawn(
+        self, command: str, log: Path, more: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start one of Airflow's commands beside the others, in a session of its own: for `end_tree`.
+
+        :param more: further settings for it alone, as environment variables.
+        """
         path = os.pathsep.join([str(self._parts), self.environ["PATH"]])
         with log.open("ab") as output:
             return subprocess.Popen(
                 [str(self._parts / "airflow"), command],
                 cwd=self.home,
-                env={**self.environ, "PATH": path},
+                env={**self.environ, **(more or {}), "PATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +35,8 @@ ENDED = frozenset({"success", "failed", "skipped", "upstream_failed"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # First, as its own Airflow ends with it: two at once are more than a small machine likes.
+    items.sort(key=lambda item: item.path != HERE / "test_scale.py")
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
@@ -48,11 +51,11 @@ class Run:
     run_id: str
 
     @property
-    def _base(self) -> str:
+    def path(self) -> str:
         return f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}"
 
     def task(self, task_id: str = "wait") -> dict[str, Any]:
-        return self.airflow.get(f"{self._base}/taskInstances/{task_id}")
+        return self.airflow.get(f"{self.path}/taskInstances/{task_id}")
 
     def until(self, *states: str, task_id: str = "wait", seconds: float = RUN_SECONDS) -> dict[str, Any]:
         """Wait for a task to be in one of the states; it must not end in another one before."""
@@ -67,17 +70,17 @@ class Run:
 
     def xcoms(self, task_id: str = "wait") -> dict[str, Any]:
         """Return a task's XComs."""
-        base = f"{self._base}/taskInstances/{task_id}/xcomEntries"
+        base = f"{self.path}/taskInstances/{task_id}/xcomEntries"
         keys = [entry["key"] for entry in self.airflow.get(base)["xcom_entries"]]
         return {key: self.airflow.get(f"{base}/{quote(key)}?deserialize=true")["value"] for key in keys}
 
     def links(self, task_id: str = "wait") -> dict[str, Any]:
         """Return the buttons of a task's page."""
-        return self.airflow.get(f"{self._base}/taskInstances/{task_id}/links")["extra_links"]
+        return self.airflow.get(f"{self.path}/taskInstances/{task_id}/links")["extra_links"]
 
     def log(self, task_id: str = "wait", attempt: int = 1) -> str:
         """Return a task's log as the page shows it."""
-        answer = self.airflow.get(f"{self._base}/taskInstances/{task_id}/logs/{attempt}?full_content=true")
+        answer = self.airflow.get(f"{self.path}/taskInstances/{task_id}/logs/{attempt}?full_content=true")
         return "\n".join(
             line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)
             for line in answer["content"]
@@ -100,33 +103,42 @@ def _pixxel() -> Iterator[Any]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def airflow(_pixxel: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+@contextlib.contextmanager
+def whole_airflow(
+    pixxel: Any, factory: pytest.TempPathFactory, files: Iterable[Path], **more: str
+) -> Iterator[Standalone]:
     """A whole Airflow, ready, whose connection pixxel_default is in its database."""
     version = metadata.version("apache-airflow")
     if version.startswith("2."):
         pytest.skip(f"scripts/standalone.py needs Airflow 3; this is {version}")
-    dags = tmp_path_factory.mktemp("dags")
-    for file in (*(ROOT / "example_dags").glob("*.py"), *(HERE / "dags").glob("*.py")):
+    dags = factory.mktemp("dags")
+    for file in files:
         shutil.copy(file, dags)
-    home = tmp_path_factory.mktemp("airflow")
-    # A triggerer that dies is missed after seconds instead of half a minute.
-    more = {
-        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-    }
-    found = Standalone(home, dags, more=more)
+    found = Standalone(factory.mktemp("airflow"), dags, more=more)
     found.start()
     try:
         for _ in found.waiting(time.monotonic() + START_SECONDS):
             pass
-        found.store_connection(_pixxel.airflow_connection)
+        found.store_connection(pixxel.airflow_connection)
         yield found
     except AirflowTrouble as trouble:
         log = found.log.read_text(encoding="utf-8", errors="replace").splitlines()
         pytest.fail("\n".join([str(trouble), *log[-40:]]))
     finally:
         found.stop()
+
+
+@pytest.fixture(scope="session")
+def airflow(_pixxel: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    """The Airflow of all tests that don't bring their own."""
+    # A triggerer that dies is missed after seconds instead of half a minute.
+    more = {
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+    }
+    files = (*(ROOT / "example_dags").glob("*.py"), *(HERE / "dags").glob("*.py"))
+    with whole_airflow(_pixxel, tmp_path_factory, files, **more) as found:
+        yield found
 
 
 @pytest.fixture

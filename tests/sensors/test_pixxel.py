@@ -155,9 +155,12 @@ def test_never_fail_covers_a_trigger_that_broke(pixxel: Any, context: Any) -> No
     assert type(caught.value).__name__ == "AirflowSkipException"
 
 
-@pytest.mark.parametrize(("airflow_3", "seconds"), [(True, 600), (False, 60)])
+@pytest.mark.parametrize(
+    ("airflow_3", "start", "seconds"),
+    [(True, False, 600), (True, True, 60 if AIRFLOW_V_3_3_PLUS else 600), (False, False, 60)],
+)
 def test_a_deferral_names_the_limit_that_ended_it(
-    pixxel: Any, context: Any, monkeypatch: pytest.MonkeyPatch, airflow_3: bool, seconds: int
+    pixxel: Any, context: Any, monkeypatch: pytest.MonkeyPatch, airflow_3: bool, start: bool, seconds: int
 ) -> None:
     monkeypatch.setattr("pixxel_provider.sensors.pixxel.AIRFLOW_V_3_0_PLUS", airflow_3)
     pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
@@ -167,6 +170,7 @@ def test_a_deferral_names_the_limit_that_ended_it(
         job_id="job-1",
         timeout=600,
         execution_timeout=timedelta(seconds=60),
+        start_from_trigger=start,
     )
     with pytest.raises(Exception, match=f"timeout of {seconds} s was over"):
         sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
