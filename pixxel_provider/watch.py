@@ -8,8 +8,9 @@ import contextvars
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeVar
 
 from pixxel_provider.api import calls
@@ -95,7 +96,7 @@ class Subscription:
         self.news = asyncio.get_running_loop().create_future()
         self.due = self.watcher.monotonic() + within
         self.latest = self.watcher.monotonic() + max(within, at_most)
-        self.watcher.wake()
+        self.watcher.wake(self.due)
         try:
             return await self.news
         finally:
@@ -118,8 +119,10 @@ class JobWatcher:
     ) -> None:
         self.hook, self.workflow_id = hook, workflow_id
         self.pause, self.monotonic = pause, monotonic
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: dict[str, set[Subscription]] = {}
         self._news = asyncio.Event()
+        self._sleeper: asyncio.Future[Any] | None = None
+        self._sleeps_until = math.inf
         self._poll: asyncio.Task[None] | None = None
         self._gets: dict[str, asyncio.Task[None]] = {}
         self._list_refused = False
@@ -132,12 +135,15 @@ class JobWatcher:
     def join(self, job_id: str, ended: Callable[[Job], bool]) -> Subscription:
         """Add a subscriber; the poll starts with the first look that one asks for."""
         subscription = Subscription(self, job_id, ended)
-        self._subscriptions.add(subscription)
+        self._subscriptions.setdefault(job_id, set()).add(subscription)
         return subscription
 
     def leave(self, subscription: Subscription) -> bool:
         """Take a subscriber off; True where it was the last, with whom the poll ends."""
-        self._subscriptions.discard(subscription)
+        same_job = self._subscriptions.get(subscription.job_id, set())
+        same_job.discard(subscription)
+        if not same_job:
+            self._subscriptions.pop(subscription.job_id, None)
         if self._subscriptions:
             return False
         for task in (self._poll, *self._gets.values()):
@@ -147,9 +153,11 @@ class JobWatcher:
         self._gets.clear()
         return True
 
-    def wake(self) -> None:
-        """Let the poll see that somebody asks for a look."""
+    def wake(self, due: float) -> None:
+        """Let the poll see that somebody asks for a look; a sleep that ends before that goes on."""
         self._news.set()
+        if self._sleeper is not None and due < self._sleeps_until:
+            self._sleeper.cancel()
         if self._poll is None or self._poll.done():
             self._poll = _alone(self._run())
 
@@ -165,6 +173,7 @@ class JobWatcher:
                 continue
             delay = due - self.monotonic()
             if delay > 0:
+                self._sleeps_until = due
                 await self._sleep(delay)
                 continue
             try:
@@ -183,14 +192,13 @@ class JobWatcher:
         return max(subscription.due, min(self._quiet_until, subscription.latest))
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep until then, or until somebody new asks."""
-        sleeper = asyncio.ensure_future(self.pause(seconds))
-        waker = asyncio.ensure_future(self._news.wait())
+        """Sleep until then, or until somebody asks for an earlier look."""
+        sleeper = self._sleeper = asyncio.ensure_future(self.pause(seconds))
         try:
-            await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sleeper})
         finally:
+            self._sleeper = None
             sleeper.cancel()
-            waker.cancel()
 
     async def _round(self, waiting: list[Subscription]) -> None:
         if self._list_is_lighter({s.job_id for s in waiting}):
@@ -219,6 +227,9 @@ class JobWatcher:
             return
         listed = {job.id: job for job in found}
         for subscription in waiting:
+            if subscription.news is None or subscription.news.done():
+                # It heard from a request of its own while the list was under way.
+                continue
             job = listed.get(subscription.job_id)
             if job is None or subscription.ended(job):
                 self._ask_job(subscription.job_id)
@@ -227,9 +238,8 @@ class JobWatcher:
 
     def _ask_job(self, job_id: str) -> None:
         # Whoever waits for this job hears what comes back, also one who came while the request was under way.
-        for subscription in self._subscriptions:
-            if subscription.job_id == job_id:
-                subscription.due = None
+        for subscription in self._subscriptions.get(job_id, ()):
+            subscription.due = None
         if job_id not in self._gets:
             self._gets[job_id] = _alone(self._get(job_id))
 
@@ -240,7 +250,7 @@ class JobWatcher:
             log.exception("Asking for job %s broke", job_id)
             found = PixxelError(f"Asking for the job broke: {type(error).__name__}.")
         self._gets.pop(job_id, None)
-        self._tell([s for s in self._waiting() if s.job_id == job_id], found)
+        self._tell(self._subscriptions.get(job_id, ()), found)
 
     # ------------------------------------------------------------------------------------ asking and telling
 
@@ -263,10 +273,11 @@ class JobWatcher:
         self._job_bytes += (size - self._job_bytes) / 4
 
     def _waiting(self) -> list[Subscription]:
-        return [s for s in self._subscriptions if s.news is not None and not s.news.done()]
+        everybody = chain.from_iterable(self._subscriptions.values())
+        return [s for s in everybody if s.news is not None and not s.news.done()]
 
     @staticmethod
-    def _tell(subscriptions: list[Subscription], answer: Look) -> None:
+    def _tell(subscriptions: Iterable[Subscription], answer: Look) -> None:
         for subscription in subscriptions:
             if subscription.news is not None and not subscription.news.done():
                 subscription.due = None

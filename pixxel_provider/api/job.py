@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from pixxel_provider.api import reading, summary
 from pixxel_provider.api.errors import PixxelResponseError
 from pixxel_provider.api.status import StatusRules, Verdict
 
+T = TypeVar("T")
+
+
+def _late(key: str, read: Callable[[Any], T], meaning: str) -> cached_property[T]:
+    # Read when asked for: a look at a job that runs asks for little, and a job has 50 tasks or more.
+    found = cached_property(lambda self: read(self.raw.get(key)))
+    found.__doc__ = meaning
+    return found
+
 
 def _moment(key: str, meaning: str) -> cached_property[datetime | None]:
-    # Read when asked for: a wait looks at none of a task's times, and a job has three for each task.
-    found = cached_property(lambda self: reading.timestamp(self.raw.get(key)))
-    found.__doc__ = f"{meaning} In UTC; None for not yet."
-    return found
+    return _late(key, reading.timestamp, f"{meaning} In UTC; None for not yet.")
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,10 @@ class ValidationError:
         }
 
 
+def _texts(answer: Any) -> tuple[str, ...]:
+    return tuple(map(reading.text, _list(answer)))
+
+
 @dataclass(frozen=True)
 class Task:
     """One block's step in a job. ``raw`` is the API's object, with what has no attribute here."""
@@ -74,19 +84,16 @@ class Task:
     id: str
     name: str
     status: str
-    progress: int | float | None
-    """Percent, 0 to 100."""
-    time_taken: str
-    block: BlockInfo
-    err_msg: str
-    failure_type: str
-    state_msg: str
-    depends_on: tuple[str, ...]
-    """Names of the tasks that must end first."""
-    estimated_time_duration: int | float | None
-    """Seconds."""
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
+    progress = _late("progress", reading.percent, "Percent, 0 to 100.")
+    time_taken = _late("time_taken", reading.text, "As Pixxel wrote it.")
+    block = _late("block_info", BlockInfo.read, "The processing block behind the task.")
+    err_msg = _late("err_msg", reading.text, "Pixxel's words on a failure.")
+    failure_type = _late("failure_type", reading.text, "Pixxel's word for the kind of failure.")
+    state_msg = _late("state_msg", reading.text, "Pixxel's words on the status.")
+    depends_on = _late("depends_on", _texts, "Names of the tasks that must end first.")
+    estimated_time_duration = _late("estimated_time_duration", reading.number, "Seconds.")
     created_at = _moment("created_at", "When the task was created.")
     updated_at = _moment("updated_at", "When anything about the task changed last.")
     finished_at = _moment("finished_at", "When the task ended.")
@@ -95,24 +102,8 @@ class Task:
     def read(cls, answer: Any) -> Task:
         """Read one entry of ``tasks``; every field may be missing or of a wrong type."""
         raw = _object(answer)
-
-        def text(key: str) -> str:
-            return reading.text(raw.get(key))
-
-        return cls(
-            id=text("id"),
-            name=text("name"),
-            status=text("status"),
-            progress=reading.percent(raw.get("progress")),
-            time_taken=text("time_taken"),
-            block=BlockInfo.read(raw.get("block_info")),
-            err_msg=text("err_msg"),
-            failure_type=text("failure_type"),
-            state_msg=text("state_msg"),
-            depends_on=tuple(map(reading.text, _list(raw.get("depends_on")))),
-            estimated_time_duration=reading.number(raw.get("estimated_time_duration")),
-            raw=raw,
-        )
+        id, name, status = (reading.text(raw.get(key)) for key in ("id", "name", "status"))
+        return cls(id, name, status, raw)
 
     @cached_property
     def inputs(self) -> Any:
@@ -130,6 +121,14 @@ class Task:
         return reading.raw_bytes(self.raw.get("info_logs"))
 
 
+def _tasks(answer: Any) -> tuple[Task, ...]:
+    return tuple(map(Task.read, _list(answer)))
+
+
+def _val_errors(answer: Any) -> tuple[ValidationError, ...]:
+    return tuple(map(ValidationError.read, _list(answer)))
+
+
 @dataclass(frozen=True)
 class Job:
     """One run of a workflow. A job from a list ("slim") has neither tasks nor validation errors.
@@ -145,14 +144,13 @@ class Job:
     """Percent, 0 to 100."""
     cost: int | float | None
     """Credits (tokens)."""
-    created_by: str
-    time_taken: str
-    estimated_duration: int | float | None
-    """Seconds."""
-    tasks: tuple[Task, ...] = ()
-    val_errors: tuple[ValidationError, ...] = ()
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
+    created_by = _late("created_by", reading.text, "Who started it.")
+    time_taken = _late("time_taken", reading.text, "As Pixxel wrote it.")
+    estimated_duration = _late("estimated_duration", reading.number, "Seconds.")
+    tasks = _late("tasks", _tasks, "The steps; none in a job from a list.")
+    val_errors = _late("val_errors", _val_errors, "Why Pixxel refused to run the workflow.")
     created_at = _moment("created_at", "When the job was created.")
     updated_at = _moment("updated_at", "When anything about the job changed last.")
     finished_at = _moment("finished_at", "When the job ended.")
@@ -181,11 +179,6 @@ class Job:
             status=text("status"),
             progress=reading.percent(answer.get("progress")),
             cost=reading.number(answer.get("cost")),
-            created_by=text("created_by"),
-            time_taken=text("time_taken"),
-            estimated_duration=reading.number(answer.get("estimated_duration")),
-            tasks=tuple(map(Task.read, _list(answer.get("tasks")))),
-            val_errors=tuple(map(ValidationError.read, _list(answer.get("val_errors")))),
             raw=answer,
         )
 

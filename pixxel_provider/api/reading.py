@@ -79,8 +79,11 @@ def timestamp_text(value: Any) -> str | None:
 
 
 def _moment(value: Any) -> datetime | None:
-    numeric = number(value)
     try:
+        if isinstance(value, str) and len(value) == 20 and value[4::3] == "--T::Z":
+            # What nearly all are, one in every entry of a list: ten times as quick as what follows.
+            return datetime.fromisoformat(f"{value[:19]}+00:00")
+        numeric = number(value)
         if numeric is not None:
             return datetime.fromtimestamp(numeric / 1000 if abs(numeric) > 1e11 else numeric, timezone.utc)
         if not isinstance(value, str):

@@ -39,7 +39,9 @@ async def shared_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSess
     holder = _HOLDERS.setdefault(key, _Holder())
     holder.users += 1
     try:
-        yield await holder.session(settings)
+        # Not a limit of the connector: there, who comes just as a connection gets free overtakes the rest.
+        async with holder.turns:
+            yield await holder.session(settings)
     finally:
         holder.users -= 1
         if holder.released and not holder.users:
@@ -63,6 +65,7 @@ class _Holder:
     def __init__(self) -> None:
         self.users = 0
         self.released = False
+        self.turns = asyncio.Semaphore(AT_ONCE)
         self._lock = asyncio.Lock()
         self._keeper: AsyncGenerator[aiohttp.ClientSession, None] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -87,7 +90,7 @@ async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, Non
     aiohttp = await asyncio.to_thread(import_module, "aiohttp")
     context = await asyncio.to_thread(_tls, settings.verify)
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEEP_ALIVE, limit=AT_ONCE),
+        connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEEP_ALIVE, limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         # Settings has read the environment already, the same for both clients.
         trust_env=False,
