@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from pixxel_provider.api import reading, summary
 from pixxel_provider.api.errors import PixxelResponseError
@@ -15,15 +15,35 @@ from pixxel_provider.api.status import StatusRules, Verdict
 T = TypeVar("T")
 
 
-def _late(key: str, read: Callable[[Any], T], meaning: str) -> cached_property[T]:
-    # Read when asked for: a look at a job that runs asks for little, and a job has 50 tasks or more.
-    found = cached_property(lambda self: read(self.raw.get(key)))
-    found.__doc__ = meaning
-    return found
+class _Late(Generic[T]):
+    """An attribute that is read from ``raw`` when somebody first asks for it.
+
+    A look at a job that runs asks for little, and a job may have 50 tasks. (functools.cached_property would
+    do, but takes a lock each time before Python 3.12.)
+    """
+
+    def __init__(self, key: str, read: Callable[[Any], T], meaning: str) -> None:
+        self._key, self._read, self.__doc__ = key, read, meaning
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> _Late[T]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+
+    def __get__(self, instance: Any, owner: type) -> _Late[T] | T:
+        if instance is None:
+            return self
+        # From now on found there, before this is asked.
+        value = instance.__dict__[self._name] = self._read(instance.raw.get(self._key))
+        return value
 
 
-def _moment(key: str, meaning: str) -> cached_property[datetime | None]:
-    return _late(key, reading.timestamp, f"{meaning} In UTC; None for not yet.")
+def _moment(key: str, meaning: str) -> _Late[datetime | None]:
+    return _Late(key, reading.timestamp, f"{meaning} In UTC; None for not yet.")
 
 
 @dataclass(frozen=True)
@@ -86,14 +106,14 @@ class Task:
     status: str
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
-    progress = _late("progress", reading.percent, "Percent, 0 to 100.")
-    time_taken = _late("time_taken", reading.text, "As Pixxel wrote it.")
-    block = _late("block_info", BlockInfo.read, "The processing block behind the task.")
-    err_msg = _late("err_msg", reading.text, "Pixxel's words on a failure.")
-    failure_type = _late("failure_type", reading.text, "Pixxel's word for the kind of failure.")
-    state_msg = _late("state_msg", reading.text, "Pixxel's words on the status.")
-    depends_on = _late("depends_on", _texts, "Names of the tasks that must end first.")
-    estimated_time_duration = _late("estimated_time_duration", reading.number, "Seconds.")
+    progress = _Late("progress", reading.percent, "Percent, 0 to 100.")
+    time_taken = _Late("time_taken", reading.text, "As Pixxel wrote it.")
+    block = _Late("block_info", BlockInfo.read, "The processing block behind the task.")
+    err_msg = _Late("err_msg", reading.text, "Pixxel's words on a failure.")
+    failure_type = _Late("failure_type", reading.text, "Pixxel's word for the kind of failure.")
+    state_msg = _Late("state_msg", reading.text, "Pixxel's words on the status.")
+    depends_on = _Late("depends_on", _texts, "Names of the tasks that must end first.")
+    estimated_time_duration = _Late("estimated_time_duration", reading.number, "Seconds.")
     created_at = _moment("created_at", "When the task was created.")
     updated_at = _moment("updated_at", "When anything about the task changed last.")
     finished_at = _moment("finished_at", "When the task ended.")
@@ -102,8 +122,8 @@ class Task:
     def read(cls, answer: Any) -> Task:
         """Read one entry of ``tasks``; every field may be missing or of a wrong type."""
         raw = _object(answer)
-        id, name, status = (reading.text(raw.get(key)) for key in ("id", "name", "status"))
-        return cls(id, name, status, raw)
+        get, text = raw.get, reading.text
+        return cls(text(get("id")), text(get("name")), text(get("status")), raw)
 
     @cached_property
     def inputs(self) -> Any:
@@ -146,11 +166,11 @@ class Job:
     """Credits (tokens)."""
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
-    created_by = _late("created_by", reading.text, "Who started it.")
-    time_taken = _late("time_taken", reading.text, "As Pixxel wrote it.")
-    estimated_duration = _late("estimated_duration", reading.number, "Seconds.")
-    tasks = _late("tasks", _tasks, "The steps; none in a job from a list.")
-    val_errors = _late("val_errors", _val_errors, "Why Pixxel refused to run the workflow.")
+    created_by = _Late("created_by", reading.text, "Who started it.")
+    time_taken = _Late("time_taken", reading.text, "As Pixxel wrote it.")
+    estimated_duration = _Late("estimated_duration", reading.number, "Seconds.")
+    tasks = _Late("tasks", _tasks, "The steps; none in a job from a list.")
+    val_errors = _Late("val_errors", _val_errors, "Why Pixxel refused to run the workflow.")
     created_at = _moment("created_at", "When the job was created.")
     updated_at = _moment("updated_at", "When anything about the job changed last.")
     finished_at = _moment("finished_at", "When the job ended.")
@@ -207,7 +227,8 @@ def reading_kind(answer: Any) -> str:
 
 
 def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    # A dict it is from JSON; to ask for a Mapping takes ten times as long.
+    return value if isinstance(value, (dict, Mapping)) else {}
 
 
 def _list(value: Any) -> list[Any]:

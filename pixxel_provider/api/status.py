@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from pixxel_provider.api.errors import PixxelInputError
 
@@ -17,6 +18,8 @@ FAILURE_WORDS = frozenset(
 WAITING_WORDS = frozenset(
     "created queued pending scheduled submitted running inprogress started processing paused".split()
 )
+# What is longer is no status, and stays out of the cache.
+_USUAL_LENGTH = 100
 _JOINERS = str.maketrans("", "", "-_")
 
 
@@ -32,6 +35,11 @@ class Verdict(Enum):
 
 def normalise(status: str) -> str:
     """Return a status as it is compared: without case, spaces, hyphens and underscores."""
+    return _word(status) if len(status) <= _USUAL_LENGTH else _word.__wrapped__(status)
+
+
+@lru_cache(maxsize=256)
+def _word(status: str) -> str:
     return "".join(status.casefold().translate(_JOINERS).split())
 
 

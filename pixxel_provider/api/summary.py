@@ -104,12 +104,16 @@ def progress_line(job: Job) -> str:
     if job.progress is not None:
         parts.append(f"{job.progress:g} %")
     if job.tasks:
-        done = sum(normalise(task.status) in SUCCESS_WORDS for task in job.tasks)
-        parts.append(f"{done} of {len(job.tasks)} tasks done")
+        parts.append(f"{tasks_done(job)} of {len(job.tasks)} tasks done")
         running = [_label(task) for task in job.tasks if is_running(task)]
         if running:
             parts.append("now " + " and ".join(running[:3]))
     return _clip(_one_line(", ".join(parts)), _LINE_LIMIT)
+
+
+def tasks_done(job: Job) -> int:
+    """Return how many tasks have succeeded."""
+    return sum(normalise(task.status) in SUCCESS_WORDS for task in job.tasks)
 
 
 def is_running(task: Task) -> bool:

@@ -19,7 +19,15 @@ from pixxel_provider.api.errors import (
     rebuild,
 )
 from pixxel_provider.api.status import StatusRules, Verdict, normalise
-from pixxel_provider.api.summary import failure_text, is_running, name_of, plain, progress_line, status_of
+from pixxel_provider.api.summary import (
+    failure_text,
+    is_running,
+    name_of,
+    plain,
+    progress_line,
+    status_of,
+    tasks_done,
+)
 
 if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
@@ -173,7 +181,6 @@ class Wait:
         verdict = job.verdict(self._rules)
         if verdict is Verdict.WAITING:
             self._trouble, self._remarked = "", None
-            self._seen = progress_line(job)
             self._report(job)
             return None
         if verdict is Verdict.SUCCEEDED:
@@ -190,7 +197,7 @@ class Wait:
             "it means"
         )
         if self.plan.silent_fail:
-            self._seen = progress_line(job)
+            self._seen, self._said = progress_line(job), ()
             self._remark(error)
             return None
         return Ending.from_error(error, job.metadata())
@@ -198,9 +205,10 @@ class Wait:
     def _report(self, job: Job) -> None:
         # Sorted: the order of tasks isn't promised, and another one is no news.
         running = sorted(task.id for task in job.tasks if is_running(task))
-        news = (normalise(job.status), job.progress, running)
+        news = (normalise(job.status), job.progress, tasks_done(job), running)
         if news == self._said:
             return
+        self._seen = progress_line(job)
         if not self._rules.knows(job.status) and (not self._said or self._said[0] != news[0]):
             status = status_of(job)
             self.say("warning", f"{self._name()} is in status {status!r}, which nobody knows: waiting on")
