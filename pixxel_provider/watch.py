@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import logging
 import math
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -87,6 +88,15 @@ class Subscription:
     latest: float = 0.0
     news: asyncio.Future[Look] | None = field(default=None, repr=False)
 
+    def chance(self) -> float:
+        """Return a number from 0 to 1: jitter that all who heard of one list share, for the next is one too.
+
+        Each with a number of its own, the smallest of many would decide: always early, and at once after
+        trouble.
+        """
+        shared = self.watcher.luck
+        return random.random() if shared is None else shared
+
     async def look(self, within: float, at_most: float = math.inf) -> Look:
         """Return the next look at the job; errors are returned too.
 
@@ -119,6 +129,7 @@ class JobWatcher:
     ) -> None:
         self.hook, self.workflow_id = hook, workflow_id
         self.pause, self.monotonic = pause, monotonic
+        self.luck: float | None = None
         self._subscriptions: dict[str, set[Subscription]] = {}
         self._news = asyncio.Event()
         self._sleeper: asyncio.Future[Any] | None = None
@@ -202,8 +213,10 @@ class JobWatcher:
 
     async def _round(self, waiting: list[Subscription]) -> None:
         if self._list_is_lighter({s.job_id for s in waiting}):
+            self.luck = random.random()
             await self._ask_list(waiting)
             return
+        self.luck = None
         now = self.monotonic()
         for subscription in waiting:
             if self._due(subscription) <= now:

@@ -165,6 +165,7 @@ class PixxelJobTrigger(BaseTrigger):
             pause=self._pause,
             monotonic=self._monotonic,
         ) as jobs:
+            wait.chance = jobs.chance
             await self._publish(jobs.watcher.hook)
             while True:
                 # In no variable: a parsed job costs 85 kB across the sleep, times a thousand triggers.
