@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: What one full job is taken to weigh before one was seen, in bytes.
 _USUAL_JOB = 8_000
+#: How many hear the news of a list before the loop turns to other things.
+_AT_A_TIME = 25
 
 
 @dataclass(eq=False)
@@ -239,7 +241,10 @@ class JobWatcher:
                 self._tell(waiting, found)
             return
         listed = {job.id: job for job in found}
-        for subscription in waiting:
+        for number, subscription in enumerate(waiting, 1):
+            if number % _AT_A_TIME == 0:
+                # Each who hears news does something about it: not a thousand in one turn of the loop.
+                await asyncio.sleep(0)
             if subscription.news is None or subscription.news.done():
                 # It heard from a request of its own while the list was under way.
                 continue

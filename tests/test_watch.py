@@ -178,6 +178,35 @@ def test_who_shares_lists_shares_the_jitter_and_nobody_else(script: Script) -> N
         assert len(each) == 20
 
 
+def test_the_news_of_a_long_list_leave_the_loop_time_for_others(script: Script) -> None:
+    script.ends = ending(200, 3000)
+    told: Counter[int] = Counter()
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        turn = 0
+
+        def tick() -> None:
+            nonlocal turn
+            turn += 1
+            if sum(told.values()) < 200:
+                loop.call_soon(tick)
+
+        async def one(name: str) -> None:
+            async with watch.subscribe("c", "w", name, ended=has_ended, monotonic=loop.time) as jobs:
+                await jobs.look(1)
+                if not told:
+                    # Not before: this loop's clock jumps only when nothing is ready.
+                    tick()
+                told[turn] += 1
+
+        await asyncio.gather(*(one(name) for name in script.ends))
+
+    run(work)
+    assert sum(told.values()) == 200
+    assert max(told.values()) <= 25
+
+
 def test_one_watched_job_is_one_get(script: Script) -> None:
     script.ends = ending(1, 300)
     run(lambda: wait_for("job-0"))

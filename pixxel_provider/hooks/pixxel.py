@@ -21,7 +21,7 @@ from pixxel_provider.api.errors import (
 )
 from pixxel_provider.connection import Settings, read_connection
 from pixxel_provider.hooks import transport
-from pixxel_provider.hooks.sessions import shared_session
+from pixxel_provider.hooks.sessions import reading_turn, shared_session
 from pixxel_provider.hooks.trouble import unreachable
 from pixxel_provider.provider_info import (
     CONNECTION_FIELDS,
@@ -32,6 +32,7 @@ from pixxel_provider.provider_info import (
 )
 
 if TYPE_CHECKING:
+    import aiohttp
     import requests
 
     from pixxel_provider.api.calls import Call
@@ -298,42 +299,46 @@ class PixxelAsyncHook(BaseHook):
 
     async def _send_with(self, settings: Settings, call: Call[T], weigh: Callable[[int], None] | None) -> T:
         target = transport.url(settings, call)
-        for _ in range(transport.REDIRECTS + 1):
-            answer = await self._exchange(settings, call, target)
-            following = transport.redirect(settings, call, target, answer)
-            if following is None:
-                if weigh is not None:
-                    weigh(len(answer.body))
-                return transport.read(settings, call, answer)
-            target = following
+        # The session is held until the answer is read: answers that wait for that are bounded, too.
+        async with shared_session(settings) as session:
+            for _ in range(transport.REDIRECTS + 1):
+                answer = await self._exchange(session, settings, call, target)
+                following = transport.redirect(settings, call, target, answer)
+                if following is None:
+                    if weigh is not None:
+                        weigh(len(answer.body))
+                    async with reading_turn():
+                        return transport.read(settings, call, answer)
+                target = following
         raise PixxelResponseError(f"{call}: the server redirects in circles.")
 
-    async def _exchange(self, settings: Settings, call: Call[Any], target: str) -> transport.Answer:
-        body = transport.Body(call)
-        async with shared_session(settings) as session:
-            # Here, as whoever made the session has imported it where that doesn't hold up the loop.
-            import aiohttp
-            from yarl import URL
+    async def _exchange(
+        self, session: aiohttp.ClientSession, settings: Settings, call: Call[Any], target: str
+    ) -> transport.Answer:
+        # Here, as whoever made the session has imported it where that doesn't hold up the loop.
+        import aiohttp
+        from yarl import URL
 
-            timeout = aiohttp.ClientTimeout(
-                total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
-            )
-            try:
-                async with session.request(
-                    call.method,
-                    # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
-                    URL(target, encoded=True),
-                    headers=transport.headers(settings, call),
-                    timeout=timeout,
-                    allow_redirects=False,
-                    proxy=settings.proxy,
-                ) as response:
-                    async for chunk in response.content.iter_chunked(transport.CHUNK):
-                        body.add(chunk)
-                    found = {name.lower(): value for name, value in response.headers.items()}
-                    return transport.Answer(response.status, found, body.whole())
-            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-                raise unreachable(settings, call, error) from None
+        body = transport.Body(call)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+        )
+        try:
+            async with session.request(
+                call.method,
+                # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
+                URL(target, encoded=True),
+                headers=transport.headers(settings, call),
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=settings.proxy,
+            ) as response:
+                async for chunk in response.content.iter_chunked(transport.CHUNK):
+                    body.add(chunk)
+                found = {name.lower(): value for name, value in response.headers.items()}
+                return transport.Answer(response.status, found, body.whole())
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise unreachable(settings, call, error) from None
 
 
 def _new_session(settings: Settings) -> requests.Session:

@@ -48,6 +48,28 @@ async def shared_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSess
             await holder.close()
 
 
+# Turns by loop, swept like the sessions.
+_TURNS: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
+
+
+@contextlib.asynccontextmanager
+async def reading_turn() -> AsyncIterator[None]:
+    """Wait for a turn of the loop in which nobody else reads an answer.
+
+    A job of 50 tasks takes a millisecond to read. Many that arrive together would hold up all triggers of the
+    process, one by one they don't.
+    """
+    loop = asyncio.get_running_loop()
+    turns = _TURNS.get(loop)
+    if turns is None:
+        for gone in [other for other in _TURNS if other.is_closed()]:
+            del _TURNS[gone]
+        turns = _TURNS[loop] = asyncio.Lock()
+    async with turns:
+        await asyncio.sleep(0)
+        yield
+
+
 async def release_session(conn_id: str) -> None:
     """Close what the running loop holds for a connection, as soon as nobody uses it.
 
