@@ -6,6 +6,8 @@ export PYTHON
 
 # More words for pytest, such as: make test PYTEST_ARGS="-k sensor -x"
 PYTEST_ARGS ?=
+# Which benchmarks, such as: make bench BENCH="--quick scale:main"; BENCH=--help tells their names
+BENCH ?=
 # Which versions, such as: make matrix MATRIX="2.11.2 3.3.2"
 MATRIX ?=
 
@@ -54,7 +56,7 @@ cluster: ## run the tests that start a whole Airflow
 
 bench: ## measure the costs that the package promises to keep low, beside other providers
 	@scripts/python.sh scripts/setup.py --into .bench bench
-	@$(IN_FRESH_HOME) .bench/bin/python benchmarks/run.py
+	@$(IN_FRESH_HOME) .bench/bin/python benchmarks/run.py $(BENCH)
 
 constraints: ## resolve the tested versions of everything anew
 	@scripts/python.sh scripts/constraints.py

@@ -1,0 +1,1 @@
+"""Triggers of several providers, each in its turn, wait for the same jobs on one loopback server."""
