@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _USUAL_JOB = 8_000
 #: How many hear the news of a list before the loop turns to other things.
 _AT_A_TIME = 25
+#: From how many polls of a connection on jobs asked for by id are read in full only once they look ended.
+MANY = 33
 
 
 @dataclass(eq=False)
@@ -37,6 +39,10 @@ class _Connection:
 
     hook: PixxelAsyncHook
     watchers: dict[str, JobWatcher] = field(default_factory=dict)
+
+    def crowded(self) -> bool:
+        """Return whether so many polls go through it that each had better ask for little."""
+        return len(self.watchers) >= MANY
 
 
 _CONNECTIONS: dict[tuple[asyncio.AbstractEventLoop, str], _Connection] = {}
@@ -66,7 +72,7 @@ async def subscribe(
         connection = _CONNECTIONS[key] = _Connection(PixxelAsyncHook(pixxel_conn_id))
     watcher = connection.watchers.get(workflow_id)
     if watcher is None:
-        watcher = JobWatcher(connection.hook, workflow_id, pause, monotonic)
+        watcher = JobWatcher(connection.hook, workflow_id, pause, monotonic, connection.crowded)
         connection.watchers[workflow_id] = watcher
     subscription = watcher.join(job_id, ended)
     try:
@@ -128,9 +134,10 @@ class JobWatcher:
         workflow_id: str,
         pause: Callable[[float], Awaitable[Any]],
         monotonic: Callable[[], float],
+        crowded: Callable[[], bool],
     ) -> None:
         self.hook, self.workflow_id = hook, workflow_id
-        self.pause, self.monotonic = pause, monotonic
+        self.pause, self.monotonic, self.crowded = pause, monotonic, crowded
         self.luck: float | None = None
         self._subscriptions: dict[str, set[Subscription]] = {}
         self._news = asyncio.Event()
@@ -141,6 +148,7 @@ class JobWatcher:
         self._list_refused = False
         self._list_bytes: int | None = None
         self._job_bytes = float(_USUAL_JOB)
+        self._glances_pay = True
         self._quiet_until = 0.0
 
     # ------------------------------------------------------------------------------------- coming and going
@@ -222,7 +230,7 @@ class JobWatcher:
         now = self.monotonic()
         for subscription in waiting:
             if self._due(subscription) <= now:
-                self._ask_job(subscription.job_id)
+                self._ask_job(subscription.job_id, glance=self.crowded())
 
     def _list_is_lighter(self, jobs: set[str]) -> bool:
         if len(jobs) < 2 or self._list_refused:
@@ -233,10 +241,7 @@ class JobWatcher:
         found = await self._send(calls.list_jobs(self.workflow_id), self._weigh_list)
         if isinstance(found, PixxelError):
             if _is_about_the_list(found):
-                self._list_refused = True
-                log.warning(
-                    "%s Jobs of workflow %s are asked for one by one from now on.", found, self.workflow_id
-                )
+                self._refuse_list(found)
             else:
                 self._tell(waiting, found)
             return
@@ -254,21 +259,45 @@ class JobWatcher:
             else:
                 self._tell([subscription], job)
 
-    def _ask_job(self, job_id: str) -> None:
+    def _refuse_list(self, why: PixxelError) -> None:
+        self._list_refused = True
+        log.warning("%s Jobs of workflow %s are asked for one by one from now on.", why, self.workflow_id)
+
+    def _ask_job(self, job_id: str, glance: bool = False) -> None:
         # Whoever waits for this job hears what comes back, also one who came while the request was under way.
         for subscription in self._subscriptions.get(job_id, ()):
             subscription.due = None
         if job_id not in self._gets:
-            self._gets[job_id] = _alone(self._get(job_id))
+            self._gets[job_id] = _alone(self._get(job_id, glance))
 
-    async def _get(self, job_id: str) -> None:
+    async def _get(self, job_id: str, glance: bool) -> None:
         try:
-            found = await self._send(calls.get_job(self.workflow_id, job_id), self._weigh_job)
+            found = await self._glance(job_id) if glance else None
+            if found is None:
+                found = await self._send(calls.get_job(self.workflow_id, job_id), self._weigh_job)
         except Exception as error:
             log.exception("Asking for job %s broke", job_id)
             found = PixxelError(f"Asking for the job broke: {type(error).__name__}.")
         self._gets.pop(job_id, None)
         self._tell(self._subscriptions.get(job_id, ()), found)
+
+    async def _glance(self, job_id: str) -> Look | None:
+        """Return a job as the list filtered for it has it, without tasks; None: read it in full."""
+        if self._list_refused or not self._glances_pay:
+            return None
+        found = await self._send(calls.list_jobs(self.workflow_id, job_id=job_id), self._weigh_glance)
+        if isinstance(found, PixxelError):
+            if not _is_about_the_list(found):
+                return found
+            if not self._list_refused:
+                self._refuse_list(found)
+            return None
+        job = next((job for job in found if job.id == job_id), None)
+        if job is None:
+            self._glances_pay = False
+            return None
+        ended = any(subscription.ended(job) for subscription in self._subscriptions.get(job_id, ()))
+        return None if ended else job
 
     # ------------------------------------------------------------------------------------ asking and telling
 
@@ -285,6 +314,10 @@ class JobWatcher:
 
     def _weigh_list(self, size: int) -> None:
         self._list_bytes = size
+
+    def _weigh_glance(self, size: int) -> None:
+        # A server that doesn't filter sends the whole list.
+        self._glances_pay = size < self._job_bytes
 
     def _weigh_job(self, size: int) -> None:
         # Most jobs of a workflow weigh the same; the newest counts for a quarter.

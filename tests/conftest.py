@@ -29,8 +29,10 @@ os.environ.update(
 
 import pytest  # noqa: E402
 
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook  # noqa: E402
 from pixxel_provider.simulator import serve  # noqa: E402
 from tests.support import CANARY, FakeClock, FakeTaskInstance  # noqa: E402
+from tests.watching import Script  # noqa: E402
 
 
 @pytest.fixture
@@ -55,3 +57,11 @@ def pixxel(_simulator: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def context() -> dict[str, Any]:
     return {"ti": FakeTaskInstance()}
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """A server for the shared poll that is only a script; all asynchronous hooks send to it."""
+    found = Script()
+    monkeypatch.setattr(PixxelAsyncHook, "send", lambda hook, call, **words: found.send(hook, call, **words))
+    return found
