@@ -41,6 +41,9 @@ class FakeTaskInstance:
         self.try_number, self.max_tries = 1, 0
         self.task = SimpleNamespace(iter_mapped_dependants=lambda: iter(()))
 
+    def xcom_pull(self, task_ids: str, key: str, **_: Any) -> Any:
+        return self.xcoms.get(key) if task_ids == self.task_id else None
+
     def xcom_push(self, key: str, value: Any, **_: Any) -> None:
         self.xcoms[key] = value
 

@@ -1,4 +1,4 @@
-"""Read a job into XCom."""
+"""What people write in DAGs besides the sensor; everything is imported from here."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
+from pixxel_provider.operators.run import PixxelRunJobOperator
 from pixxel_provider.outcome import push_job
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+__all__ = ["PixxelGetJobOperator", "PixxelRunJobOperator"]
 
 
 class PixxelGetJobOperator(BaseOperator):

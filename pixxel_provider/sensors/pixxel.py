@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-    conf,
-)
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow.providers.common.compat.sdk import conf
 
-from pixxel_provider.api.errors import PixxelError, PixxelInputError
-from pixxel_provider.api.wait import Ending, Wait, WaitPlan, check_plan
-from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
-from pixxel_provider.outcome import conclude, ending_of, push_job, why_no_ending
-from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.waiting import LONGEST_DEFERRAL, PixxelWaitingOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from pixxel_provider.api.job import Job
 
-# What Airflow resumes a task with whose trigger crashed, or never answered.
-_TRIGGER_FAILED = "__fail__"
-# The trigger keeps the deadline itself; Airflow's comes this many seconds later, if the triggerer is gone.
-_SLACK = 120.0
-_LONGEST_DEFERRAL = datetime.timedelta(days=3650)
-
-
-class PixxelJobSensor(BaseSensorOperator):
+class PixxelJobSensor(PixxelWaitingOperator):
     """Wait until a job has ended; succeed with its metadata where the job succeeded, fail where it failed.
 
     Trouble that may pass (no connection, a time-out, 429, 5xx, an unreadable answer) never ends the wait;
@@ -69,32 +49,19 @@ class PixxelJobSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("workflow_id", "job_id", "pixxel_conn_id")
-    operator_extra_links = (PixxelJobLink(),)
-    ui_color = "#dfe9e2"
 
     def __init__(
         self,
         *,
         workflow_id: str,
         job_id: str,
-        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
-        success_statuses: Sequence[str] | None = None,
-        failure_statuses: Sequence[str] | None = None,
-        not_found_grace: float = 60.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
-        poke_interval: datetime.timedelta | float = 30.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, **kwargs)
-        self.workflow_id = workflow_id
+        super().__init__(workflow_id=workflow_id, deferrable=deferrable or start_from_trigger, **kwargs)
         self.job_id = job_id
-        self.pixxel_conn_id = pixxel_conn_id
-        self.success_statuses = success_statuses
-        self.failure_statuses = failure_statuses
-        self.not_found_grace = not_found_grace
-        self.deferrable = deferrable or start_from_trigger
         self.end_from_trigger = end_from_trigger
         self._needs_worker = ""
         if end_from_trigger and not start_from_trigger:
@@ -109,56 +76,7 @@ class PixxelJobSensor(BaseSensorOperator):
         if self._needs_worker or self.start_from_trigger:
             why = self._needs_worker or "Airflow starts mapped tasks and test runs no other way"
             self.log.info("This wait starts on a worker: %s.", why)
-        self._begin(context)
-        if self.deferrable:
-            return self._defer(context)
-        try:
-            return super().execute(context)
-        except (AirflowSensorTimeout, AirflowSkipException) as error:
-            # Whatever ends the wait sets _ending, and execution_timeout comes as a cause. Else time is over.
-            if self._ending is not None or error.__cause__ is not None:
-                raise
-        return self._conclude(self._wait.timed_out(), context)
-
-    def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look at the job once."""
-        if not hasattr(self, "_wait"):
-            self._begin(context)
-        ending = self._wait.look(self._ask())
-        return False if ending is None else PokeReturnValue(True, self._conclude(ending, context))
-
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take over from the trigger, whose event says how the wait ended."""
-        ending = ending_of(event)
-        if ending is None:
-            self.log.warning("Looking again, on a worker: %s.", why_no_ending(event))
-            self._begin(context)
-            return self._defer(context)
-        return self._conclude(ending, context)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the trigger; where that broke or never answered, look at the job before giving up."""
-        if next_method == _TRIGGER_FAILED:
-            why = str((next_kwargs or {}).get("error", ""))
-            self._begin(context)
-            ending = self._wait.look(self._ask())
-            if ending is None and "timeout" in why.lower():
-                ending = self._wait.timed_out(self._deferral_limit())
-            elif ending is None and self.never_fail:
-                ending = Ending("error", f"The trigger could not be run: {why}.")
-            if ending is not None:
-                return self._conclude(ending, context)
-        # Past BaseSensorOperator, which would replace what we say on a skip by a sentence without the reason.
-        return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-
-    def _deferral_limit(self) -> float:
-        # execution_timeout too ends a deferral of Airflow 2, or of the scheduler, and none says which it was.
-        if self.execution_timeout is None or (AIRFLOW_V_3_0_PLUS and not self.start_from_trigger):
-            return self.timeout
-        return min(self.timeout, self.execution_timeout.total_seconds())
-
-    def _patience(self) -> datetime.timedelta:
-        return datetime.timedelta(seconds=min(self.timeout + _SLACK, _LONGEST_DEFERRAL.total_seconds()))
+        return super().execute(context)
 
     def _plan_start(self) -> None:
         from pixxel_provider.sensors.start import as_template, end_arguments, needs_worker, start_arguments
@@ -167,101 +85,9 @@ class PixxelJobSensor(BaseSensorOperator):
         self._needs_worker = needs_worker(self, templated)
         if self._needs_worker:
             return
-        patience = min(self._patience(), self.execution_timeout or _LONGEST_DEFERRAL)
+        patience = min(self._patience(), self.execution_timeout or LONGEST_DEFERRAL)
         arguments = self._as_plan().fields() | {name: as_template(templated[name]) for name in templated}
         arguments["task_end"] = end_arguments(self) if self.end_from_trigger else None
         # On the instance only: from the class they would reach mapped tasks, with the class's arguments.
         self.start_trigger_args = start_arguments(arguments, patience, "execute_complete")
         self.start_from_trigger = self.start_trigger_args is not None
-
-    def _as_plan(self) -> WaitPlan:
-        return WaitPlan(
-            workflow_id=self.workflow_id,
-            job_id=self.job_id,
-            success_statuses=_listed(self.success_statuses),
-            failure_statuses=_listed(self.failure_statuses),
-            poke_interval=self.poke_interval,
-            timeout=self.timeout,
-            exponential_backoff=bool(self.exponential_backoff),
-            max_wait=self.max_wait.total_seconds() if self.max_wait else None,
-            not_found_grace=self.not_found_grace,
-            silent_fail=bool(self.silent_fail),
-        )
-
-    def _begin(self, context: Context) -> None:
-        self._context = context
-        self._ending: Ending | None = None
-        self._begun = time.monotonic()
-        self._plan = self._as_plan()
-        try:
-            check_plan(self._plan)
-            self._wait = Wait(self._plan, say=self._say, quick=self.deferrable or not self.reschedule)
-            # Imported here, like the trigger: a DAG file that is only parsed never needs it.
-            from pixxel_provider.hooks.pixxel import PixxelHook
-
-            self._hook = PixxelHook(self.pixxel_conn_id)
-            link = self._hook.settings.console_link(self.workflow_id, self.job_id)
-        except PixxelError as error:
-            self._conclude(Ending.from_error(error), context)
-            raise
-        publish_link(context, link)
-        push_job(context, self.workflow_id, self.job_id)
-
-    def _ask(self) -> Job | PixxelError:
-        from pixxel_provider.api import calls
-
-        try:
-            # Once: the wait itself decides when to try again.
-            return self._hook.send(calls.get_job(self.workflow_id, self.job_id), patience=0)
-        except PixxelError as error:
-            return error
-
-    def _defer(self, context: Context) -> Any:
-        elapsed = time.monotonic() - self._begun
-        answer = self._ask()
-        ending = self._wait.look(answer) or self._wait.overdue(time.monotonic() - self._begun)
-        if ending is not None:
-            return self._conclude(ending, context)
-        from pixxel_provider.triggers.pixxel import PixxelJobTrigger
-
-        now = time.time()
-        retry_after = answer.retry_after if isinstance(answer, PixxelError) else None
-        self.defer(
-            trigger=PixxelJobTrigger(
-                **self._plan.fields(),
-                pixxel_conn_id=self.pixxel_conn_id,
-                started_at=now - elapsed,
-                not_before=now + retry_after if retry_after else None,
-            ),
-            method_name="execute_complete",
-            timeout=self._patience(),
-        )
-
-    def _conclude(self, ending: Ending, context: Context) -> dict[str, Any]:
-        self._ending = ending
-        if ending.metadata is not None:
-            push_job(context, self.workflow_id, self.job_id, ending.metadata)
-        if ending.kind == "succeeded":
-            self.log.info(ending.message)
-        return conclude(ending, soft_fail=self.soft_fail, never_fail=self.never_fail)
-
-    def _get_next_poke_interval(
-        self,
-        started_at: datetime.datetime | float,
-        run_duration: Callable[[], float],
-        poke_count: int,
-    ) -> float:
-        # Airflow calls this after each look that left the job unfinished, with the time since the first one,
-        # which in reschedule mode only Airflow knows.
-        elapsed = run_duration()
-        ending = self._wait.overdue(elapsed)
-        if ending is not None:
-            self._conclude(ending, self._context)
-        return self._wait.gap(elapsed)
-
-    def _say(self, level: str, words: str) -> None:
-        getattr(self.log, level)(words)
-
-
-def _listed(statuses: Sequence[str] | None) -> Any:
-    return list(statuses) if isinstance(statuses, (list, tuple, set, frozenset)) else statuses

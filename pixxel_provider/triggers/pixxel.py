@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.summary import name_of
 from pixxel_provider.api.wait import SHORTEST_GAP, Ending, Wait, WaitPlan, check_plan
 from pixxel_provider.outcome import event_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
@@ -101,6 +102,11 @@ class PixxelJobTrigger(BaseTrigger):
             broken = PixxelError(f"The trigger broke: {type(error).__name__}: {error}")
             event = TriggerEvent(event_of(ending or Ending.from_error(broken)))
         yield event
+
+    async def on_kill(self) -> None:
+        """Say that the job goes on, where a person ended or cleared the task during its wait."""
+        name = name_of(self.workflow_id, self.job_id)
+        self._say("warning", f"{name} goes on running: Pixxel can't cancel a job")
 
     # Tests hand in fake ones.
     _pause = staticmethod(asyncio.sleep)

@@ -16,7 +16,7 @@ from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import BaseSensorOperator, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from pixxel_provider.sensors import pixxel as sensors
+from pixxel_provider import waiting
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
 from pixxel_provider.triggers import workerless
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
@@ -100,8 +100,8 @@ class Runner:
         if hasattr(base, "_orig_start_date"):
             monkeypatch.setattr(base, "_orig_start_date", lambda **_: ti.first_reschedule_date)
             monkeypatch.setattr(base, "_is_metadatabase_mysql", lambda: False)
-        monkeypatch.setattr(sensors, "time", fake_time)
-        for speaker in (PixxelJobSensor, PixxelJobTrigger):
+        monkeypatch.setattr(waiting, "time", fake_time)
+        for speaker in (waiting.PixxelWaitingOperator, PixxelJobTrigger):
             monkeypatch.setattr(speaker, "_say", lambda _, level, words: self.said.append(words))
         monkeypatch.setattr(workerless, "XCom", FakeXCom(ti))
 

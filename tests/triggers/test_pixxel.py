@@ -223,3 +223,10 @@ class TestWaiting:
 
     def test_the_repr_shows_no_secret(self, pixxel: Any) -> None:
         assert pixxel.key not in repr(PixxelJobTrigger(**FULL))
+
+
+def test_a_wait_that_a_person_ended_says_that_the_job_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(PixxelJobTrigger, "_say", lambda _, level, words: said.append(words))
+    asyncio.run(PixxelJobTrigger("w", "j").on_kill())
+    assert said == ["Pixxel job j of workflow w goes on running: Pixxel can't cancel a job"]

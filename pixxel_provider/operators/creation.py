@@ -1,0 +1,262 @@
+"""Get a task instance its one job: create it, find it again, or say that a person has to look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from pixxel_provider.api import adoption, calls
+from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelNotFoundError, PixxelResponseError
+from pixxel_provider.api.status import StatusRules, Verdict
+from pixxel_provider.api.summary import name_of, plain, status_of
+from pixxel_provider.operators.memory import ASKING, CREATED, DONE, UNCONFIRMED, Memory, Record
+
+if TYPE_CHECKING:
+    from pixxel_provider.api.job import Job
+    from pixxel_provider.hooks.pixxel import PixxelHook
+
+#: The longest pause between two looks for a job whose creation is in doubt, in seconds.
+_LONGEST_PAUSE = 10.0
+
+
+class PixxelUnconfirmedJobError(AirflowFailException):
+    """Whether a job was created isn't known, and a second one would be billed: a person has to look.
+
+    Airflow doesn't retry the task. Clearing it is the person's word that a new job may be created.
+    """
+
+
+class PixxelCostError(AirflowFailException):
+    """The job would cost more than ``max_cost``; nothing was created, and Airflow doesn't retry the task."""
+
+
+@dataclass
+class Started:
+    """The job of a task instance, and how it came to be known."""
+
+    job_id: str
+    job: Job | None = None
+    estimated_cost: int | float | None = None
+
+
+@dataclass
+class Creation:
+    """The decision whether to create a job, with everything that it depends on.
+
+    :param begun: when the DAG run began; all there is to go by in a retry without a memory.
+    :param tell: is told the job's id as soon as it is known.
+    """
+
+    hook: PixxelHook
+    memory: Memory
+    workflow_id: str
+    project_id: str
+    rules: StatusRules
+    say: Callable[[str, str], None]
+    tell: Callable[[str], None]
+    max_cost: int | float | None = None
+    created_by: str | None = None
+    grace: float = 60.0
+    durable: bool = True
+    begun: datetime | None = None
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    pause: Callable[[float], object] = time.sleep
+    asking: bool = field(default=False, init=False)
+    """Whether a request to create a job is under way."""
+    _estimate: int | float | None = field(default=None, init=False)
+
+    def job(self) -> Started:
+        """Return the one job of this task instance: an earlier try's, or a new one.
+
+        :raises PixxelUnconfirmedJobError: there may be a job, and which one can't be told.
+        :raises PixxelCostError: the job would cost more than ``max_cost``.
+        :raises PixxelError: the API refused, or couldn't be reached; nothing was created.
+        """
+        try:
+            record = self.memory.load()
+        except ValueError as error:
+            raise self._for_a_person(f"{error}", [], self._blank()) from None
+        if record is None:
+            return self._without_a_record()
+        if record.state == DONE and self.memory.cleared_since(record):
+            self.say("info", "The task had succeeded and was cleared: a new job is created")
+            return self._create()
+        self._estimate = record.estimated_cost
+        return self._with(record) if record.job_id else self._in_doubt(record)
+
+    # ------------------------------------------------------------------------------------------ a new job
+
+    def _create(self) -> Started:
+        self._check_cost()
+        began_at = self.now()
+        record = replace(self._blank(), began_at=began_at, known=self._listed_before(began_at))
+        # From here on, a worker that dies leaves word that there may be a job.
+        self.memory.save(record)
+        self.asking = True
+        try:
+            job = self.hook.send(calls.create_job(self.workflow_id, self.project_id))
+        except PixxelError as error:
+            if not adoption.may_have_been_accepted(error):
+                self.asking = False
+                self.memory.forget()
+                raise
+            self.say(
+                "warning",
+                f"{error} The job may have been created all the same. It isn't asked for again, which could "
+                "be billed twice, but looked for in the workflow's list",
+            )
+            return self._found(self._look_for(record, str(error), self.now()), record)
+        return self._known(record, job, "created")
+
+    def _check_cost(self) -> None:
+        self._estimate = None
+        if self.max_cost is None:
+            return
+        self._estimate = self.hook.send(calls.estimate_cost(self.workflow_id))
+        words = f"Pixxel estimates {plain(self._estimate)} credits for a job of workflow {self.workflow_id}"
+        # Not "above": an estimate that can't be compared is no reason to spend.
+        if not self._estimate <= self.max_cost:
+            raise PixxelCostError(
+                f"{words}, and max_cost is {plain(self.max_cost)}: no job was created, and nothing is billed."
+            )
+        self.say("info", f"{words}; max_cost is {plain(self.max_cost)}")
+
+    def _listed_before(self, began_at: float) -> list[str] | None:
+        try:
+            listed = self.hook.send(calls.list_jobs(self.workflow_id))
+        except (PixxelApiError, PixxelResponseError) as error:
+            if isinstance(error, PixxelApiError) and (error.transient or error.status_code in (401, 404)):
+                raise
+            self.say(
+                "warning",
+                f"{error} Without the list of jobs, one whose creation is in doubt can't be found again",
+            )
+            return None
+        return adoption.worth_remembering(listed, began_at)
+
+    def _known(self, record: Record, job: Job, how: str) -> Started:
+        self.asking = False
+        self.say("info", f"{name_of(self.workflow_id, job.id)} is {how}: {status_of(job)}")
+        known = replace(record, state=CREATED, job_id=job.id, estimated_cost=self._estimate)
+        self._save(self.memory.stamped(known))
+        self.tell(job.id)
+        return Started(job.id, job, self._estimate)
+
+    def _save(self, record: Record) -> None:
+        try:
+            self.memory.save(record)
+        except Exception as error:
+            # The job runs and is waited for; only a crash from here on would have to look for it.
+            self.say("warning", f"The job couldn't be stored for a next try: {type(error).__name__}: {error}")
+
+    # ------------------------------------------------------------------------------ what an earlier try left
+
+    def _with(self, record: Record) -> Started:
+        job_id = str(record.job_id)
+        if record.attempt == self.memory.attempt and not self.memory.cleared_since(record):
+            # The same try, after a pause in reschedule mode.
+            self.tell(job_id)
+            return Started(job_id, None, self._estimate)
+        cleared = self.memory.cleared_since(record)
+        job: Job | None = None
+        try:
+            job = self.hook.send(calls.get_job(self.workflow_id, job_id))
+        except PixxelNotFoundError as error:
+            if cleared:
+                self.say("warning", f"{error} The task was cleared since: a new job is created")
+                return self._create()
+            # The wait decides, as it does for any job.
+        if job is not None and record.state != DONE and self._failed(job):
+            self.say("warning", f"Job {job_id} of an earlier try failed: a new job is created")
+            return self._create()
+        state = "not found" if job is None else status_of(job)
+        self.say("info", f"Taking up job {job_id} of an earlier try, which is {state}: no new one is created")
+        self._save(self.memory.stamped(record))
+        self.tell(job_id)
+        return Started(job_id, job, self._estimate)
+
+    def _failed(self, job: Job) -> bool:
+        verdict = job.verdict(self.rules)
+        return verdict is Verdict.FAILED or bool(job.val_errors and verdict is not Verdict.SUCCEEDED)
+
+    def _in_doubt(self, record: Record) -> Started:
+        told = record.state == UNCONFIRMED
+        self.say("info", "An earlier try may have created a job: looking for it before anything else")
+        if told and self.memory.cleared_since(record):
+            found = self._look_once(record)
+            if len(found) == 1:
+                return self._found(found[0], record)
+            self.say("info", "The task was cleared since: a new job is created")
+            return self._create()
+        why = "An earlier try ended while it asked Pixxel to create a job."
+        return self._found(self._look_for(record, why, record.began_at), record)
+
+    def _without_a_record(self) -> Started:
+        if self.memory.lasts or self.memory.first_try or not self.durable:
+            return self._create()
+        record = replace(self._blank(), began_at=self.begun.timestamp() if self.begun else 0.0)
+        found = [job for job in self._look_once(record) if not self._failed(job)]
+        if len(found) > 1:
+            raise self._for_a_person("An earlier try may have created one of several jobs.", found, record)
+        if found:
+            return self._found(found[0], record)
+        self.say("info", "This is a retry, and no job of this run is listed: a new job is created")
+        return self._create()
+
+    # --------------------------------------------------------------------------------------------- looking
+
+    def _look_for(self, record: Record, why: str, since: float) -> Job:
+        """Look until exactly one job can be ours, or the grace is over."""
+        until = self.monotonic() + min(max(since + self.grace - self.now(), 0.0), self.grace)
+        pause, trouble = 1.0, ""
+        while True:
+            try:
+                found = self._look_once(record, patience=0)
+                trouble = ""
+            except PixxelError as error:
+                if not error.transient:
+                    raise self._for_a_person(f"{why} {error}", [], record) from None
+                found, trouble = [], f" {error}"
+            if len(found) == 1:
+                return found[0]
+            left = until - self.monotonic()
+            if found or left <= 0:
+                raise self._for_a_person(f"{why}{trouble}", found, record)
+            self.pause(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _look_once(self, record: Record, **patience: float) -> list[Job]:
+        listed = self.hook.send(calls.list_jobs(self.workflow_id), **patience)
+        return adoption.candidates(
+            listed,
+            self.workflow_id,
+            since=record.began_at,
+            known=record.known,
+            created_by=self.created_by,
+        )
+
+    def _found(self, job: Job, record: Record) -> Started:
+        self.say(
+            "warning",
+            f"Adopting {adoption.describe([job])}: the only job of the workflow that appeared since the "
+            "request to create one",
+        )
+        return self._known(record, job, "adopted")
+
+    def _for_a_person(self, why: str, found: list[Job], record: Record) -> PixxelUnconfirmedJobError:
+        self._save(self.memory.stamped(replace(record, state=UNCONFIRMED)))
+        which = f"It may be one of these: {adoption.describe(found)}." if found else "No new job is listed."
+        return PixxelUnconfirmedJobError(
+            f"Whether Pixxel created a job of workflow {self.workflow_id} isn't known. {why} {which} No "
+            "second job is created, as it could be billed twice. Look at the workflow's jobs in Pixxel's "
+            "console; then wait for the right one with PixxelJobSensor, or clear this task to create one."
+        )
+
+    def _blank(self) -> Record:
+        return self.memory.stamped(Record(state=ASKING, began_at=self.now()))

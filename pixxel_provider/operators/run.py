@@ -1,0 +1,224 @@
+"""Run a workflow: create one job, and only one, and wait for it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+
+from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.api.status import StatusRules, Verdict
+from pixxel_provider.api.summary import failure_text, name_of, plain
+from pixxel_provider.api.wait import Ending, check_plan
+from pixxel_provider.links.pixxel import publish_link
+from pixxel_provider.outcome import ending_of, push_job
+from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.waiting import PixxelWaitingOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from pixxel_provider.operators.creation import Creation, Started
+
+# Stands for the id of a job that isn't there yet, where everything else of a plan is checked.
+_NO_JOB_YET = "job"
+
+
+class PixxelRunJobOperator(PixxelWaitingOperator):
+    """Create one job of a workflow, which is billed, and wait until it has ended.
+
+    One task instance pays for one job, whatever dies in between: an answer that is lost is never followed by
+    a second request, and from Airflow 3.3 on a task whose worker died takes up the job of its earlier try. A
+    new one is created only where the old one failed, or after a task that had succeeded was cleared.
+
+    XCom: the job's metadata as ``return_value``, ``job_id``, ``workflow_id``, ``status``, ``cost`` one by
+    one, and ``estimated_cost`` where ``max_cost`` is set. ``job_id`` is there before the wait begins.
+
+    :param workflow_id: the workflow to run (templated).
+    :param project_id: the project it belongs to (templated).
+    :param pixxel_conn_id: id of the Airflow connection (templated).
+    :param max_cost: credits; where Pixxel's estimate is above, nothing is created and the task fails
+        (templated).
+    :param wait: wait for the job's end. Without it the task ends as soon as the job is created, and returns
+        its id.
+    :param durable: remember the job across tries; without it each try creates a job of its own.
+    :param created_by: id of the user to whom the API key belongs (templated). Where it is given, jobs of
+        other users aren't taken for the one whose creation is in doubt.
+    :param not_found_grace: seconds after a creation during which the job may be missing, from a look at it
+        as from the list.
+    :param success_statuses: as of :class:`~pixxel_provider.sensors.pixxel.PixxelJobSensor`, like all other
+        arguments that concern the wait: ``failure_statuses``, ``deferrable``, ``poke_interval``,
+        ``timeout``, ``mode``, ``exponential_backoff``, ``max_wait``, ``soft_fail``, ``never_fail``,
+        ``silent_fail``.
+
+    :raises PixxelCostError: the estimate is above ``max_cost``; not retried.
+    :raises PixxelUnconfirmedJobError: whether a job was created isn't known; not retried.
+    :raises PixxelJobFailedError: the job failed, or failed validation; not retried.
+    :raises AirflowSensorTimeout: the job had not ended in time; not retried, and the job goes on.
+    :raises PixxelError: the API refused, or couldn't be reached before anything was created.
+    """
+
+    template_fields: Sequence[str] = ("workflow_id", "project_id", "pixxel_conn_id", "max_cost", "created_by")
+
+    def __init__(
+        self,
+        *,
+        workflow_id: str,
+        project_id: str,
+        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
+        max_cost: int | float | str | None = None,
+        wait: bool = True,
+        durable: bool = True,
+        created_by: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(workflow_id=workflow_id, pixxel_conn_id=pixxel_conn_id, **kwargs)
+        self.project_id = project_id
+        self.max_cost = max_cost
+        self.wait = wait
+        self.durable = durable
+        self.created_by = created_by
+        if self.reschedule and wait and not self.deferrable and not (durable and AIRFLOW_V_3_3_PLUS):
+            # Each look of that mode is a run of its own, which would have to know the job.
+            raise PixxelInputError(
+                "mode", "can be 'reschedule' only from Airflow 3.3 on and with durable; use deferrable=True"
+            )
+
+    def execute(self, context: Context) -> Any:
+        """Create the job or take up that of an earlier try, and wait for it."""
+        self._context = context
+        self._creation = self._prepare(context)
+        started = self._creation.job()
+        if started.estimated_cost is not None:
+            context["ti"].xcom_push(key="estimated_cost", value=started.estimated_cost)
+        if started.job is not None and started.job.val_errors:
+            self._refuse_invalid(started, context)
+        if self.wait:
+            return super().execute(context)
+        self._remember_done(context)
+        return started.job_id
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """Take over from the trigger."""
+        self._recall(context, event)
+        return super().execute_complete(context, event)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger; where that broke or never answered, look at the job before giving up."""
+        self._recall(context, (next_kwargs or {}).get("event"))
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Say which job goes on running: Pixxel can't cancel one."""
+        job_id, hook = self.job_id, getattr(self, "_hook", None)
+        if job_id:
+            link = hook.settings.console_link(self.workflow_id, job_id) if hook is not None else ""
+            name = name_of(self.workflow_id, job_id)
+            self._say("warning", f"{name} goes on running and is billed: Pixxel can't cancel it. {link}")
+        elif hasattr(self, "_creation") and self._creation.asking:
+            self._say(
+                "warning",
+                f"Pixxel was being asked to create a job of workflow {self.workflow_id}: there may be one",
+            )
+
+    def _prepare(self, context: Context) -> Creation:
+        from pixxel_provider.api import calls
+        from pixxel_provider.hooks.pixxel import PixxelHook
+        from pixxel_provider.operators.creation import Creation
+        from pixxel_provider.operators.memory import Memory
+
+        check_plan(replace(self._as_plan(), job_id=_NO_JOB_YET))
+        calls.create_job(self.workflow_id, self.project_id)
+        if self.created_by is not None:
+            calls.check_id("created_by", self.created_by)
+        self._hook = PixxelHook(self.pixxel_conn_id)
+        # Read now, so that a connection that can't be used is found before anything is created.
+        settings = self._hook.settings
+
+        def tell(job_id: str) -> None:
+            self.job_id = job_id
+            push_job(context, self.workflow_id, job_id)
+            publish_link(context, settings.console_link(self.workflow_id, job_id))
+
+        return Creation(
+            hook=self._hook,
+            memory=Memory(context, self.durable),
+            workflow_id=self.workflow_id,
+            project_id=self.project_id,
+            rules=self._rules(),
+            say=self._say,
+            tell=tell,
+            max_cost=_credits(self.max_cost),
+            created_by=self.created_by,
+            grace=self.not_found_grace,
+            durable=self.durable,
+            begun=getattr(context.get("dag_run"), "start_date", None),
+            now=time.time,
+            monotonic=time.monotonic,
+            pause=time.sleep,
+        )
+
+    def _rules(self) -> StatusRules:
+        return StatusRules.of(self.success_statuses, self.failure_statuses)
+
+    def _refuse_invalid(self, started: Started, context: Context) -> None:
+        job = started.job
+        if job is None or job.verdict(self._rules()) is Verdict.SUCCEEDED:
+            return
+        words = f"{name_of(self.workflow_id, job.id)} failed: {failure_text(job)}"
+        self._conclude(Ending("failed", words, job.metadata()), context)
+
+    def _recall(self, context: Context, event: Any) -> None:
+        """Find the job's id after a deferral: in the event, or where the task itself has put it."""
+        if self.job_id:
+            return
+        ending = ending_of(event)
+        found = (ending.metadata or {}).get("id") if ending is not None else None
+        ti: Any = context["ti"]
+        self.job_id = found or ti.xcom_pull(task_ids=ti.task_id, key="job_id", map_indexes=ti.map_index)
+
+    def _conclude(self, ending: Ending, context: Context) -> dict[str, Any]:
+        result = super()._conclude(ending, context)
+        cost, limit = result.get("cost"), _credits(self.max_cost)
+        if limit is not None and isinstance(cost, (int, float)) and cost > limit:
+            self._say(
+                "warning",
+                f"{name_of(self.workflow_id, self.job_id)} cost {plain(cost)} credits, and max_cost is "
+                f"{plain(limit)}: Pixxel had estimated less",
+            )
+        self._remember_done(context)
+        return result
+
+    def _remember_done(self, context: Context) -> None:
+        from pixxel_provider.operators.memory import Memory
+
+        try:
+            Memory(context, self.durable).finish(self.job_id, time.time())
+        except Exception as error:
+            self._say(
+                "warning",
+                "That the task is done with the job couldn't be stored, so that clearing the task will take "
+                f"it up again instead of creating a new one: {type(error).__name__}: {error}",
+            )
+
+
+def _credits(value: object) -> int | float | None:
+    """Return ``max_cost`` as a number.
+
+    :raises PixxelInputError: it isn't one, or is negative.
+    """
+    if value is None or value == "":
+        return None
+    found = value
+    if isinstance(value, str):
+        try:
+            found = float(value)
+        except ValueError:
+            found = None
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < math.inf:
+        raise PixxelInputError("max_cost", f"must be a number of credits, 0 or more, not {value!r}")
+    return found

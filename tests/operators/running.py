@@ -1,0 +1,156 @@
+"""Play Airflow for a task that runs a job: tries that are killed at any moment, deferrals, clearings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.exceptions import AirflowRescheduleException
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.operators import run as run_module
+from pixxel_provider.operators.pixxel import PixxelRunJobOperator
+from tests.sensors.waiting import Ended, Runner
+
+FINAL = (AirflowFailException, AirflowSensorTimeout, AirflowSkipException)
+
+
+class Killed(BaseException):
+    """The worker's process is gone; nothing of it runs any more."""
+
+
+class FakeStore:
+    """Airflow's ``task_state_store`` of one task instance; it outlives the tries, and takes JSON only."""
+
+    def __init__(self, step: Callable[[str], None]) -> None:
+        self.values: dict[str, str] = {}
+        self.step = step
+        self.broken = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any, **_: Any) -> None:
+        self.step(f"before set {value.get('state')}")
+        if self.broken:
+            raise RuntimeError("the supervisor is gone")
+        self.values[key] = json.dumps(value, allow_nan=False)
+        self.step(f"after set {value.get('state')}")
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+class RunRunner(Runner):
+    """Plays Airflow for one task instance of a :class:`PixxelRunJobOperator`.
+
+    ``steps`` holds every moment at which a worker may die, by name; ``kill`` is asked at each. ``kill``
+    returns True to end the process there.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        pixxel: Any,
+        clock: Any,
+        monkeypatch: Any,
+        ti: Any,
+        retries: int = 3,
+        store: bool = True,
+    ) -> None:
+        super().__init__(mode, pixxel, clock, monkeypatch, ti)
+        self.retries = retries
+        self.dag_run = SimpleNamespace(start_date=self._utcnow())
+        self.steps: list[str] = []
+        self.kill: Callable[[str], bool] = lambda step: False
+        self.store = FakeStore(self.step) if store else None
+        ti.task_id, ti.try_number, ti.max_tries = "run", 1, retries
+        ti.task.retries = retries
+        fake_time = SimpleNamespace(sleep=clock.sleep, monotonic=clock, time=clock)
+        monkeypatch.setattr(run_module, "time", fake_time)
+        push = type(ti).xcom_push
+
+        def xcom_push(_: Any, key: str, value: Any, **more: Any) -> None:
+            self.step(f"before xcom {key}")
+            push(ti, key, json.loads(json.dumps(value, allow_nan=False)), **more)
+
+        monkeypatch.setattr(type(ti), "xcom_push", xcom_push)
+        send = PixxelHook._send_once
+
+        def send_once(hook: Any, call: Any) -> Any:
+            self.step(f"before {call.name}")
+            answer = send(hook, call)
+            self.step(f"after {call.name}")
+            return answer
+
+        monkeypatch.setattr(PixxelHook, "_send_once", send_once)
+        monkeypatch.setattr(PixxelHook, "_pause", staticmethod(clock.sleep))
+
+    def step(self, name: str) -> None:
+        self.steps.append(name)
+        if self.kill(name):
+            raise Killed(name)
+
+    def run(self, **arguments: Any) -> Ended:
+        """Run the task until Airflow would call it ended."""
+        resume: Any = None
+        while True:
+            operator = self.operator(**arguments)
+            context: Any = {"ti": self.ti, "dag_run": self.dag_run}
+            if self.store is not None:
+                context["task_state_store"] = self.store
+            self.workers += 1
+            try:
+                if resume is None:
+                    returned = operator.execute(context)
+                else:
+                    returned = operator.resume_execution(resume[0], resume[1], context)
+                self.step("before success")
+                return Ended("success", returned=returned, xcoms=dict(self.ti.xcoms))
+            except AirflowRescheduleException as pause:
+                self.ti.first_reschedule_date = self.ti.first_reschedule_date or self._utcnow()
+                self.ti.xcoms.clear()
+                self.clock.sleep((pause.reschedule_date - self._utcnow()).total_seconds())
+            except TaskDeferred as deferral:
+                self.deferrals.append(deferral)
+                resume = self._triggerer(deferral.trigger.serialize(), deferral)
+            except FINAL as error:
+                return Ended(type(error).__name__, str(error), xcoms=dict(self.ti.xcoms))
+            except (Exception, Killed) as error:
+                if self.ti.try_number > self.ti.max_tries:
+                    return Ended(type(error).__name__, str(error), xcoms=dict(self.ti.xcoms))
+                self._next_try()
+                resume = None
+
+    def clear(self) -> None:
+        """Clear the task, as a person does after its end."""
+        self.ti.max_tries = self.ti.try_number + self.retries
+        self._next_try()
+
+    def operator(self, **arguments: Any) -> PixxelRunJobOperator:
+        given = {
+            "task_id": "run",
+            "workflow_id": "wf-succeeds",
+            "project_id": "project-agriculture",
+            "retries": self.retries,
+            "deferrable": self.mode == "deferred",
+            **arguments,
+        }
+        if self.mode == "reschedule":
+            given["mode"] = "reschedule"
+        return PixxelRunJobOperator(**given)
+
+    def _next_try(self) -> None:
+        self.ti.try_number += 1
+        self.ti.xcoms.clear()
+        self.ti.first_reschedule_date = None
+        # retry_delay
+        self.clock.sleep(10)

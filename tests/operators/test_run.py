@@ -1,0 +1,608 @@
+"""One task instance, one bill: whatever is lost, refused, or dies in between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pixxel_provider.api.errors import PixxelAuthError, PixxelInputError, PixxelServerError
+from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.operators.pixxel import PixxelRunJobOperator
+from tests.operators.running import Killed, RunRunner
+from tests.support import FakeClock, FakeTaskInstance
+
+MODES = ("poke", "reschedule", "deferred")
+
+
+@pytest.fixture(params=MODES)
+def runner(request: pytest.FixtureRequest, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> RunRunner:
+    """A task's surroundings in each mode in turn, with a store that outlives its tries."""
+    monkeypatch.setattr("pixxel_provider.operators.run.AIRFLOW_V_3_3_PLUS", True)
+    return RunRunner(request.param, pixxel, FakeClock(), monkeypatch, FakeTaskInstance())
+
+
+@pytest.fixture
+def make(pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunRunner]:
+    """The same in one mode, made by the test."""
+
+    def made(mode: str = "deferred", **given: Any) -> RunRunner:
+        return RunRunner(mode, pixxel, FakeClock(), monkeypatch, FakeTaskInstance(), **given)
+
+    return made
+
+
+@pytest.fixture
+def runs(make: Callable[..., RunRunner]) -> RunRunner:
+    return make()
+
+
+@pytest.fixture
+def unremembering(make: Callable[..., RunRunner]) -> RunRunner:
+    """As before Airflow 3.3: nothing outlives a try."""
+    return make(store=False)
+
+
+def jobs(pixxel: Any, workflow_id: str = "wf-succeeds") -> list[str]:
+    """Return the jobs of a workflow that weren't there from the start."""
+    return [job.id for job in pixxel.world.jobs_of(workflow_id) if not job.id.startswith("job-")]
+
+
+def once(step: str) -> Callable[[str], bool]:
+    """Kill the worker when it comes to this step for the first time."""
+    left = [step]
+
+    def kill(at: str) -> bool:
+        return at in left and left.remove(at) is None
+
+    return kill
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, error: Exception, *, accepted: bool = True, times: int = 1) -> None:
+    """Let the answer to a request to create a job be lost, after Pixxel accepted it or before."""
+    send = PixxelHook._send_once
+    left = [error] * times
+
+    def send_once(hook: Any, call: Any) -> Any:
+        if call.name == "create_job" and left:
+            if accepted:
+                send(hook, call)
+            raise left.pop()
+        return send(hook, call)
+
+    monkeypatch.setattr(PixxelHook, "_send_once", send_once)
+
+
+# ------------------------------------------------------------------------------------------------ all is well
+
+
+def test_a_job_is_created_waited_for_and_returned_as_the_sensor_does(runner: RunRunner) -> None:
+    ended = runner.run()
+    assert (ended.kind, ended.message) == ("success", "")
+    (created,) = jobs(runner.pixxel)
+    assert (ended.returned["id"], ended.returned["status"]) == (created, "completed")
+    assert ended.xcoms == {
+        "_link_PixxelJobLink": "https://aurora.pixxel.space/",
+        "job_id": created,
+        "workflow_id": "wf-succeeds",
+        "status": "completed",
+        "cost": 120,
+    }
+    assert runner.pixxel.requests("create_job") == 1
+    assert runner.pixxel.requests("estimate_cost") == 0
+
+
+def test_the_id_is_stored_and_published_before_anything_else_is_asked(runs: RunRunner) -> None:
+    runs.run()
+    after = runs.steps[runs.steps.index("after create_job") + 1 :]
+    assert after[:2] == ["before set created", "after set created"]
+    assert after.index("before xcom job_id") < after.index("before get_job")
+    assert after.index("before xcom _link_PixxelJobLink") < after.index("before get_job")
+
+
+def test_that_a_job_may_come_is_stored_before_it_is_asked_for(runs: RunRunner) -> None:
+    runs.run()
+    assert runs.steps.index("after set asking") < runs.steps.index("before create_job")
+
+
+def test_without_waiting_the_id_is_returned_at_once(make: Callable[..., RunRunner]) -> None:
+    runner = make("poke")
+    ended = runner.run(wait=False)
+    assert [ended.returned] == jobs(runner.pixxel)
+    assert runner.pixxel.requests("get_job") == 0
+    assert ended.xcoms["job_id"] == ended.returned
+
+
+def test_a_reschedule_asks_no_more_than_a_look_each_time(
+    make: Callable[..., RunRunner], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("pixxel_provider.operators.run.AIRFLOW_V_3_3_PLUS", True)
+    runner = make("reschedule")
+    runner.run()
+    assert runner.workers > 3
+    assert runner.pixxel.requests("get_job") == runner.workers
+    assert runner.pixxel.requests("list_jobs") == 1
+
+
+# -------------------------------------------------------------------------------------------------- the price
+
+
+def test_an_estimate_within_max_cost_lets_the_job_be_created(runner: RunRunner) -> None:
+    ended = runner.run(max_cost=120)
+    assert ended.kind == "success"
+    assert (ended.xcoms["estimated_cost"], ended.xcoms["cost"]) == (120, 120)
+
+
+@pytest.mark.parametrize("max_cost", [119, 119.5, "119", 0])
+def test_an_estimate_above_max_cost_creates_nothing_and_names_both(runner: RunRunner, max_cost: Any) -> None:
+    ended = runner.run(max_cost=max_cost)
+    assert ended.kind == "PixxelCostError"
+    assert "120 credits" in ended.message
+    assert f"max_cost is {max_cost}" in ended.message
+    assert jobs(runner.pixxel) == []
+    assert runner.workers == 1
+
+
+def test_a_job_that_cost_more_than_estimated_is_a_warning(runs: RunRunner) -> None:
+    runs.pixxel.fail_next("estimate_cost", json={"estimated_cost": 50})
+    ended = runs.run(max_cost=100)
+    assert ended.kind == "success"
+    assert (ended.xcoms["estimated_cost"], ended.xcoms["cost"]) == (50, 120)
+    assert any("cost 120 credits" in line and "max_cost is 100" in line for line in runs.said)
+
+
+def test_without_an_estimate_nothing_is_created(runs: RunRunner) -> None:
+    runs.pixxel.fail_next("estimate_cost", times=0)
+    assert runs.run(max_cost=1000).kind == "PixxelServerError"
+    assert jobs(runs.pixxel) == []
+
+
+@pytest.mark.parametrize("max_cost", [-1, float("nan"), float("inf"), "much", True, [1]])
+def test_a_max_cost_that_is_no_amount_is_refused(runs: RunRunner, max_cost: Any) -> None:
+    ended = runs.run(max_cost=max_cost)
+    assert ended.kind == "PixxelInputError"
+    assert "max_cost" in ended.message
+    assert runs.pixxel.counters.total == 0
+
+
+# -------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize("name", ["workflow_id", "project_id", "created_by"])
+@pytest.mark.parametrize("value", ["", " ", 7, "a\nb"])
+def test_an_id_that_can_not_be_sent_is_refused_before_anything_is_asked(
+    runs: RunRunner, name: str, value: Any
+) -> None:
+    ended = runs.run(**{name: value})
+    assert ended.kind == "PixxelInputError"
+    assert name in ended.message
+    assert runs.pixxel.counters.total == 0
+
+
+def test_a_plan_that_can_not_be_waited_by_is_refused_before_anything_is_created(runs: RunRunner) -> None:
+    ended = runs.run(success_statuses="completed")
+    assert ended.kind == "PixxelInputError"
+    assert runs.pixxel.counters.total == 0
+
+
+@pytest.mark.parametrize(("airflow", "durable"), [(False, True), (True, False)])
+def test_reschedule_mode_needs_a_memory(
+    monkeypatch: pytest.MonkeyPatch, airflow: bool, durable: bool
+) -> None:
+    monkeypatch.setattr("pixxel_provider.operators.run.AIRFLOW_V_3_3_PLUS", airflow)
+    with pytest.raises(PixxelInputError, match="mode"):
+        PixxelRunJobOperator(
+            task_id="run",
+            workflow_id="w",
+            project_id="p",
+            mode="reschedule",
+            deferrable=False,
+            durable=durable,
+        )
+
+
+# ----------------------------------------------------------------------------------------- refused, or failed
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, "PixxelBadRequestError"), (403, "PixxelAuthError")])
+def test_a_refusal_creates_nothing_and_is_tried_again_from_the_start(
+    runs: RunRunner, status: int, kind: str
+) -> None:
+    runs.pixxel.fail_next("create_job", status=status, times=0)
+    assert runs.run().kind == kind
+    assert jobs(runs.pixxel) == []
+    assert runs.pixxel.requests("create_job") == 4
+    assert runs.store is not None
+    assert runs.store.values == {}
+
+
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 429, "retry_after": 2}])
+def test_what_was_turned_away_is_sent_again(runs: RunRunner, fault: dict[str, Any]) -> None:
+    runs.pixxel.fail_next("create_job", times=2, **fault)
+    assert runs.run().kind == "success"
+    assert runs.pixxel.requests("create_job") == 3
+    assert len(jobs(runs.pixxel)) == 1
+
+
+def test_a_failed_job_fails_the_task_and_is_not_run_again(runner: RunRunner) -> None:
+    ended = runner.run(workflow_id="wf-fails")
+    assert ended.kind == "PixxelJobFailedError"
+    assert "band 112" in ended.message
+    assert len(jobs(runner.pixxel, "wf-fails")) == 1
+
+
+def test_validation_errors_fail_the_task_at_once_in_words(runner: RunRunner) -> None:
+    ended = runner.run(workflow_id="wf-invalid")
+    assert ended.kind == "PixxelJobFailedError"
+    for word in ("Cloud mask", "Crop stress index", "output and input don't match", "raster of reflectance"):
+        assert word in ended.message
+    assert runner.pixxel.requests("get_job") == 0
+    assert ended.xcoms["status"] == "failed"
+
+
+def test_clearing_after_a_failed_job_creates_a_new_one(runs: RunRunner) -> None:
+    runs.run(workflow_id="wf-fails")
+    runs.clear()
+    runs.run(workflow_id="wf-fails")
+    assert len(jobs(runs.pixxel, "wf-fails")) == 2
+
+
+def test_a_time_out_leaves_the_job_and_clearing_takes_it_up(runner: RunRunner) -> None:
+    assert runner.run(timeout=30).kind == "AirflowSensorTimeout"
+    runner.clear()
+    ended = runner.run()
+    assert [ended.returned["id"]] == jobs(runner.pixxel)
+    assert runner.pixxel.requests("create_job") == 1
+
+
+# ---------------------------------------------------------------------------------------------- a lost answer
+
+
+def lost(kind: str) -> Exception:
+    from pixxel_provider.api.errors import PixxelConnectionError, PixxelResponseError
+
+    return {
+        "timeout": PixxelConnectionError("No answer in 60 s.", reason="timeout", sent=True),
+        "server": PixxelServerError("bad gateway", status_code=502),
+        "unreadable": PixxelResponseError("The answer isn't JSON."),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["timeout", "server", "unreadable"])
+def test_a_lost_answer_adopts_the_one_new_job_and_says_so(
+    runner: RunRunner, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    lose(monkeypatch, lost(kind))
+    ended = runner.run()
+    (created,) = jobs(runner.pixxel)
+    assert (ended.kind, ended.returned["id"]) == ("success", created)
+    assert runner.pixxel.requests("create_job") == 1
+    assert sum(f"Adopting {created}" in line for line in runner.said) == 1
+
+
+def test_a_job_that_is_listed_late_is_adopted_within_the_grace(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("timeout"))
+    runs.pixxel.fail_next("list_jobs", hide=1.0, after=1, times=4)
+    assert runs.run().kind == "success"
+    assert runs.pixxel.requests("create_job") == 1
+    assert runs.pixxel.requests("list_jobs") == 6
+
+
+def test_where_no_job_appears_a_person_is_asked_and_nothing_is_sent_again(
+    runner: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("server"), accepted=False)
+    began = runner.clock.now
+    ended = runner.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    assert "bad gateway" in ended.message
+    assert "No new job is listed" in ended.message
+    assert jobs(runner.pixxel) == []
+    assert 60 <= runner.clock.now - began <= 75
+    assert runner.workers == 1
+
+
+def test_where_several_appear_a_person_chooses(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(monkeypatch, lost("timeout"))
+    send = PixxelHook._send_once
+
+    def send_once(hook: Any, call: Any) -> Any:
+        if call.name == "create_job":
+            runs.pixxel.create_job("wf-succeeds", "somebody-elses", created_by="user-other")
+        return send(hook, call)
+
+    monkeypatch.setattr(PixxelHook, "_send_once", send_once)
+    ended = runs.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    for created in jobs(runs.pixxel):
+        assert created in ended.message
+    assert "user-other" in ended.message
+    assert runs.pixxel.requests("create_job") == 1
+    # And who says whose key it is needs nobody to choose.
+    runs.clear()
+    assert runs.run(created_by="user-simulator-1").kind == "success"
+    assert runs.pixxel.requests("create_job") == 1
+
+
+def test_a_job_that_was_there_before_is_not_adopted(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.pixxel.create_job("wf-succeeds", "just-before")
+    lose(monkeypatch, lost("timeout"), accepted=False)
+    assert runs.run().kind == "PixxelUnconfirmedJobError"
+
+
+def test_an_old_job_that_the_list_had_left_out_is_not_adopted(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.pixxel.fail_next("list_jobs", hide=["job-finished", "job-finished-earlier"])
+    lose(monkeypatch, lost("timeout"), accepted=False)
+    assert runs.run().kind == "PixxelUnconfirmedJobError"
+
+
+def test_clearing_what_a_person_was_asked_about_creates_a_job(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("server"), accepted=False)
+    runs.run()
+    runs.clear()
+    assert runs.run().kind == "success"
+    assert len(jobs(runs.pixxel)) == 1
+
+
+def test_clearing_finds_a_job_that_appeared_after_all(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("timeout"))
+    runs.pixxel.fail_next("list_jobs", hide=1.0, after=1, times=30)
+    assert runs.run().kind == "PixxelUnconfirmedJobError"
+    runs.pixxel.faults.clear()
+    runs.clear()
+    assert runs.run().kind == "success"
+    assert runs.pixxel.requests("create_job") == 1
+
+
+def test_a_list_in_trouble_is_asked_again_within_the_grace(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("timeout"))
+    runs.pixxel.fail_next("list_jobs", status=503, after=1, times=3)
+    assert runs.run().kind == "success"
+    assert runs.pixxel.requests("create_job") == 1
+
+
+def test_a_list_that_stays_in_trouble_is_named(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(monkeypatch, lost("timeout"))
+    runs.pixxel.fail_next("list_jobs", status=503, after=1, times=0)
+    ended = runs.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    assert "503" in ended.message
+
+
+def test_a_list_that_the_key_may_not_read_lets_jobs_run_but_not_be_found_again(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.pixxel.fail_next("list_jobs", status=403, times=0)
+    assert runs.run().kind == "success"
+    assert any("Without the list of jobs" in line for line in runs.said)
+    runs.clear()
+    lose(monkeypatch, lost("timeout"))
+    ended = runs.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    assert "403" in ended.message
+
+
+def test_a_list_that_can_not_be_read_now_creates_nothing_yet(runs: RunRunner) -> None:
+    runs.pixxel.fail_next("list_jobs", status=503, times=0)
+    assert runs.run().kind == "PixxelServerError"
+    assert runs.pixxel.requests("create_job") == 0
+
+
+# ---------------------------------------------------------------------------------------------- a dead worker
+
+
+def test_wherever_the_worker_dies_the_task_ends_with_one_job(
+    runner: RunRunner, pixxel: Any, make: Callable[..., RunRunner]
+) -> None:
+    runner.run()
+    steps = [(name, runner.steps[:number].count(name)) for number, name in enumerate(runner.steps)]
+    assert len(steps) > 10
+    ends = {}
+    for name, before in steps:
+        pixxel.reset()
+        again = make(runner.mode)
+        seen = [0]
+
+        def kill(at: str, name: str = name, before: int = before, seen: list[int] = seen) -> bool:
+            seen[0] += at == name
+            return at == name and seen[0] == before + 1
+
+        again.kill = kill
+        ended = again.run()
+        ends[name, before] = (ended.kind, len(jobs(pixxel)))
+    # Between these two the request may have been sent: nobody can know, so a person must look.
+    doubtful = {("after set asking", 0), ("before create_job", 0)}
+    assert {step: end for step, end in ends.items() if step not in doubtful} == dict.fromkeys(
+        ends.keys() - doubtful, ("success", 1)
+    )
+    assert {ends[step] for step in doubtful} == {("PixxelUnconfirmedJobError", 0)}
+
+
+def test_the_next_try_reconnects_to_a_running_job(runs: RunRunner) -> None:
+    runs.kill = once("before get_job")
+    ended = runs.run()
+    assert ended.kind == "success"
+    assert runs.ti.try_number == 2
+    assert any("Taking up job" in line and "no new one is created" in line for line in runs.said)
+    assert ended.xcoms["_link_PixxelJobLink"]
+
+
+def test_the_next_try_takes_over_the_result_of_a_job_that_has_ended(runs: RunRunner) -> None:
+    runs.kill = once("after set created")
+    runs.clock.on_sleep.append(lambda _: runs.pixxel.advance(1000))
+    ended = runs.run(max_cost=500)
+    assert ended.kind == "success"
+    assert (ended.xcoms["estimated_cost"], ended.xcoms["cost"]) == (120, 120)
+    assert runs.deferrals == []
+    assert runs.pixxel.requests("estimate_cost") == 1
+
+
+def test_the_next_try_creates_a_job_only_where_the_old_one_failed(runs: RunRunner) -> None:
+    runs.kill = once("after set created")
+    runs.clock.on_sleep.append(lambda _: runs.pixxel.advance(1000))
+    ended = runs.run(workflow_id="wf-fails")
+    assert ended.kind == "PixxelJobFailedError"
+    assert len(jobs(runs.pixxel, "wf-fails")) == 2
+    assert any("of an earlier try failed: a new job is created" in line for line in runs.said)
+
+
+def test_clearing_a_task_that_had_succeeded_runs_a_new_job(runner: RunRunner) -> None:
+    first = runner.run().returned["id"]
+    runner.clear()
+    second = runner.run().returned["id"]
+    assert first != second
+    assert sorted(jobs(runner.pixxel)) == sorted([first, second])
+
+
+def test_dying_after_success_was_stored_is_no_second_job(runner: RunRunner) -> None:
+    runner.kill = once("before success")
+    assert runner.run().kind == "success"
+    assert len(jobs(runner.pixxel)) == 1
+
+
+def test_clearing_where_the_job_was_started_without_waiting_starts_another(
+    make: Callable[..., RunRunner],
+) -> None:
+    runner = make("poke")
+    runner.kill = once("before success")
+    first = runner.run(wait=False).returned
+    assert jobs(runner.pixxel) == [first]
+    runner.clear()
+    assert runner.run(wait=False).returned != first
+
+
+def test_a_stored_job_that_is_gone_is_an_error_and_clearing_runs_a_new_one(runs: RunRunner) -> None:
+    runs.kill = once("after set created")
+    runs.pixxel.fail_next("get_job", status=404, times=0)
+    ended = runs.run()
+    assert ended.kind == "PixxelNotFoundError"
+    assert len(jobs(runs.pixxel)) == 1
+    runs.clear()
+    runs.pixxel.faults.clear()
+    runs.pixxel.fail_next("get_job", status=404)
+    assert runs.run().kind == "success"
+    assert len(jobs(runs.pixxel)) == 2
+
+
+def test_a_store_that_breaks_after_the_job_was_created_costs_a_warning(runs: RunRunner) -> None:
+    assert runs.store is not None
+    store = runs.store
+
+    def break_it(step: str) -> bool:
+        store.broken = store.broken or step == "before create_job"
+        return False
+
+    runs.kill = break_it
+    assert runs.run().kind == "success"
+    assert any("couldn't be stored" in line for line in runs.said)
+    assert len(jobs(runs.pixxel)) == 1
+
+
+def test_a_store_that_breaks_before_creates_nothing(runs: RunRunner) -> None:
+    assert runs.store is not None
+    runs.store.broken = True
+    assert runs.run().kind == "RuntimeError"
+    assert runs.pixxel.requests("create_job") == 0
+
+
+@pytest.mark.parametrize("stored", [{"version": 99}, "job-1", {"version": 1, "state": "odd"}])
+def test_a_record_of_another_version_asks_a_person_once(runs: RunRunner, stored: Any) -> None:
+    assert runs.store is not None
+    runs.store.values["pixxel_job"] = json.dumps(stored)
+    ended = runs.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    assert runs.pixxel.requests("create_job") == 0
+    runs.clear()
+    assert runs.run().kind == "success"
+
+
+def test_without_durable_each_try_has_a_job_of_its_own(make: Callable[..., RunRunner]) -> None:
+    runner = make("poke")
+    runner.kill = once("before get_job")
+    assert runner.run(durable=False).kind == "success"
+    assert len(jobs(runner.pixxel)) == 2
+    assert runner.store is not None
+    assert runner.store.values == {}
+
+
+# ----------------------------------------------------------------------------------------- before Airflow 3.3
+
+
+def test_a_retry_without_a_memory_adopts_the_one_job_of_its_run(unremembering: RunRunner) -> None:
+    unremembering.kill = once("before get_job")
+    assert unremembering.run().kind == "success"
+    assert len(jobs(unremembering.pixxel)) == 1
+
+
+def test_a_retry_without_a_memory_asks_a_person_where_there_are_several(unremembering: RunRunner) -> None:
+    unremembering.kill = once("before get_job")
+    unremembering.pixxel.create_job("wf-succeeds", "somebody-elses")
+    ended = unremembering.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    assert "somebody-elses" in ended.message
+
+
+def test_a_retry_without_a_memory_creates_a_job_where_there_is_none(unremembering: RunRunner) -> None:
+    unremembering.kill = once("before create_job")
+    assert unremembering.run().kind == "success"
+    assert len(jobs(unremembering.pixxel)) == 1
+
+
+def test_a_clearing_without_a_memory_runs_a_new_job(unremembering: RunRunner) -> None:
+    unremembering.run()
+    unremembering.clear()
+    assert unremembering.run().kind == "success"
+    assert len(jobs(unremembering.pixxel)) == 2
+
+
+def test_a_lost_answer_is_adopted_without_a_memory_too(
+    unremembering: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("timeout"))
+    assert unremembering.run().kind == "success"
+    assert len(jobs(unremembering.pixxel)) == 1
+
+
+# ----------------------------------------------------------------------------------------------- being killed
+
+
+def test_a_killed_task_names_the_job_that_goes_on(make: Callable[..., RunRunner]) -> None:
+    runner = make("poke")
+    operator = runner.operator(wait=False)
+    operator.on_kill()
+    assert runner.said == []
+    job_id = operator.execute({"ti": runner.ti})
+    operator.on_kill()
+    assert job_id in runner.said[-1]
+    assert "goes on running" in runner.said[-1]
+    assert "https://aurora.pixxel.space/" in runner.said[-1]
+
+
+def test_a_task_killed_while_it_asks_says_that_there_may_be_a_job(
+    make: Callable[..., RunRunner],
+) -> None:
+    runner = make("poke")
+    operator = runner.operator()
+    runner.kill = once("after create_job")
+    with pytest.raises(Killed):
+        operator.execute({"ti": runner.ti})
+    operator.on_kill()
+    assert "there may be one" in runner.said[-1]
+
+
+def test_a_wrong_key_is_told_before_anything_is_created(runs: RunRunner) -> None:
+    runs.pixxel.fail_next("list_jobs", status=401, times=0)
+    assert runs.run().kind == PixxelAuthError.__name__
+    assert runs.pixxel.requests("create_job") == 0
