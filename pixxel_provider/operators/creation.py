@@ -12,8 +12,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from pixxel_provider.api import adoption, calls
 from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelNotFoundError, PixxelResponseError
+from pixxel_provider.api.retry import PATIENCE
 from pixxel_provider.api.status import StatusRules, Verdict
-from pixxel_provider.api.summary import name_of, plain, status_of
+from pixxel_provider.api.summary import name_of, status_of
+from pixxel_provider.operators.cost import Credits, check_estimate
 from pixxel_provider.operators.memory import ASKING, CREATED, DONE, UNCONFIRMED, Memory, Record
 
 if TYPE_CHECKING:
@@ -31,17 +33,12 @@ class PixxelUnconfirmedJobError(AirflowFailException):
     """
 
 
-class PixxelCostError(AirflowFailException):
-    """The job would cost more than ``max_cost``; nothing was created, and Airflow doesn't retry the task."""
-
-
 @dataclass
 class Started:
-    """The job of a task instance, and how it came to be known."""
+    """The job of a task instance; ``job`` is its answer, where there was one."""
 
     job_id: str
     job: Job | None = None
-    estimated_cost: int | float | None = None
 
 
 @dataclass
@@ -50,6 +47,7 @@ class Creation:
 
     :param begun: when the DAG run began; all there is to go by in a retry without a memory.
     :param tell: is told the job's id as soon as it is known.
+    :param tell_estimate: is told what Pixxel estimates before that is compared with ``max_cost``.
     """
 
     hook: PixxelHook
@@ -59,7 +57,8 @@ class Creation:
     rules: StatusRules
     say: Callable[[str, str], None]
     tell: Callable[[str], None]
-    max_cost: int | float | None = None
+    tell_estimate: Callable[[Credits], None]
+    max_cost: Credits | None = None
     created_by: str | None = None
     grace: float = 60.0
     durable: bool = True
@@ -69,7 +68,7 @@ class Creation:
     pause: Callable[[float], object] = time.sleep
     asking: bool = field(default=False, init=False)
     """Whether a request to create a job is under way."""
-    _estimate: int | float | None = field(default=None, init=False)
+    _estimate: Credits | None = field(default=None, init=False)
 
     def job(self) -> Started:
         """Return the one job of this task instance: an earlier try's, or a new one.
@@ -81,13 +80,15 @@ class Creation:
         try:
             record = self.memory.load()
         except ValueError as error:
-            raise self._for_a_person(f"{error}", [], self._blank()) from None
+            raise self._for_a_person(f"{error}.", None, self._blank()) from None
         if record is None:
             return self._without_a_record()
         if record.state == DONE and self.memory.cleared_since(record):
             self.say("info", "The task had succeeded and was cleared: a new job is created")
             return self._create()
-        self._estimate = record.estimated_cost
+        if record.estimated_cost is not None:
+            self._estimate = record.estimated_cost
+            self.tell_estimate(record.estimated_cost)
         return self._with(record) if record.job_id else self._in_doubt(record)
 
     # ------------------------------------------------------------------------------------------ a new job
@@ -119,13 +120,8 @@ class Creation:
         if self.max_cost is None:
             return
         self._estimate = self.hook.send(calls.estimate_cost(self.workflow_id))
-        words = f"Pixxel estimates {plain(self._estimate)} credits for a job of workflow {self.workflow_id}"
-        # Not "above": an estimate that can't be compared is no reason to spend.
-        if not self._estimate <= self.max_cost:
-            raise PixxelCostError(
-                f"{words}, and max_cost is {plain(self.max_cost)}: no job was created, and nothing is billed."
-            )
-        self.say("info", f"{words}; max_cost is {plain(self.max_cost)}")
+        self.tell_estimate(self._estimate)
+        self.say("info", check_estimate(self.workflow_id, self._estimate, self.max_cost))
 
     def _listed_before(self, began_at: float) -> list[str] | None:
         try:
@@ -146,7 +142,7 @@ class Creation:
         known = replace(record, state=CREATED, job_id=job.id, estimated_cost=self._estimate)
         self._save(self.memory.stamped(known))
         self.tell(job.id)
-        return Started(job.id, job, self._estimate)
+        return Started(job.id, job)
 
     def _save(self, record: Record) -> None:
         try:
@@ -162,7 +158,7 @@ class Creation:
         if record.attempt == self.memory.attempt and not self.memory.cleared_since(record):
             # The same try, after a pause in reschedule mode.
             self.tell(job_id)
-            return Started(job_id, None, self._estimate)
+            return Started(job_id)
         cleared = self.memory.cleared_since(record)
         job: Job | None = None
         try:
@@ -179,7 +175,7 @@ class Creation:
         self.say("info", f"Taking up job {job_id} of an earlier try, which is {state}: no new one is created")
         self._save(self.memory.stamped(record))
         self.tell(job_id)
-        return Started(job_id, job, self._estimate)
+        return Started(job_id, job)
 
     def _failed(self, job: Job) -> bool:
         verdict = job.verdict(self.rules)
@@ -213,23 +209,27 @@ class Creation:
 
     def _look_for(self, record: Record, why: str, since: float) -> Job:
         """Look until exactly one job can be ours, or the grace is over."""
-        until = self.monotonic() + min(max(since + self.grace - self.now(), 0.0), self.grace)
-        pause, trouble = 1.0, ""
+        began = self.monotonic()
+        until = began + min(max(since + self.grace - self.now(), 0.0), self.grace)
+        pause, trouble = 1.0, None
         while True:
+            found: list[Job] | None = None
             try:
                 found = self._look_once(record, patience=0)
-                trouble = ""
             except PixxelError as error:
-                if not error.transient:
-                    raise self._for_a_person(f"{why} {error}", [], record) from None
-                found, trouble = [], f" {error}"
-            if len(found) == 1:
+                trouble = error
+            if found and len(found) == 1:
                 return found[0]
-            left = until - self.monotonic()
-            if found or left <= 0:
-                raise self._for_a_person(f"{why}{trouble}", found, record)
+            # A list that can't be read says nothing, however late it is.
+            left = (until if found is not None else began + PATIENCE) - self.monotonic()
+            if found or left <= 0 or (found is None and trouble and not trouble.transient):
+                break
             self.pause(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
+        if found is None and trouble and trouble.transient and self.memory.lasts:
+            # Nothing is lost: the next try knows that there may be a job, and looks again.
+            raise trouble
+        raise self._for_a_person(why if found is not None else f"{why} {trouble}", found, record)
 
     def _look_once(self, record: Record, **patience: float) -> list[Job]:
         listed = self.hook.send(calls.list_jobs(self.workflow_id), **patience)
@@ -249,9 +249,11 @@ class Creation:
         )
         return self._known(record, job, "adopted")
 
-    def _for_a_person(self, why: str, found: list[Job], record: Record) -> PixxelUnconfirmedJobError:
+    def _for_a_person(self, why: str, found: list[Job] | None, record: Record) -> PixxelUnconfirmedJobError:
         self._save(self.memory.stamped(replace(record, state=UNCONFIRMED)))
         which = f"It may be one of these: {adoption.describe(found)}." if found else "No new job is listed."
+        if found is None:
+            which = "The list of jobs couldn't be had."
         return PixxelUnconfirmedJobError(
             f"Whether Pixxel created a job of workflow {self.workflow_id} isn't known. {why} {which} No "
             "second job is created, as it could be billed twice. Look at the workflow's jobs in Pixxel's "

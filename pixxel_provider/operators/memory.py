@@ -81,7 +81,7 @@ class Memory:
             return None
         record = Record.read(stored)
         if record is None:
-            raise ValueError("the task's stored record isn't one that this version understands")
+            raise ValueError("The task's stored record isn't one that this version understands")
         return record
 
     def cleared_since(self, record: Record) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pixxel_provider.api.status import StatusRules, Verdict
 from pixxel_provider.api.summary import failure_text, name_of, plain
 from pixxel_provider.api.wait import Ending, check_plan
 from pixxel_provider.links.pixxel import publish_link
+from pixxel_provider.operators.cost import read_max_cost
 from pixxel_provider.outcome import ending_of, push_job
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting import PixxelWaitingOperator
@@ -93,8 +93,6 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         self._context = context
         self._creation = self._prepare(context)
         started = self._creation.job()
-        if started.estimated_cost is not None:
-            context["ti"].xcom_push(key="estimated_cost", value=started.estimated_cost)
         if started.job is not None and started.job.val_errors:
             self._refuse_invalid(started, context)
         if self.wait:
@@ -152,7 +150,8 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             rules=self._rules(),
             say=self._say,
             tell=tell,
-            max_cost=_credits(self.max_cost),
+            tell_estimate=lambda credits: context["ti"].xcom_push(key="estimated_cost", value=credits),
+            max_cost=read_max_cost(self.max_cost),
             created_by=self.created_by,
             grace=self.not_found_grace,
             durable=self.durable,
@@ -183,7 +182,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
 
     def _conclude(self, ending: Ending, context: Context) -> dict[str, Any]:
         result = super()._conclude(ending, context)
-        cost, limit = result.get("cost"), _credits(self.max_cost)
+        cost, limit = result.get("cost"), read_max_cost(self.max_cost)
         if limit is not None and isinstance(cost, (int, float)) and cost > limit:
             self._say(
                 "warning",
@@ -204,21 +203,3 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
                 "That the task is done with the job couldn't be stored, so that clearing the task will take "
                 f"it up again instead of creating a new one: {type(error).__name__}: {error}",
             )
-
-
-def _credits(value: object) -> int | float | None:
-    """Return ``max_cost`` as a number.
-
-    :raises PixxelInputError: it isn't one, or is negative.
-    """
-    if value is None or value == "":
-        return None
-    found = value
-    if isinstance(value, str):
-        try:
-            found = float(value)
-        except ValueError:
-            found = None
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < math.inf:
-        raise PixxelInputError("max_cost", f"must be a number of credits, 0 or more, not {value!r}")
-    return found

@@ -141,6 +141,7 @@ def test_an_estimate_above_max_cost_creates_nothing_and_names_both(runner: RunRu
     assert ended.kind == "PixxelCostError"
     assert "120 credits" in ended.message
     assert f"max_cost is {max_cost}" in ended.message
+    assert ended.xcoms["estimated_cost"] == 120
     assert jobs(runner.pixxel) == []
     assert runner.workers == 1
 
@@ -373,12 +374,26 @@ def test_a_list_in_trouble_is_asked_again_within_the_grace(
     assert runs.pixxel.requests("create_job") == 1
 
 
-def test_a_list_that_stays_in_trouble_is_named(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_stays_in_trouble_is_left_to_the_next_try(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lose(monkeypatch, lost("timeout"))
-    runs.pixxel.fail_next("list_jobs", status=503, after=1, times=0)
-    ended = runs.run()
+    runs.pixxel.fail_next("list_jobs", status=503, after=1, times=15)
+    assert runs.run().kind == "success"
+    assert runs.ti.try_number > 1
+    assert runs.pixxel.requests("create_job") == 1
+
+
+def test_a_list_that_stays_in_trouble_asks_a_person_where_no_next_try_would_know(
+    unremembering: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("timeout"))
+    unremembering.pixxel.fail_next("list_jobs", status=503, after=1, times=0)
+    ended = unremembering.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     assert "503" in ended.message
+    assert "The list of jobs couldn't be had" in ended.message
+    assert unremembering.pixxel.requests("create_job") == 1
 
 
 def test_a_list_that_the_key_may_not_read_lets_jobs_run_but_not_be_found_again(
