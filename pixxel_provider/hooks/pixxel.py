@@ -225,6 +225,9 @@ class PixxelHook(BaseHook):
         from urllib3.exceptions import HTTPError
 
         body = transport.Body(call)
+        if not call.safe:
+            # A kept connection may have been closed by the server: then nobody knows whether it was heard.
+            self.close()
         try:
             with self.get_conn().request(
                 call.method,

@@ -270,6 +270,18 @@ def test_a_billed_request_that_was_turned_away_is_sent_again(pixxel: Any, client
     assert pixxel.requests("create_job") == 3
 
 
+def test_a_billed_request_never_takes_a_connection_that_may_be_stale(pixxel: Any) -> None:
+    hook = PixxelHook()
+    hook.list_jobs("wf-succeeds")
+    pixxel.fail_next("create_job", status=429)
+    hook._pause = lambda seconds: None  # type: ignore[method-assign, assignment]
+    before = pixxel.counters.connections
+    hook.create_job("wf-succeeds", "project-agriculture")
+    assert pixxel.requests("create_job") == 2
+    assert pixxel.counters.connections == before + 2
+    hook.close()
+
+
 def test_requests_name_the_package_and_its_version(pixxel: Any, client: Any) -> None:
     client.send(JOB)
     assert pixxel.counters.seen[-1].user_agent == f"airflow-provider-pixxel/{__version__}"
