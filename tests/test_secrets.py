@@ -12,8 +12,9 @@ import pytest
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
-from pixxel_provider.operators.pixxel import PixxelGetJobOperator
+from pixxel_provider.operators.pixxel import PixxelGetJobOperator, PixxelRunJobOperator
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
+from tests.operators.running import RunRunner
 from tests.sensors.waiting import MODES, Runner
 from tests.support import CANARY, FakeClock, FakeTaskInstance
 
@@ -62,6 +63,29 @@ def test_a_wait_shows_no_key_to_anybody(
         assert CANARY not in place
 
 
+@pytest.mark.parametrize("route", ["list_jobs", "estimate_cost", "create_job", "get_job"])
+@pytest.mark.parametrize("fault", INDISCRETIONS.values(), ids=list(INDISCRETIONS))
+def test_a_run_shows_no_key_to_anybody(
+    pixxel: Any,
+    fault: dict[str, Any],
+    route: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    ti = FakeTaskInstance()
+    runner = RunRunner("deferred", pixxel, FakeClock(), monkeypatch, ti, retries=0)
+    if fault:
+        pixxel.fail_next(route, times=0, **fault)
+    ended = runner.run(timeout=200, max_cost=1000)
+    out, err = capfd.readouterr()
+    stored = repr(runner.store.values) if runner.store else ""
+    seen = [ended.message, json.dumps(ended.returned), json.dumps(ti.xcoms), caplog.text, out, err, stored]
+    for place in (*seen, *runner.said):
+        assert CANARY not in place
+
+
 @pytest.mark.parametrize("fault", INDISCRETIONS.values(), ids=list(INDISCRETIONS))
 def test_an_exception_shows_no_key_in_any_of_its_parts(
     pixxel: Any, fault: dict[str, Any], context: Any, monkeypatch: pytest.MonkeyPatch
@@ -90,8 +114,13 @@ def test_no_repr_shows_the_key(pixxel: Any) -> None:
 
 
 def test_rendered_fields_hold_no_key(pixxel: Any) -> None:
-    for operator in (PixxelJobSensor, PixxelGetJobOperator):
-        task = operator(task_id="t", workflow_id="w", job_id="j")
+    job, run = {"job_id": "j"}, {"project_id": "p"}
+    for operator, given in (
+        (PixxelJobSensor, job),
+        (PixxelGetJobOperator, job),
+        (PixxelRunJobOperator, run),
+    ):
+        task = operator(task_id="t", workflow_id="w", **given)
         assert CANARY not in repr({name: getattr(task, name) for name in task.template_fields})
         assert CANARY not in repr(vars(task))
 
