@@ -89,7 +89,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-pixxel",
         "name": integration,
-        "description": "Wait for and read jobs of `Pixxel <https://www.pixxel.space>`__ workflows.",
+        "description": "Run, wait for, read and collect jobs of `Pixxel <https://www.pixxel.space>`__ workflows.",
         "integrations": [
             {
                 "integration-name": integration,
