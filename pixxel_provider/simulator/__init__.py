@@ -23,21 +23,28 @@ What ``serve`` yields:
 ``create_job(workflow_id, job_id, ...)``
     a job with a chosen id; ``seconds=`` how long it lasts, ``speed=``, ``age=`` (seconds since its
     creation), ``course=`` (a workflow it takes after), ``fields=`` (raw JSON put over its own), ``omit=``
-    (fields to leave out).
+    (fields to leave out), ``created_by=`` (somebody else's), ``list_delay=`` (seconds until a list shows it).
 ``change_job(job_id, **fields)``
     puts raw JSON over a job's fields: ``change_job("job-1", status="paused")``; ``omit=`` as above.
 ``finish_job(job_id)``
     lets a job end now, the way its workflow ends.
 ``fail_next(route, **fault)``
     the next request of a route goes wrong: ``status=``, ``retry_after=``, ``body=``, ``json=``,
-    ``location=``, ``latency=``, ``drop=``, ``truncate=``, ``hide=``; and ``times=``, ``after=``,
-    ``job_id=``. See ``pixxel_provider.simulator.faults.Fault``.
+    ``location=``, ``latency=``, ``drop=``, ``truncate=``, ``stall=``, ``announce=``, ``pause=``, ``hide=``;
+    and ``times=``, ``after=``, ``job_id=``. With ``carried_out=True`` the API does what it is asked before
+    its answer is lost. See ``pixxel_provider.simulator.faults.Fault``.
+``set_package(job_id, task_id, ...)``
+    how a download package turns out, all of them without ids: ``size=`` or ``content=``, ``status=``,
+    ``seconds=``, ``lifetime=``, ``ranges=``, ``checksum=`` and more. See
+    ``pixxel_provider.simulator.package_plans.PackagePlan``.
+``bill(user)``
+    ``jobs`` and ``credits``: what was created through the API, whether or not its answer arrived.
 ``advance(seconds)``
     lets simulated time pass at once.
 ``requests(route, job_id)``
     how many requests came; ``counters.seen`` holds the last ones one by one.
 ``reset()``
-    jobs, clock, faults and counters as at the start.
+    jobs, packages, bill, clock, faults and counters as at the start.
 ``world``, ``faults``, ``counters``
     the parts behind all this.
 
@@ -61,7 +68,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixxel_provider.simulator.server import Simulator
+    from pixxel_provider.simulator.handle import Simulator
 
 __all__ = ["serve"]
 
@@ -79,6 +86,7 @@ def serve(
     seed: int | None = None,
     clock: Callable[[], float] | None = None,
     control: str = "loopback",
+    list_delay: float = 0.0,
 ) -> AbstractContextManager[Simulator]:
     """Run a simulator in a thread of its own, which has ended when the ``with`` block is left.
 
@@ -90,6 +98,7 @@ def serve(
     :param seed: makes the ids of created jobs the same in every run.
     :param clock: a function that gives Unix seconds, instead of ``time.time``; see ``clock.frozen``.
     :param control: who may use the control routes: ``loopback``, ``anyone`` or ``off``.
+    :param list_delay: seconds of simulated time until a list shows a job that was created through the API.
 
     Raises ValueError for a bad argument, OSError if the port is taken, RuntimeError if the server doesn't
     start or stop within ten seconds, ModuleNotFoundError without FastAPI and uvicorn.
@@ -108,4 +117,5 @@ def serve(
         seed=seed,
         clock=clock,
         control=control,
+        list_delay=list_delay,
     )

@@ -24,13 +24,17 @@ faults:
               estimate_cost, download_job, download_task, download_file, ping, list_projects, or * (default)
   job_id      only requests for this job
   times       how often (default 1; 0: always)            after     how many requests go well first
-  latency     seconds to wait before anything else
-  status      200 to 599                                  body      envelope, html, plain, none, null, list,
-  retry_after seconds, a date, or date+5: the date                  nested, deep, huge, echo
+  latency     seconds to wait before anything else, or, with carried_out, before the answer
+  carried_out true: the API does what it is asked, then its answer is lost (with drop, status and the like)
+  status      200 to 599                                  body      envelope, html, xml, plain, none, null,
+  retry_after seconds, a date, or date+5: the date                  list, nested, deep, huge, echo
               five seconds from now                       megabytes the size of body=huge (default 50)
   message     words for the error                         code      the error's code
   location    where to redirect to (status 302)           drop      reset or close the connection, unanswered
-  truncate    how many bytes of the answer are sent       hide      jobs a list leaves out: id|id, or a share
+  truncate    how many bytes of the answer are sent       stall     how many are sent before nothing more is
+  announce    another Content-Length: bytes, +5, -5,      pause     seconds between two parts of the answer,
+              or none                                     chunk     which are so long (default 65536 bytes)
+  hide        jobs a list leaves out: id|id, or a share
 """
 
 
@@ -69,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
     add("--fault", action="append", default=[], metavar="SPEC", help="something that goes wrong; see below")
     add("--seed", type=int, help="makes the ids of created jobs the same in every run")
     add(
+        "--list-delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long a list doesn't show a job that was created through the API (default 0)",
+    )
+    add(
         "--control",
         choices=("loopback", "anyone", "off"),
         default="loopback",
@@ -91,16 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser()
     wanted = options.parse_args(arguments)
     try:
-        from pixxel_provider.simulator import server
+        from pixxel_provider.simulator import handle, server
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pixxel_provider"):
             raise
         print(MISSING, file=sys.stderr)
         return 2
 
-    keys: list[str] = wanted.key or [server.DEFAULT_KEY]
+    keys: list[str] = wanted.key or [handle.DEFAULT_KEY]
     try:
-        simulator = server.Simulator(
+        simulator = handle.Simulator(
             key=keys[0],
             keys=keys[1:],
             no_access_keys=wanted.no_access_key,
@@ -109,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             faults=wanted.fault,
             seed=wanted.seed,
             control=wanted.control,
+            list_delay=wanted.list_delay,
         )
     except ValueError as error:
         options.error(str(error))

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pixxel_provider.simulator.control import control_router
 from pixxel_provider.simulator.counters import Counters, SeenRequest
 from pixxel_provider.simulator.faults import FaultBook
-from pixxel_provider.simulator.inject import DROPPING, Injector
+from pixxel_provider.simulator.hanging_up import DROPPING
+from pixxel_provider.simulator.inject import Injector
 from pixxel_provider.simulator.packages import Packages
 from pixxel_provider.simulator.problems import Problem, answer, envelope
 from pixxel_provider.simulator.routes import USER, api_router, needs_key

@@ -10,6 +10,13 @@ TEN_YEARS = 10 * 365 * 86400.0
 FROZEN_AT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 
+def check_delay(seconds: float) -> float:
+    """The delay, if it is a number of 0 or more. Raises ValueError otherwise."""
+    if not 0 <= seconds <= TEN_YEARS:
+        raise ValueError(f"list_delay: must be a number from 0 to {TEN_YEARS:.0f} seconds, not {seconds!r}")
+    return seconds
+
+
 class SimulatedClock:
     """Unix seconds of ``source`` (``time.time`` by default) plus all that ``advance`` has added."""
 

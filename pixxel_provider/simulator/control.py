@@ -5,14 +5,16 @@ They live under ``/_control``, want no key, and speak JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from pixxel_provider.simulator.clock import check_delay
+from pixxel_provider.simulator.control_fields import read_fields, read_json
 from pixxel_provider.simulator.counters import Counters
 from pixxel_provider.simulator.faults import Fault, FaultBook, FaultError
+from pixxel_provider.simulator.package_plans import PackagePlan
 from pixxel_provider.simulator.problems import Problem, answer
 from pixxel_provider.simulator.routing import CONTROL
 from pixxel_provider.simulator.world import World
@@ -28,6 +30,7 @@ _JOB_FIELDS = {
     "age": (int, float),
     "fields": dict,
     "omit": list,
+    "list_delay": (int, float),
 }
 _CHANGE_FIELDS = {"fields": dict, "omit": list, "restore": bool, "finish": bool}
 _WORKFLOW_FIELDS = {
@@ -37,9 +40,26 @@ _WORKFLOW_FIELDS = {
     "description": str,
     "project_id": str,
     "cost": int,
+    "estimated_cost": int,
     "last_status": str,
 }
-_NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a whole number"}
+_PACKAGE_FIELDS = {
+    "job_id": str,
+    "task_id": str,
+    "content": str,
+    "size": int,
+    "seed": int,
+    "status": str,
+    "seconds": (int, float),
+    "lifetime": (int, float),
+    "ranges": bool,
+    "etag": bool,
+    "checksum": str,
+    "wrong_checksum": bool,
+    "filename": str,
+    "content_type": str,
+}
+_SETTINGS = {"list_delay": (int, float)}
 
 
 def control_router(world: World, faults: FaultBook, counters: Counters) -> APIRouter:
@@ -63,7 +83,7 @@ def control_router(world: World, faults: FaultBook, counters: Counters) -> APIRo
         return answer({"faults": faults.to_json()})
 
     async def add_faults(request: Request) -> Response:
-        body = await _json(request)
+        body = await read_json(request)
         specs = body if isinstance(body, list) else [body]
         try:
             for spec in specs:
@@ -77,12 +97,23 @@ def control_router(world: World, faults: FaultBook, counters: Counters) -> APIRo
         faults.clear()
         return answer({"faults": []})
 
+    async def read_bill() -> Response:
+        return answer(world.ledger.to_json())
+
+    async def change_settings(request: Request) -> Response:
+        wanted = read_fields(await read_json(request), _SETTINGS)
+        try:
+            world.list_delay = check_delay(wanted.get("list_delay", world.list_delay))
+        except ValueError as error:
+            raise Problem(400, str(error)) from error
+        return answer({"list_delay": world.list_delay})
+
     async def read_jobs() -> Response:
         jobs = [world.slim(job) for job in list(world.jobs.values())]
         return answer({"jobs": jobs})
 
     async def create_job(request: Request) -> Response:
-        wanted = _fields(await _json(request), _JOB_FIELDS, required=("workflow_id",))
+        wanted = read_fields(await read_json(request), _JOB_FIELDS, required=("workflow_id",))
         wanted["job_id"] = wanted.pop("id", None)
         try:
             job = world.create_job(wanted.pop("workflow_id"), **wanted)
@@ -91,7 +122,7 @@ def control_router(world: World, faults: FaultBook, counters: Counters) -> APIRo
         return answer(world.full(job))
 
     async def change_job(request: Request, job_id: str) -> Response:
-        wanted = _fields(await _json(request), _CHANGE_FIELDS)
+        wanted = read_fields(await read_json(request), _CHANGE_FIELDS)
         if wanted.pop("finish", False):
             try:
                 world.finish_job(job_id)
@@ -100,13 +131,22 @@ def control_router(world: World, faults: FaultBook, counters: Counters) -> APIRo
         job = world.change_job(job_id, wanted.pop("fields", {}), **wanted)
         return answer(world.full(job))
 
+    async def set_package(request: Request) -> Response:
+        wanted = read_fields(await read_json(request), _PACKAGE_FIELDS)
+        job_id, task_id = wanted.pop("job_id", None), wanted.pop("task_id", None)
+        try:
+            world.set_package(PackagePlan.read(wanted), job_id, task_id)
+        except ValueError as error:
+            raise Problem(400, str(error)) from error
+        return answer({"job_id": job_id, "task_id": task_id})
+
     async def add_workflow(request: Request) -> Response:
-        wanted = _fields(await _json(request), _WORKFLOW_FIELDS, required=("id",))
+        wanted = read_fields(await read_json(request), _WORKFLOW_FIELDS, required=("id",))
         plan = world.add_workflow(wanted.pop("id"), **wanted)
         return answer({"id": plan.id, "project_id": plan.project_id})
 
     async def advance(request: Request) -> Response:
-        wanted = _fields(await _json(request), {"seconds": (int, float)}, required=("seconds",))
+        wanted = read_fields(await read_json(request), {"seconds": (int, float)}, required=("seconds",))
         try:
             now = world.clock.advance(wanted["seconds"])
         except (ValueError, OverflowError) as error:
@@ -127,9 +167,12 @@ def control_router(world: World, faults: FaultBook, counters: Counters) -> APIRo
         ("GET", "/faults", read_faults),
         ("POST", "/faults", add_faults),
         ("DELETE", "/faults", clear_faults),
+        ("GET", "/bill", read_bill),
+        ("POST", "/settings", change_settings),
         ("GET", "/jobs", read_jobs),
         ("POST", "/jobs", create_job),
         ("PATCH", "/jobs/{job_id:pixxel_id}", change_job),
+        ("POST", "/packages", set_package),
         ("POST", "/workflows", add_workflow),
         ("POST", "/clock", advance),
         ("POST", "/reset", reset),
@@ -137,28 +180,3 @@ def control_router(world: World, faults: FaultBook, counters: Counters) -> APIRo
     for method, path, handler in table:
         router.add_api_route(path, handler, methods=[method], response_model=None)
     return router
-
-
-async def _json(request: Request) -> Any:
-    try:
-        return await request.json()
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, f"the body is not JSON: {error}") from error
-
-
-def _fields(body: Any, allowed: dict[str, Any], required: Iterable[str] = ()) -> dict[str, Any]:
-    """The body's fields, each of its type. Raises Problem 400 that names the field."""
-    if not isinstance(body, dict):
-        raise Problem(400, f"the body must be an object with some of: {', '.join(allowed)}")
-    for name, value in body.items():
-        if name not in allowed:
-            raise Problem(400, f"{name}: there is no such field; the fields are {', '.join(allowed)}")
-        wrong_bool = isinstance(value, bool) and allowed[name] is not bool
-        if wrong_bool or not isinstance(value, allowed[name]):
-            raise Problem(400, f"{name}: must be {_NAMES.get(allowed[name], 'a number')}")
-        if isinstance(value, list) and not all(isinstance(each, str) for each in value):
-            raise Problem(400, f"{name}: must be a list of texts")
-    for name in required:
-        if name not in body:
-            raise Problem(400, f"{name}: is required")
-    return dict(body)

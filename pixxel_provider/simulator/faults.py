@@ -1,4 +1,4 @@
-"""What can go wrong on demand: faults as data, how they are written, and which request meets which.
+"""What can go wrong on demand: faults as data, and which request meets which.
 
 A fault is written as JSON for the control route, as keyword arguments in Python, or on the command line as
 ``route=get_job,status=503,retry_after=2,times=3``. All three are read by ``Fault.read``.
@@ -6,36 +6,19 @@ A fault is written as JSON for the control route, as keyword arguments in Python
 
 from __future__ import annotations
 
-import math
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pixxel_provider.simulator.routing import BY_NAME
+from pixxel_provider.simulator.fault_reading import BODIES, DROPS, ROUTES, FaultError, read_fields, split
 
-BODIES: Mapping[str, str] = {
-    "envelope": "Pixxel's error envelope",
-    "html": "a page of HTML, as a proxy sends it",
-    "plain": "a line of plain text",
-    "none": "no bytes at all",
-    "null": "JSON null",
-    "list": "a JSON list",
-    "nested": "a JSON object with the wrong type in every field",
-    "deep": "JSON lists nested 100,000 deep",
-    "huge": "a JSON object of many megabytes (see megabytes)",
-    "echo": "an error envelope that repeats the Authorization header it received",
-}
-DROPS: Mapping[str, str] = {
-    "reset": "the connection is reset before any answer",
-    "close": "the connection is closed before any answer",
-}
-ROUTES = (*BY_NAME, "*")
+__all__ = ["BODIES", "DROPS", "ROUTES", "WAYS", "Fault", "FaultBook", "FaultError"]
 
-
-class FaultError(ValueError):
-    """A fault that can't be understood. Says which field is wrong and what it may be."""
+# One of these makes a fault; the other fields say when, where and how.
+WAYS = frozenset("latency status body json location drop truncate stall announce pause hide".split())
+CHUNK = 64 * 1024  # bytes of an answer between two pauses, unless a fault says otherwise
 
 
 @dataclass
@@ -44,9 +27,15 @@ class Fault:
 
     It concerns the requests of ``route`` (an operation, or ``*`` for all), with ``job_id`` only that job's.
 
-    At most one of these is done: ``drop`` the connection; ``truncate`` the real answer after so many bytes;
-    ``hide`` jobs from the list; or answer with ``status``, ``body``, ``json`` or ``location``. ``latency``
-    (seconds) comes before it, or alone before the real answer.
+    At most one of these is done: ``drop`` the connection; answer with ``status``, ``body``, ``json`` or
+    ``location``; send so many bytes of the real answer, then ``truncate`` it or ``stall``; ``announce``
+    another length than the real answer has (a number of bytes, a difference such as ``+5``, or ``none``);
+    ``hide`` jobs from the list. ``pause`` (seconds, after each ``chunk`` bytes) slows the real answer down.
+    ``latency`` (seconds) comes before all that, or alone before the real answer.
+
+    ``drop`` and ``status`` and its kin come instead of the API's doing, unless the request is
+    ``carried_out``: then the API does what it is asked, and its answer is lost. ``latency`` comes
+    between the two.
     """
 
     route: str = "*"
@@ -54,6 +43,7 @@ class Fault:
     times: int | None = 1
     after: int = 0
     latency: float = 0.0
+    carried_out: bool = False
     status: int | None = None
     retry_after: str | None = None
     body: str | None = None
@@ -65,6 +55,10 @@ class Fault:
     megabytes: float = 50.0
     drop: str | None = None
     truncate: int | None = None
+    stall: int | None = None
+    announce: str | None = None
+    pause: float = 0.0
+    chunk: int = CHUNK
     hide: tuple[str, ...] = ()
     hide_share: float = 0.0
     served: int = 0
@@ -72,15 +66,7 @@ class Fault:
     @classmethod
     def read(cls, spec: Mapping[str, Any] | str) -> Fault:
         """A fault from its JSON form or its text form. Raises FaultError."""
-        fields = _split(spec) if isinstance(spec, str) else spec
-        if not isinstance(fields, Mapping):
-            raise FaultError("a fault is an object, or text like 'route=get_job,status=503'")
-        fault = cls()
-        for name, value in fields.items():
-            reader = _READERS.get(name)
-            if reader is None:
-                raise FaultError(f"{name}: there is no such field; the fields are {', '.join(_READERS)}")
-            reader(fault, name, value)
+        fault = cls(**read_fields(spec))
         fault._check()
         return fault
 
@@ -95,9 +81,15 @@ class Fault:
         return self.status is not None or self.body is not None or self.has_json or self.location is not None
 
     @property
+    def tampers(self) -> bool:
+        """True if the API's own answer is sent, but not as it should be."""
+        cut = self.truncate is not None or self.stall is not None
+        return cut or self.announce is not None or self.pause > 0
+
+    @property
     def acts(self) -> bool:
-        """True if the API's own answer isn't sent whole, or not at all."""
-        return self.replaces or self.drop is not None or self.truncate is not None
+        """True if the fault does more than delay an answer."""
+        return self.drop is not None or self.replaces or self.tampers or self.hides
 
     def meets(self, route: str, job_id: str | None) -> bool:
         """True if the fault concerns such a request and isn't used up."""
@@ -129,25 +121,31 @@ class Fault:
         ways = {
             "drop": self.drop is not None,
             "truncate": self.truncate is not None,
+            "stall": self.stall is not None,
+            "announce": self.announce is not None,
             "hide": self.hides,
             "status, body, json or location": self.replaces,
         }
         chosen = [name for name, used in ways.items() if used]
+        if self.pause and (self.drop is not None or self.hides or self.replaces):
+            chosen.append("pause")
         if len(chosen) > 1:
             raise FaultError(f"{' and '.join(chosen)} can't be combined in one fault; write two")
-        if not chosen and self.latency == 0:
-            raise FaultError(f"the fault does nothing; give latency, {', '.join(ways)}")
+        if not chosen and not self.latency and not self.pause:
+            raise FaultError(f"the fault does nothing; give latency, pause, {', '.join(ways)}")
         if self.hides and self.route not in ("list_jobs", "*"):
             raise FaultError("hide: only the route list_jobs can leave jobs out")
         if self.has_json and self.body is not None:
             raise FaultError("json and body can't be combined in one fault")
+        if self.chunk != CHUNK and not self.pause:
+            raise FaultError("chunk: is for pause, and there is none")
 
 
 class FaultBook:
     """The faults in force, asked once per request. Safe to use from several threads."""
 
     def __init__(self, faults: Iterable[Mapping[str, Any] | str] = ()) -> None:
-        self._at_start = [dict(_split(spec)) if isinstance(spec, str) else dict(spec) for spec in faults]
+        self._at_start = [dict(split(spec)) if isinstance(spec, str) else dict(spec) for spec in faults]
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self.reset()
@@ -177,21 +175,22 @@ class FaultBook:
         does more than delay is carried out, after all the delays.
         """
         latency = 0.0
+        carried_out = False
         chosen: Fault | None = None
         with self._lock:
             for fault in sorted(self._faults, key=lambda fault: fault.times is None):
-                does_more = fault.acts or fault.hides
-                if not fault.meets(route, job_id) or (does_more and chosen is not None):
+                if not fault.meets(route, job_id) or (fault.acts and chosen is not None):
                     continue
                 if fault.after > 0:
                     fault.after -= 1
                     continue
                 fault.served += 1
                 latency += fault.latency
-                if does_more:
+                carried_out = carried_out or fault.carried_out
+                if fault.acts:
                     chosen = fault
         if chosen is None:
-            return Fault(latency=latency) if latency else None
+            return Fault(latency=latency, carried_out=carried_out) if latency else None
         return replace(chosen, latency=latency)
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -200,112 +199,4 @@ class FaultBook:
             return [fault.to_json() for fault in self._faults]
 
 
-def _split(text: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for part in text.split(","):
-        name, equals, value = part.strip().partition("=")
-        if not equals or not name:
-            raise FaultError(
-                f"{part.strip()!r} is not of the form field=value; a fault is field=value,field=value"
-            )
-        if name.strip() in fields:
-            raise FaultError(f"{name.strip()}: given twice")
-        fields[name.strip()] = value.strip()
-    return fields
-
-
-_Reader = Callable[[Fault, str, Any], None]
-
-
-def _word(words: Iterable[str]) -> _Reader:
-    allowed = tuple(words)
-
-    def read(fault: Fault, name: str, value: Any) -> None:
-        if value not in allowed:
-            raise FaultError(f"{name}: {value!r} is not one of {', '.join(allowed)}")
-        setattr(fault, name, value)
-
-    return read
-
-
-def _whole(low: int, high: int | None, *, always: bool = False) -> _Reader:
-    bounds = f"{low} or more" if high is None else f"{low} to {high}"
-
-    def read(fault: Fault, name: str, value: Any) -> None:
-        if always and value in (None, 0, "0"):
-            setattr(fault, name, None)
-            return
-        try:
-            if isinstance(value, (bool, float)):
-                raise ValueError
-            number = int(value)
-        except (TypeError, ValueError):
-            raise FaultError(f"{name}: {value!r} is not a whole number ({bounds})") from None
-        if number < low or (high is not None and number > high):
-            raise FaultError(f"{name}: {number} is out of range ({bounds})")
-        setattr(fault, name, number)
-
-    return read
-
-
-def _number(fault: Fault, name: str, value: Any) -> None:
-    setattr(fault, name, _float(name, value))
-
-
-def _float(name: str, value: Any) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and number >= 0):
-        raise FaultError(f"{name}: {value!r} is not a number of 0 or more")
-    return number
-
-
-def _text(fault: Fault, name: str, value: Any) -> None:
-    if name == "retry_after" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise FaultError(f"{name}: {value!r} is not text")
-    setattr(fault, name, value)
-
-
-def _any_json(fault: Fault, name: str, value: Any) -> None:
-    fault.json, fault.has_json = value, True
-
-
-def _hide(fault: Fault, name: str, value: Any) -> None:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            value = value.split("|")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not 0 < value <= 1:
-            raise FaultError(f"hide: {value} is not a share above 0 and up to 1")
-        fault.hide_share = float(value)
-    elif isinstance(value, (list, tuple)) and value and all(isinstance(each, str) for each in value):
-        fault.hide = tuple(value)
-    else:
-        raise FaultError("hide: give job ids (a list, or id|id as text) or a share such as 0.5")
-
-
-_READERS: Mapping[str, _Reader] = {
-    "route": _word(ROUTES),
-    "job_id": _text,
-    "times": _whole(1, None, always=True),
-    "after": _whole(0, None),
-    "latency": _number,
-    "status": _whole(200, 599),
-    "retry_after": _text,
-    "body": _word(BODIES),
-    "json": _any_json,
-    "message": _text,
-    "code": _text,
-    "location": _text,
-    "megabytes": _number,
-    "drop": _word(DROPS),
-    "truncate": _whole(0, None),
-    "hide": _hide,
-}
 _PLAIN = Fault()

@@ -13,8 +13,8 @@ from pixxel_provider.simulator.timeline import JobState, state_at
 class SimulatedJob:
     """One job. ``fields`` and ``omit`` change its JSON after it was worked out.
 
-    ``packages`` holds when the package of a task ("" for the whole job) was first asked for. Times are Unix
-    seconds.
+    A list shows it from ``listed_at`` on. ``packages`` holds when the package of a task ("" for the whole
+    job) was first asked for. Times are Unix seconds.
     """
 
     id: str
@@ -23,6 +23,7 @@ class SimulatedJob:
     created_by: str
     created_at: float
     plan: WorkflowPlan
+    listed_at: float = 0.0
     fields: dict[str, Any] = field(default_factory=dict)
     omit: frozenset[str] = frozenset()
     packages: dict[str, float] = field(default_factory=dict)

@@ -67,6 +67,7 @@ class WorkflowPlan:
 
     ``last_status`` is the status of a job whose tasks have all ended well. ``stuck_status``, where set, is
     the status in which a job stays for ever once it left the queue. With ``val_errors`` a job fails at once.
+    ``estimated_cost`` is what the estimate says (None: the ``cost``, which is what a job costs in any case).
     """
 
     id: str
@@ -81,6 +82,12 @@ class WorkflowPlan:
     created_seconds: float = CREATED_SECONDS
     queued_seconds: float = QUEUED_SECONDS
     package_seconds: float = PACKAGE_SECONDS
+    estimated_cost: int | None = None
+
+    @property
+    def promised_cost(self) -> int:
+        """Credits the API says a job will cost."""
+        return self.cost if self.estimated_cost is None else self.estimated_cost
 
     @lru_cache(maxsize=1024)  # noqa: B019 - plans are few and live as long as the world
     def faster(self, speed: float) -> WorkflowPlan:

@@ -15,6 +15,7 @@ CODES = {
     404: "not_found",
     405: "method_not_allowed",
     409: "conflict",
+    416: "range_not_satisfiable",
     429: "too_many_requests",
     500: "internal_error",
     502: "bad_gateway",

@@ -6,6 +6,7 @@ import base64
 import json
 import math
 from datetime import datetime, timezone
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,11 @@ def timestamp(moment: float | None) -> str:
         return ZERO_TIME
     text = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def http_date(moment: float) -> str:
+    """Unix seconds as HTTP headers write them."""
+    return formatdate(moment, usegmt=True)
 
 
 def duration(seconds: float) -> str:
@@ -90,7 +96,7 @@ def workflow(plan: WorkflowPlan, *, created_by: str, created_at: float, encoding
         "updated_at": timestamp(created_at),
         "val_errors": [dict(error) for error in plan.val_errors],
         "project_id": plan.project_id,
-        "estimated_cost": plan.cost,
+        "estimated_cost": plan.promised_cost,
     }
 
 

@@ -52,9 +52,7 @@ def api_router(world: World, packages: Packages) -> APIRouter:
 
     async def create_job(request: Request, workflow_id: str, project_id: _Text = None) -> Response:
         project = _required("project_id", project_id)
-        job = world.create_job(
-            workflow_id, project_id=project, created_by=request.scope.get(USER, FIRST_USER)
-        )
+        job = world.order_job(workflow_id, project, request.scope.get(USER, FIRST_USER))
         return answer(world.full(job))
 
     async def get_workflow(workflow_id: str, project_id: _Text = None) -> Response:
@@ -86,7 +84,7 @@ def api_router(world: World, packages: Packages) -> APIRouter:
         return answer({"workflows": found[offset : offset + limit], "pagination": page})
 
     async def estimate_cost(workflow_id: str) -> Response:
-        return answer({"estimated_cost": world.workflow(workflow_id).cost})
+        return answer({"estimated_cost": world.workflow(workflow_id).promised_cost})
 
     async def download_job(request: Request, workflow_id: str, job_id: str) -> Response:
         job = _finished(world, world.job(workflow_id, job_id))
@@ -118,12 +116,10 @@ def api_router(world: World, packages: Packages) -> APIRouter:
             {"count": len(world.projects), "projects": list(world.projects[first : first + page_size])}
         )
 
-    async def download_file(
-        request: Request, file_id: str, expires: _Text = None, signature: _Text = None
-    ) -> Response:
+    async def download_file(request: Request, file_id: str) -> Response:
         if "authorization" in request.headers:
             raise Problem(400, "a signed URL is asked for without an Authorization header")
-        return packages.serve(file_id, expires or "", signature or "")
+        return await packages.serve(file_id, request.query_params, request.headers)
 
     handlers: Mapping[str, Callable[..., Awaitable[Response]]] = {
         "get_job": get_job,

@@ -6,6 +6,7 @@ before they split it, which turns one id into two segments; here the raw path is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,23 @@ def raw_path(scope: MutableMapping[str, Any]) -> str:
     return path
 
 
+def file_id(workflow_id: str, job_id: str, task_id: str | None) -> str:
+    """The id of a package's file: it says whose package it is."""
+    return json.dumps([workflow_id, job_id, task_id], separators=(",", ":"))
+
+
+def file_owner(file_id: str) -> dict[str, str]:
+    """The ids of workflow, job and task in a file's id; none where it is no such id."""
+    try:
+        found = json.loads(file_id)
+    except (ValueError, RecursionError):
+        return {}
+    if not (isinstance(found, list) and len(found) == 3):
+        return {}
+    names = ("workflow_id", "job_id", "task_id")
+    return {name: each for name, each in zip(names, found, strict=True) if isinstance(each, str)}
+
+
 def match(method: str, path: str) -> tuple[str, dict[str, str]]:
     """The operation's name and the decoded ids for a raw path; ``unmatched`` and no ids for any other."""
     segments = path.split("/")
@@ -99,5 +117,5 @@ def match(method: str, path: str) -> tuple[str, dict[str, str]]:
             elif expected != got:
                 break
         else:
-            return operation.name, ids
+            return operation.name, {**ids, **file_owner(ids.get("file_id", ""))}
     return UNMATCHED, {}

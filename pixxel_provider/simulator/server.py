@@ -3,103 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from pixxel_provider.simulator.app import Access, SimulatorApp
-from pixxel_provider.simulator.clock import SimulatedClock
-from pixxel_provider.simulator.counters import Counters
-from pixxel_provider.simulator.faults import Fault, FaultBook
-from pixxel_provider.simulator.inject import TRANSPORT
-from pixxel_provider.simulator.jobs import SimulatedJob
-from pixxel_provider.simulator.world import World
+from pixxel_provider.simulator.app import SimulatorApp
+from pixxel_provider.simulator.handle import Simulator
+from pixxel_provider.simulator.hanging_up import TRANSPORT
 
-DEFAULT_KEY = "simulator-key"
 STOP_SECONDS = 10.0  # how long serve() waits for its thread to start, and to end
 GRACE_SECONDS = 1  # how long requests that are being answered may hold up the end
-
-
-class Simulator:
-    """A running simulator: where it is, what it holds, and what tests do with it."""
-
-    def __init__(
-        self,
-        *,
-        key: str = DEFAULT_KEY,
-        keys: Iterable[str] = (),
-        no_access_keys: Iterable[str] = (),
-        speed: float = 1.0,
-        bytes_as: str = "integers",
-        faults: Iterable[Mapping[str, Any] | str] = (),
-        seed: int | None = None,
-        clock: Callable[[], float] | None = None,
-        control: str = "loopback",
-    ) -> None:
-        self.key = key
-        self.no_access_keys = tuple(no_access_keys)
-        self.world = World(clock=SimulatedClock(clock), speed=speed, encoding=bytes_as, seed=seed)
-        self.faults = FaultBook(faults)
-        self.counters = Counters()
-        self.app = SimulatorApp(
-            self.world, self.faults, self.counters, Access((key, *keys), self.no_access_keys, control)
-        )
-        self.url = ""
-
-    def create_job(
-        self, workflow_id: str = "wf-succeeds", job_id: str | None = None, **options: Any
-    ) -> SimulatedJob:
-        """Create a job behind the API's back; ``options`` are those of World.create_job."""
-        return self.world.create_job(workflow_id, job_id=job_id, **options)
-
-    def change_job(self, job_id: str, /, *, omit: Iterable[str] = (), **fields: Any) -> SimulatedJob:
-        """Put raw ``fields`` over a job's JSON, whatever they are, and leave out those of ``omit``."""
-        return self.world.change_job(job_id, fields, omit=omit)
-
-    def finish_job(self, job_id: str) -> SimulatedJob:
-        """Let a job end now, the way its workflow ends."""
-        return self.world.finish_job(job_id)
-
-    def fail_next(self, route: str = "*", **fault: Any) -> Fault:
-        """Let the next request of a route go wrong: 503 if nothing else is said. Raises FaultError."""
-        ways = {"status", "body", "json", "location", "drop", "truncate", "hide", "latency"}
-        return self.faults.add(route=route, **(fault if ways & fault.keys() else {"status": 503, **fault}))
-
-    def advance(self, seconds: float) -> float:
-        """Let ``seconds`` of simulated time pass at once; returns the simulated Unix time."""
-        return self.world.clock.advance(seconds)
-
-    def requests(self, route: str | None = None, job_id: str | None = None) -> int:
-        """How many requests have come since the start or since ``counters.clear()``."""
-        return self.counters.requests(route, job_id)
-
-    def reset(self) -> None:
-        """Back to the state at the start: jobs, clock, faults, counters."""
-        self.world.reset()
-        self.faults.reset()
-        self.counters.clear()
-
-    @property
-    def airflow_connection(self) -> dict[str, str]:
-        """The Airflow connection to this simulator, in the form of an ``AIRFLOW_CONN_...`` variable."""
-        return {"conn_type": "pixxel", "host": self.url, "password": self.key}
-
-    def connection_json(self) -> str:
-        """The same as text, for an ``AIRFLOW_CONN_...`` variable."""
-        return json.dumps(self.airflow_connection)
-
-    def connection_uri(self) -> str:
-        """The same as a URI, for an ``AIRFLOW_CONN_...`` variable."""
-        scheme, _, place = self.url.partition("://")
-        return f"pixxel://{scheme}://:{quote(self.key, safe='')}@{place}"
 
 
 class Server(uvicorn.Server):
@@ -170,6 +89,8 @@ def server_for(simulator: Simulator, on_listening: Callable[[], None]) -> Server
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
+            # Whatever logging was set up to do: uvicorn would write the queries of signed URLs.
+            self.access_log = False
             inner = self.app
 
             async def with_transport(scope: Any, receive: Any, send: Any) -> None:

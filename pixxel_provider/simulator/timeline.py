@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pixxel_provider.simulator.plans import TaskPlan, WorkflowPlan
+from pixxel_provider.simulator.plans import TaskPlan, WorkflowPlan, check_speed
 
 ALMOST_DONE = 99.0  # percent: what isn't finished never shows 100
 
@@ -78,6 +78,23 @@ def length(plan: WorkflowPlan) -> float:
     if any(task.failure and math.isfinite(run[task.name].ends) for task in plan.tasks):
         return max(span.ends for span in run.values() if math.isfinite(span.starts))
     return max((span.ends for span in run.values()), default=plan.created_seconds + plan.queued_seconds)
+
+
+def speed_for(plan: WorkflowPlan, *, speed: float | None, seconds: float | None, usual: float) -> float:
+    """How many times as fast a job runs: ``speed``, or what makes it last ``seconds``, or as ``usual``.
+
+    Raises ValueError for both, for numbers that can't be, and for seconds where the job has no end.
+    """
+    if speed is not None and seconds is not None:
+        raise ValueError("speed and seconds can't both be given")
+    if seconds is None:
+        return usual if speed is None else check_speed(speed)
+    whole = length(plan)
+    if not math.isfinite(whole) or whole == 0:
+        raise ValueError(f"seconds: a job of {plan.id!r} has no length that could be changed; use speed")
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"seconds must be a number above 0, not {seconds!r}")
+    return check_speed(whole / seconds)
 
 
 @lru_cache(maxsize=1024)

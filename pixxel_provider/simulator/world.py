@@ -15,10 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from pixxel_provider.simulator import render
-from pixxel_provider.simulator.clock import TEN_YEARS, SimulatedClock
+from pixxel_provider.simulator.bill import Ledger
+from pixxel_provider.simulator.clock import TEN_YEARS, SimulatedClock, check_delay
 from pixxel_provider.simulator.jobs import SimulatedJob
+from pixxel_provider.simulator.package_plans import PackagePlan, PackagePlans
 from pixxel_provider.simulator.plans import PROJECTS, WORKFLOWS, WorkflowPlan, check_speed
-from pixxel_provider.simulator.timeline import JobState, length, spans
+from pixxel_provider.simulator.timeline import JobState, length, spans, speed_for
 
 HOUR = 3600.0
 FIRST_USER = "user-simulator-1"
@@ -39,7 +41,11 @@ class TakenIdError(Exception):
 
 
 class World:
-    """Everything the API knows. ``speed`` divides the length of every job. Safe to use from any thread."""
+    """Everything the API knows. Safe to use from any thread.
+
+    ``speed`` divides the length of every job. ``list_delay`` is how many simulated seconds pass before a list
+    shows a job that was created through the API; it may be changed at any time.
+    """
 
     def __init__(
         self,
@@ -48,6 +54,7 @@ class World:
         speed: float = 1.0,
         encoding: str = "integers",
         seed: int | None = None,
+        list_delay: float = 0.0,
     ) -> None:
         if encoding not in render.BYTE_ENCODINGS:
             raise ValueError(f"bytes: {encoding!r} is not one of {', '.join(render.BYTE_ENCODINGS)}")
@@ -57,16 +64,21 @@ class World:
         self.encoding = encoding
         self.seed = seed
         self.projects = PROJECTS
+        self.ledger = Ledger()
         self._lock = threading.RLock()
+        self._list_delay_at_start = check_delay(list_delay)
         self.reset()
 
     def reset(self) -> None:
         """Back to the start: the built-in workflows, three old jobs, the clock at its source's time."""
         with self._lock:
             self.clock.reset()
+            self.ledger.clear()
+            self.list_delay = self._list_delay_at_start
             self._random = random.Random(self.seed)  # ids that can be repeated, not secrets
             self.workflows: dict[str, WorkflowPlan] = {plan.id: plan for plan in WORKFLOWS}
             self.jobs: dict[str, SimulatedJob] = {}
+            self.package_plans = PackagePlans()
             self.create_job("wf-succeeds", job_id="job-finished-earlier", age=26 * HOUR)
             self.create_job("wf-succeeds", job_id="job-finished", age=HOUR)
             self.create_job("wf-fails", job_id="job-failed", age=HOUR)
@@ -84,8 +96,9 @@ class World:
         age: float = 0.0,
         fields: Mapping[str, Any] | None = None,
         omit: Iterable[str] = (),
+        list_delay: float = 0.0,
     ) -> SimulatedJob:
-        """Create a job now, or ``age`` seconds ago.
+        """Create a job now, or ``age`` seconds ago, on nobody's bill. A list shows it after ``list_delay``.
 
         ``course`` names another workflow whose course the job takes. ``speed`` replaces the world's speed, or
         ``seconds`` sets how long the whole job lasts. ``fields`` are put over the job's JSON as they are,
@@ -98,7 +111,7 @@ class World:
             plan = workflow
             if course is not None:
                 plan = replace(self.workflow(course), id=workflow.id, cost=workflow.cost)
-            plan = plan.faster(self._speed(plan, speed, seconds))
+            plan = plan.faster(speed_for(plan, speed=speed, seconds=seconds, usual=self.speed))
             if not abs(age) <= TEN_YEARS:
                 raise ValueError(f"age: a job is at most {TEN_YEARS:.0f} seconds old, not {age!r}")
             if job_id is None:
@@ -112,10 +125,23 @@ class World:
                 created_by=created_by,
                 created_at=self.clock.now() - age,
                 plan=plan,
+                listed_at=self.clock.now() + check_delay(list_delay) if list_delay else 0.0,
                 fields=dict(fields or {}),
                 omit=frozenset(omit),
             )
             self.jobs[job_id] = job
+            return job
+
+    def order_job(self, workflow_id: str, project_id: str, user: str) -> SimulatedJob:
+        """Create a job the way the API does: ``user`` pays for it, and lists show it after ``list_delay``.
+
+        Raises UnknownIdError.
+        """
+        with self._lock:
+            job = self.create_job(
+                workflow_id, project_id=project_id, created_by=user, list_delay=self.list_delay
+            )
+            self.ledger.charge(user, job.id, job.plan.cost)
             return job
 
     def change_job(
@@ -177,15 +203,23 @@ class World:
             return job
 
     def jobs_of(self, workflow_id: str) -> list[SimulatedJob]:
-        """The jobs of a workflow, newest first. Raises UnknownIdError."""
+        """The jobs of a workflow that a list shows by now, newest first. Raises UnknownIdError."""
         with self._lock:
             self.workflow(workflow_id)
-            jobs = [job for job in self.jobs.values() if job.workflow_id == workflow_id]
+            now = self.clock.now()
+            jobs = [
+                job for job in self.jobs.values() if job.workflow_id == workflow_id and job.listed_at <= now
+            ]
         return sorted(jobs, key=lambda job: job.created_at, reverse=True)
 
     def state(self, job: SimulatedJob) -> JobState:
         """What the job's plan says about it now, whatever its JSON was changed to."""
         return job.state(self.clock.now())
+
+    def finished_at(self, job: SimulatedJob) -> float:
+        """When the job ended, in Unix seconds; now for one that runs."""
+        ended = self.state(job).ended
+        return self.clock.now() if ended is None else job.created_at + ended
 
     def full(self, job: SimulatedJob) -> dict[str, Any]:
         """The job's JSON as Get Job answers it now."""
@@ -203,25 +237,31 @@ class World:
         raise UnknownIdError("task", task_id, f"job {job.id!r}")
 
     def package(self, job: SimulatedJob, task_id: str | None = None) -> bool:
-        """Ask for the download package of a job or task; true once it is ready, never at the first ask."""
+        """Ask for the download package of a job or task; true once it is prepared.
+
+        At the first ask it isn't, unless its plan says that it takes no time.
+        """
         with self._lock:
             asked_at = job.packages.setdefault(task_id or "", self.clock.now())
-            return self.clock.now() - asked_at >= job.plan.package_seconds
+            wanted = self.package_plans.of(job.id, task_id).seconds
+            seconds = job.plan.package_seconds if wanted is None else wanted
+            return self.clock.now() - asked_at >= seconds
+
+    def set_package(self, plan: PackagePlan, job_id: str | None = None, task_id: str | None = None) -> None:
+        """Let a task's package, all those of a job, or all there are turn out as ``plan`` says.
+
+        A URL that was given out before serves what the plan says now. Raises UnknownIdError, or ValueError
+        for a task without its job.
+        """
+        with self._lock:
+            if job_id is not None and task_id is not None:
+                self.task_number(self._job(job_id), task_id)
+            elif job_id is not None:
+                self._job(job_id)
+            self.package_plans.put(plan, job_id, task_id)
 
     def _job(self, job_id: str) -> SimulatedJob:
         job = self.jobs.get(job_id)
         if job is None:
             raise UnknownIdError("job", job_id)
         return job
-
-    def _speed(self, plan: WorkflowPlan, speed: float | None, seconds: float | None) -> float:
-        if speed is not None and seconds is not None:
-            raise ValueError("speed and seconds can't both be given")
-        if seconds is None:
-            return self.speed if speed is None else check_speed(speed)
-        whole = length(plan)
-        if not math.isfinite(whole) or whole == 0:
-            raise ValueError(f"seconds: a job of {plan.id!r} has no length that could be changed; use speed")
-        if not (seconds > 0 and math.isfinite(seconds)):
-            raise ValueError(f"seconds must be a number above 0, not {seconds!r}")
-        return check_speed(whole / seconds)

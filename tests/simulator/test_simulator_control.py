@@ -85,6 +85,15 @@ def test_a_workflow_is_added(client: Any) -> None:
     assert client.get("/v0/workflows/wf-mine/estimate").json() == {"estimated_cost": 3}
 
 
+def test_an_estimate_can_differ_from_what_a_job_costs(pixxel: Simulator, client: Any) -> None:
+    client.control("POST", "/workflows", {"id": "wf-mine", "like": "wf-fails", "estimated_cost": 3})
+    workflow = client.get("/v0/workflows/wf-mine", project_id="project-agriculture").json()
+    job = client("POST", "/v0/workflows/wf-mine/jobs", params={"project_id": "project-agriculture"}).json()
+
+    assert client.get("/v0/workflows/wf-mine/estimate").json() == {"estimated_cost": 3}
+    assert (workflow["estimated_cost"], job["cost"], pixxel.bill().credits) == (3, 80, 80)
+
+
 def test_faults_are_added_listed_and_removed(client: Any) -> None:
     client.control("POST", "/faults", {"route": "ping", "status": 500})
     client.control("POST", "/faults", [{"route": "get_job", "json": None}, "drop=reset,times=0"])

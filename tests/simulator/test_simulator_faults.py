@@ -110,9 +110,10 @@ def test_any_spec_gives_a_fault_or_a_fault_error(spec: Any) -> None:
 def test_the_help_names_every_field_and_word() -> None:
     from pixxel_provider.simulator import faults
     from pixxel_provider.simulator.__main__ import parser
+    from pixxel_provider.simulator.fault_reading import READERS
 
     text = parser().format_help()
-    words = [*faults._READERS, *faults.ROUTES, *BODIES, *DROPS]
+    words = [*READERS, *faults.ROUTES, *BODIES, *DROPS]
     assert [word for word in words if word not in text and word != "json"] == []
 
 

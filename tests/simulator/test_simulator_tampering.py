@@ -1,0 +1,272 @@
+"""Real answers that are cut off, stall, drip, or announce another length than they have."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from pixxel_provider.simulator import serve
+from pixxel_provider.simulator.clock import frozen
+from pixxel_provider.simulator.content import CHUNK, MadeUp
+from pixxel_provider.simulator.fault_reading import FaultError
+from pixxel_provider.simulator.faults import Fault
+from pixxel_provider.simulator.server import Simulator
+
+DOWNLOAD = "/v0/workflows/wf-succeeds/jobs/job-finished/download"
+SIZE = CHUNK + 1000
+CONTENT = b"".join(MadeUp(SIZE).chunks(0, SIZE))
+
+
+@pytest.fixture
+def url(pixxel: Simulator, client: Any) -> str:
+    pixxel.set_package(size=SIZE, seconds=0)
+    return str(client("PUT", DOWNLOAD).json()["signed_url"])
+
+
+def received(url: str, limit: float = 10.0, **headers: str) -> tuple[dict[str, str], bytes, bool]:
+    """The answer's headers, the bytes that came, and whether they were all that were announced."""
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.netloc, timeout=limit)
+    got = bytearray()
+    with contextlib.closing(connection):
+        connection.request("GET", f"{place.path}?{place.query}", headers=headers)
+        answer = connection.getresponse()
+        named = {"status": str(answer.status), **{key.lower(): value for key, value in answer.getheaders()}}
+        with contextlib.suppress(OSError):
+            while part := answer.read1(1 << 16):
+                got += part
+    return named, bytes(got), len(got) == int(named.get("content-length", len(got)))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 1000, CHUNK, CHUNK + 1, SIZE - 1, SIZE, 10 * SIZE])
+def test_a_download_is_cut_off_after_so_many_bytes(pixxel: Simulator, url: str, kept: int) -> None:
+    pixxel.fail_next("download_file", truncate=kept)
+    headers, got, ended_well = received(url)
+
+    assert headers["content-length"] == str(SIZE)
+    assert (got, ended_well) == (CONTENT[: min(kept, SIZE - 1)], False)
+    assert received(url)[1:] == (CONTENT, True)
+
+
+@pytest.mark.parametrize("kept", [SIZE // 4, SIZE // 4 + 7])
+def test_a_client_that_goes_on_where_it_was_cut_off_gets_to_the_end(
+    pixxel: Simulator, url: str, kept: int
+) -> None:
+    pixxel.fail_next("download_file", truncate=kept, times=0)
+    got, parts = received(url)[1], 1
+    while len(got) < SIZE:
+        headers, part, _ = received(url, Range=f"bytes={len(got)}-")
+        assert headers["status"] == "206"
+        assert part
+        got, parts = got + part, parts + 1
+
+    assert (got, parts) == (CONTENT, 4)
+
+
+def test_a_cut_off_package_of_terabytes_ends_soon(pixxel: Simulator, client: Any) -> None:
+    pixxel.set_package(size=1 << 44, seconds=0)
+    pixxel.fail_next("download_file", truncate=5)
+
+    assert received(client("PUT", DOWNLOAD).json()["signed_url"])[1:] == (
+        b"".join(MadeUp(5).chunks(0, 5)),
+        False,
+    )
+
+
+@pytest.mark.parametrize("announced", [str(SIZE + 5), "+5"])
+def test_a_length_that_is_too_long_is_never_reached(pixxel: Simulator, url: str, announced: str) -> None:
+    pixxel.fail_next("download_file", announce=announced)
+    headers, got, ended_well = received(url)
+
+    assert headers["content-length"] == str(SIZE + 5)
+    assert (got, ended_well) == (CONTENT, False)
+
+
+@pytest.mark.parametrize("announced", [SIZE - 5, "-5"])
+def test_a_length_that_is_too_short_is_exceeded_on_the_wire(
+    pixxel: Simulator, url: str, announced: str | int
+) -> None:
+    pixxel.fail_next("download_file", announce=announced, times=2)
+    headers, got, ended_well = received(url)
+
+    assert headers["content-length"] == str(SIZE - 5)
+    assert (got, ended_well) == (CONTENT[:-5], True)
+    assert wire(url).endswith(CONTENT)
+
+
+def test_an_announced_length_can_be_none_at_all(pixxel: Simulator, url: str) -> None:
+    pixxel.fail_next("download_file", announce="none")
+    headers, got, ended_well = received(url)
+
+    assert "content-length" not in headers
+    assert (got, ended_well) == (CONTENT, True)
+
+
+def test_the_length_of_a_part_is_what_is_changed(pixxel: Simulator, url: str) -> None:
+    pixxel.fail_next("download_file", announce="+1")
+    headers, got, ended_well = received(url, Range="bytes=-10")
+
+    assert (headers["content-length"], got, ended_well) == ("11", CONTENT[-10:], False)
+
+
+def test_a_length_can_be_wrong_on_any_route(pixxel: Simulator, client: Any) -> None:
+    pixxel.fail_next("ping", announce=3)
+
+    assert client.get("/ping").content == b'"po'
+
+
+def test_a_stalled_download_sends_nothing_more_and_holds_up_nobody(
+    pixxel: Simulator, client: Any, url: str
+) -> None:
+    pixxel.fail_next("download_file", stall=100)
+    _, got, ended_well = received(url, limit=1)
+
+    assert (got, ended_well) == (CONTENT[:100], False)
+    while pixxel.counters.snapshot()["in_flight"]:
+        client.get("/ping")
+
+
+def test_a_stalled_answer_doesnt_hold_up_the_end() -> None:
+    with serve(clock=frozen()) as pixxel:
+        pixxel.fail_next("ping", stall=3)
+        place = urlsplit(pixxel.url)
+        sock = socket.create_connection((place.hostname, place.port), timeout=10)
+        sock.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while not sock.recv(1000).endswith(b'"po'):
+            pass
+    with sock, pytest.raises(ConnectionResetError):
+        sock.recv(1000)
+
+
+def test_a_slow_download_arrives_whole(pixxel: Simulator, url: str) -> None:
+    pixxel.fail_next("download_file", pause=0.001, chunk=SIZE // 5)
+
+    assert received(url)[1:] == (CONTENT, True)
+
+
+def test_a_slow_download_pauses_after_each_part(pixxel: Simulator, url: str) -> None:
+    pixxel.fail_next("download_file", pause=600, chunk=1000)
+
+    assert received(url, limit=1)[1:] == (CONTENT[:1000], False)
+
+
+def test_a_slow_download_can_be_left_and_the_server_ended() -> None:
+    with serve(clock=frozen()) as pixxel:
+        pixxel.fail_next("ping", pause=600, chunk=1)
+        place = urlsplit(pixxel.url)
+        sock = socket.create_connection((place.hostname, place.port), timeout=10)
+        sock.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while not sock.recv(1000).endswith(b'"'):
+            pass
+    with sock, pytest.raises(ConnectionResetError):
+        sock.recv(1000)
+
+
+def test_a_slow_download_can_be_cut_off_too(pixxel: Simulator, url: str) -> None:
+    pixxel.fail_next("download_file", pause=0.001, chunk=300, truncate=1000)
+
+    assert received(url)[1:] == (CONTENT[:1000], False)
+
+
+def test_a_late_answer_can_be_tampered_with(pixxel: Simulator, client: Any) -> None:
+    pixxel.fail_next("ping", latency=0.01, carried_out=True, truncate=2)
+
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        client.get("/ping")
+
+
+def test_downloads_at_once_share_the_server(pixxel: Simulator, client: Any) -> None:
+    pixxel.set_package(size=1 << 44, seconds=0)
+    url = client("PUT", DOWNLOAD).json()["signed_url"]
+    leave = threading.Event()
+
+    def drain() -> None:
+        with requests.get(url, stream=True, timeout=10) as answer:
+            while not leave.is_set():
+                answer.raw.read(CHUNK)
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    try:
+        while not pixxel.requests("download_file"):
+            client.get("/ping")
+        assert client.job("job-finished").status_code == 200
+    finally:
+        leave.set()
+        thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
+def test_a_store_of_files_answers_errors_in_xml(pixxel: Simulator, url: str, status: int) -> None:
+    pixxel.fail_next("download_file", status=status, body="xml", message="Request has expired")
+    answer = requests.get(url, timeout=10)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/xml")
+    assert "<Message>Request has expired</Message>" in answer.text
+    assert requests.get(url, timeout=10).content == CONTENT
+
+
+@pytest.mark.parametrize(
+    "signed_url", ["file:///etc/hostname", "http://169.254.169.254/x", "https://user:word@host/", "", None, 7]
+)
+def test_a_package_can_have_any_url(pixxel: Simulator, client: Any, signed_url: Any) -> None:
+    pixxel.fail_next("download_job", json={"id": "job-finished", "status": "ready", "signed_url": signed_url})
+
+    assert client("PUT", DOWNLOAD).json()["signed_url"] == signed_url
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("announce=many", "announce: 'many' is not a number of bytes"),
+        ({"announce": -5}, "announce: -5 is out of range"),
+        ({"announce": True}, "announce: True is not a number"),
+        ({"announce": 1.5}, "announce: 1.5 is not a number"),
+        ("stall=-1", "stall: -1 is out of range"),
+        ("stall=5,truncate=5", "truncate and stall can't be combined"),
+        ("pause=1,status=500", "status, body, json or location and pause can't be combined"),
+        ("pause=1,drop=reset", "drop and pause can't be combined"),
+        ("pause=1,chunk=0", "chunk: 0 is out of range"),
+        ("truncate=5,chunk=5", "chunk: is for pause"),
+        ("carried_out=true", "does nothing"),
+        ("carried_out=maybe,status=500", "carried_out: 'maybe' is neither true nor false"),
+        ({"carried_out": 1, "status": 500}, "carried_out: 1 is neither"),
+    ],
+)
+def test_a_fault_that_cant_be_is_refused_by_field(spec: Any, words: str) -> None:
+    with pytest.raises(FaultError) as caught:
+        Fault.read(spec)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("status=503,carried_out=true", {"status": 503, "carried_out": True}),
+        ("latency=2,carried_out=True", {"latency": 2, "carried_out": True}),
+        ("announce=+5", {"announce": "+5"}),
+        ("announce=500", {"announce": 500}),
+        ("pause=0.1,chunk=10,truncate=50", {"pause": 0.1, "chunk": 10, "truncate": 50}),
+    ],
+)
+def test_text_and_json_say_the_same(text: str, fields: dict[str, Any]) -> None:
+    assert Fault.read(text) == Fault.read(fields)
+
+
+def wire(url: str) -> bytes:
+    """Everything the server sends until it closes the connection."""
+    place = urlsplit(url)
+    got = bytearray()
+    with socket.create_connection((place.hostname, place.port), timeout=10) as sock:
+        sock.sendall(f"GET {place.path}?{place.query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        while part := sock.recv(1 << 16):
+            got += part
+    return bytes(got)
