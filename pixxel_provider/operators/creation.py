@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,18 +11,17 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from pixxel_provider.api import adoption, calls
 from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelNotFoundError, PixxelResponseError
-from pixxel_provider.api.retry import PATIENCE
 from pixxel_provider.api.status import StatusRules, Verdict
 from pixxel_provider.api.summary import name_of, status_of
 from pixxel_provider.operators.cost import Credits, check_estimate
 from pixxel_provider.operators.memory import ASKING, CREATED, DONE, UNCONFIRMED, Memory, Record
+from pixxel_provider.operators.search import Search, beyond_doubt
 
 if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
     from pixxel_provider.hooks.pixxel import PixxelHook
 
-#: The longest pause between two looks for a job whose creation is in doubt, in seconds.
-_LONGEST_PAUSE = 10.0
+_NONE_LISTED = "No new job is listed."
 
 
 class PixxelUnconfirmedJobError(AirflowFailException):
@@ -52,6 +50,7 @@ class Creation:
 
     hook: PixxelHook
     memory: Memory
+    search: Search
     workflow_id: str
     project_id: str
     rules: StatusRules
@@ -59,13 +58,8 @@ class Creation:
     tell: Callable[[str], None]
     tell_estimate: Callable[[Credits], None]
     max_cost: Credits | None = None
-    created_by: str | None = None
-    grace: float = 60.0
     durable: bool = True
     begun: datetime | None = None
-    now: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    pause: Callable[[float], object] = time.sleep
     asking: bool = field(default=False, init=False)
     """Whether a request to create a job is under way."""
     _estimate: Credits | None = field(default=None, init=False)
@@ -85,7 +79,7 @@ class Creation:
             return self._without_a_record()
         if record.state == DONE and self.memory.cleared_since(record):
             self.say("info", "The task had succeeded and was cleared: a new job is created")
-            return self._create()
+            return self._create(record)
         if record.estimated_cost is not None:
             self._estimate = record.estimated_cost
             self.tell_estimate(record.estimated_cost)
@@ -93,10 +87,19 @@ class Creation:
 
     # ------------------------------------------------------------------------------------------ a new job
 
-    def _create(self) -> Started:
+    def _create(self, before: Record | None = None) -> Started:
+        """Create a job.
+
+        :param before: what an earlier try left.
+        """
         self._check_cost()
-        began_at = self.now()
-        record = replace(self._blank(), began_at=began_at, known=self._listed_before(began_at))
+        began_at = self.search.now()
+        known = self._listed_before(began_at)
+        if before is not None and known is not None:
+            # An earlier job of our own is none of the new ones, whether it was listed or not. But where a
+            # request is still in doubt, what appears may have come of that one.
+            known = [*known, before.job_id] if before.job_id else None
+        record = replace(self._blank(), began_at=began_at, known=known, estimated_cost=self._estimate)
         # From here on, a worker that dies leaves word that there may be a job.
         self.memory.save(record)
         self.asking = True
@@ -105,14 +108,14 @@ class Creation:
         except PixxelError as error:
             if not adoption.may_have_been_accepted(error):
                 self.asking = False
-                self.memory.forget()
+                self.memory.restore(before)
                 raise
             self.say(
                 "warning",
                 f"{error} The job may have been created all the same. It isn't asked for again, which could "
                 "be billed twice, but looked for in the workflow's list",
             )
-            return self._found(self._look_for(record, str(error), self.now()), record)
+            return self._found(self._look_for(record, str(error), self.search.now()), record)
         return self._known(record, job, "created")
 
     def _check_cost(self) -> None:
@@ -166,11 +169,11 @@ class Creation:
         except PixxelNotFoundError as error:
             if cleared:
                 self.say("warning", f"{error} The task was cleared since: a new job is created")
-                return self._create()
+                return self._create(record)
             # The wait decides, as it does for any job.
         if job is not None and record.state != DONE and self._failed(job):
             self.say("warning", f"Job {job_id} of an earlier try failed: a new job is created")
-            return self._create()
+            return self._create(record)
         state = "not found" if job is None else status_of(job)
         self.say("info", f"Taking up job {job_id} of an earlier try, which is {state}: no new one is created")
         self._save(self.memory.stamped(record))
@@ -185,11 +188,11 @@ class Creation:
         told = record.state == UNCONFIRMED
         self.say("info", "An earlier try may have created a job: looking for it before anything else")
         if told and self.memory.cleared_since(record):
-            found = self._look_once(record)
-            if len(found) == 1:
-                return self._found(found[0], record)
+            found = beyond_doubt(self.search.once(record), record)
+            if found is not None:
+                return self._found(found, record)
             self.say("info", "The task was cleared since: a new job is created")
-            return self._create()
+            return self._create(record)
         why = "An earlier try ended while it asked Pixxel to create a job."
         return self._found(self._look_for(record, why, record.began_at), record)
 
@@ -197,7 +200,7 @@ class Creation:
         if self.memory.lasts or self.memory.first_try or not self.durable:
             return self._create()
         record = replace(self._blank(), began_at=self.begun.timestamp() if self.begun else 0.0)
-        found = [job for job in self._look_once(record) if not self._failed(job)]
+        found = [job for job in self.search.once(record) if not self._failed(job)]
         if len(found) > 1:
             raise self._for_a_person("An earlier try may have created one of several jobs.", found, record)
         if found:
@@ -205,41 +208,19 @@ class Creation:
         self.say("info", "This is a retry, and no job of this run is listed: a new job is created")
         return self._create()
 
-    # --------------------------------------------------------------------------------------------- looking
+    # ------------------------------------------------------------------------------------------ in doubt
 
     def _look_for(self, record: Record, why: str, since: float) -> Job:
-        """Look until exactly one job can be ours, or the grace is over."""
-        began = self.monotonic()
-        until = began + min(max(since + self.grace - self.now(), 0.0), self.grace)
-        pause, trouble = 1.0, None
-        while True:
-            found: list[Job] | None = None
-            try:
-                found = self._look_once(record, patience=0)
-            except PixxelError as error:
-                trouble = error
-            if found and len(found) == 1:
-                return found[0]
-            # A list that can't be read says nothing, however late it is.
-            left = (until if found is not None else began + PATIENCE) - self.monotonic()
-            if found or left <= 0 or (found is None and trouble and not trouble.transient):
-                break
-            self.pause(min(pause, left))
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        if found is None and trouble and trouble.transient and self.memory.lasts:
-            # Nothing is lost: the next try knows that there may be a job, and looks again.
+        """Return the one job that can be ours."""
+        finding = self.search.until_settled(record, since)
+        found = beyond_doubt(finding.jobs, record)
+        if found is not None:
+            return found
+        trouble = finding.trouble
+        if trouble is not None and trouble.transient and self.memory.lasts:
+            self.say("warning", f"{why} {trouble} There may be a job: the next try looks for it first")
             raise trouble
-        raise self._for_a_person(why if found is not None else f"{why} {trouble}", found, record)
-
-    def _look_once(self, record: Record, **patience: float) -> list[Job]:
-        listed = self.hook.send(calls.list_jobs(self.workflow_id), **patience)
-        return adoption.candidates(
-            listed,
-            self.workflow_id,
-            since=record.began_at,
-            known=record.known,
-            created_by=self.created_by,
-        )
+        raise self._for_a_person(why if trouble is None else f"{why} {trouble}", finding.jobs, record)
 
     def _found(self, job: Job, record: Record) -> Started:
         self.say(
@@ -250,15 +231,19 @@ class Creation:
         return self._known(record, job, "adopted")
 
     def _for_a_person(self, why: str, found: list[Job] | None, record: Record) -> PixxelUnconfirmedJobError:
-        self._save(self.memory.stamped(replace(record, state=UNCONFIRMED)))
-        which = f"It may be one of these: {adoption.describe(found)}." if found else "No new job is listed."
+        # Newest first: where there are many, the older ones are the less likely.
+        which = f"It may be one of these: {adoption.describe(found[::-1])}." if found else _NONE_LISTED
         if found is None:
             which = "The list of jobs couldn't be had."
-        return PixxelUnconfirmedJobError(
+        words = (
             f"Whether Pixxel created a job of workflow {self.workflow_id} isn't known. {why} {which} No "
             "second job is created, as it could be billed twice. Look at the workflow's jobs in Pixxel's "
             "console; then wait for the right one with PixxelJobSensor, or clear this task to create one."
         )
+        # First, as clearing what is stored so counts as the word of somebody who was told.
+        self.say("error", words)
+        self._save(self.memory.stamped(replace(record, state=UNCONFIRMED)))
+        return PixxelUnconfirmedJobError(words)
 
     def _blank(self) -> Record:
-        return self.memory.stamped(Record(state=ASKING, began_at=self.now()))
+        return self.memory.stamped(Record(state=ASKING, began_at=self.search.now()))

@@ -32,7 +32,7 @@ class Record:
     began_at: float
     """Unix seconds before the request to create the job."""
     known: list[str] | None = None
-    """Ids that were listed just before the request; None where the list couldn't be had."""
+    """Ids of jobs that were there just before the request; None where that isn't known for certain."""
     job_id: str | None = None
     estimated_cost: int | float | None = None
     clearing: int = 0
@@ -103,9 +103,11 @@ class Memory:
         if self._store is not None:
             self._store.set(KEY, {"version": _VERSION, **asdict(record)}, **_forever())
 
-    def forget(self) -> None:
-        """Store nothing any more."""
-        if self._store is not None:
+    def restore(self, before: Record | None) -> None:
+        """Store what was stored before, None for nothing: the request was turned away."""
+        if before is not None:
+            self.save(before)
+        elif self._store is not None:
             self._store.delete(KEY)
 
 

@@ -128,6 +128,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         from pixxel_provider.hooks.pixxel import PixxelHook
         from pixxel_provider.operators.creation import Creation
         from pixxel_provider.operators.memory import Memory
+        from pixxel_provider.operators.search import Search
 
         check_plan(replace(self._as_plan(), job_id=_NO_JOB_YET))
         calls.create_job(self.workflow_id, self.project_id)
@@ -142,9 +143,19 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             push_job(context, self.workflow_id, job_id)
             publish_link(context, settings.console_link(self.workflow_id, job_id))
 
+        search = Search(
+            hook=self._hook,
+            workflow_id=self.workflow_id,
+            created_by=self.created_by,
+            grace=self.not_found_grace,
+            now=time.time,
+            monotonic=time.monotonic,
+            pause=time.sleep,
+        )
         return Creation(
             hook=self._hook,
             memory=Memory(context, self.durable),
+            search=search,
             workflow_id=self.workflow_id,
             project_id=self.project_id,
             rules=self._rules(),
@@ -152,13 +163,8 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             tell=tell,
             tell_estimate=lambda credits: context["ti"].xcom_push(key="estimated_cost", value=credits),
             max_cost=read_max_cost(self.max_cost),
-            created_by=self.created_by,
-            grace=self.not_found_grace,
             durable=self.durable,
             begun=getattr(context.get("dag_run"), "start_date", None),
-            now=time.time,
-            monotonic=time.monotonic,
-            pause=time.sleep,
         )
 
     def _rules(self) -> StatusRules:

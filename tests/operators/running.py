@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,11 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    BaseSensorOperator,
     TaskDeferred,
 )
 
+from pixxel_provider import waiting
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.operators import run as run_module
 from pixxel_provider.operators.pixxel import PixxelRunJobOperator
@@ -25,6 +28,10 @@ FINAL = (AirflowFailException, AirflowSensorTimeout, AirflowSkipException)
 
 class Killed(BaseException):
     """The worker's process is gone; nothing of it runs any more."""
+
+
+class TriggererGone(SystemExit):
+    """The triggerer's process is gone, and with it the event loop: no task of the loop may go on."""
 
 
 class FakeStore:
@@ -46,14 +53,16 @@ class FakeStore:
         self.step(f"after set {value.get('state')}")
 
     def delete(self, key: str) -> None:
+        self.step("before delete")
         self.values.pop(key, None)
+        self.step("after delete")
 
 
 class RunRunner(Runner):
     """Plays Airflow for one task instance of a :class:`PixxelRunJobOperator`.
 
-    ``steps`` holds every moment at which a worker may die, by name; ``kill`` is asked at each. ``kill``
-    returns True to end the process there.
+    ``steps`` holds every moment at which a worker, or the triggerer, may die, by name; ``kill`` is asked at
+    each, and returns True to end the process there.
     """
 
     def __init__(
@@ -74,8 +83,10 @@ class RunRunner(Runner):
         self.store = FakeStore(self.step) if store else None
         ti.task_id, ti.try_number, ti.max_tries = "run", 1, retries
         ti.task.retries = retries
-        fake_time = SimpleNamespace(sleep=clock.sleep, monotonic=clock, time=clock)
-        monkeypatch.setattr(run_module, "time", fake_time)
+        fake_time = SimpleNamespace(sleep=self._nap, monotonic=clock, time=clock)
+        for module in (sys.modules[BaseSensorOperator.__module__], waiting, run_module):
+            monkeypatch.setattr(module, "time", fake_time)
+        monkeypatch.setattr(clock, "asleep", self._asleep)
         push = type(ti).xcom_push
 
         def xcom_push(_: Any, key: str, value: Any, **more: Any) -> None:
@@ -92,7 +103,7 @@ class RunRunner(Runner):
             return answer
 
         monkeypatch.setattr(PixxelHook, "_send_once", send_once)
-        monkeypatch.setattr(PixxelHook, "_pause", staticmethod(clock.sleep))
+        monkeypatch.setattr(PixxelHook, "_pause", staticmethod(self._nap))
 
     def step(self, name: str) -> None:
         self.steps.append(name)
@@ -131,9 +142,10 @@ class RunRunner(Runner):
                 resume = None
 
     def clear(self) -> None:
-        """Clear the task, as a person does after its end."""
+        """Clear the task, as a person does after the end of its DAG run, which then starts anew."""
         self.ti.max_tries = self.ti.try_number + self.retries
         self._next_try()
+        self.dag_run.start_date = self._utcnow()
 
     def operator(self, **arguments: Any) -> PixxelRunJobOperator:
         given = {
@@ -147,6 +159,24 @@ class RunRunner(Runner):
         if self.mode == "reschedule":
             given["mode"] = "reschedule"
         return PixxelRunJobOperator(**given)
+
+    def _nap(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+        self.step("asleep")
+
+    async def _asleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+        self.steps.append("in the triggerer")
+        if self.kill("in the triggerer"):
+            raise TriggererGone
+
+    def _triggerer(self, stored: tuple[str, dict[str, Any]], deferral: Any) -> Any:
+        while True:
+            try:
+                return super()._triggerer(stored, deferral)
+            except TriggererGone:
+                # Until another triggerer takes over what this one had.
+                self.clock.sleep(30)
 
     def _next_try(self) -> None:
         self.ti.try_number += 1

@@ -343,6 +343,66 @@ def test_an_old_job_that_the_list_had_left_out_is_not_adopted(
     assert runs.run().kind == "PixxelUnconfirmedJobError"
 
 
+def test_a_job_of_an_earlier_clearing_is_not_adopted_where_the_list_had_left_it_out(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.run()
+    runs.clear()
+    runs.pixxel.fail_next("list_jobs", hide=1.0)
+    lose(monkeypatch, lost("timeout"), accepted=False)
+    assert runs.run().kind == "PixxelUnconfirmedJobError"
+
+
+def test_nothing_is_adopted_where_what_there_was_before_is_not_known(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.pixxel.create_job("wf-succeeds", "just-before")
+    runs.pixxel.fail_next("list_jobs", status=403)
+    lose(monkeypatch, lost("timeout"), accepted=False)
+    ended = runs.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    assert "It may be one of these: just-before" in ended.message
+
+
+def test_nothing_is_adopted_while_two_requests_are_in_doubt(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("timeout"), times=2)
+    runs.pixxel.world.list_delay = 100
+    assert runs.run().kind == "PixxelUnconfirmedJobError"
+    runs.clear()
+    # By now the first job is listed, and the second isn't.
+    ended = runs.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    assert runs.pixxel.bill().jobs[0] in ended.message
+
+
+def test_of_many_candidates_the_newest_are_named(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        runs.pixxel.create_job("wf-succeeds", f"before-{number}", age=200 - number)
+    runs.pixxel.fail_next("list_jobs", status=403)
+    lose(monkeypatch, lost("timeout"))
+    ended = runs.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    (created,) = runs.pixxel.bill().jobs
+    assert f"It may be one of these: {created} (" in ended.message
+    assert "before-0" not in ended.message
+    assert "and 2 more" in ended.message
+
+
+def test_what_was_in_doubt_stays_so_where_a_later_request_is_turned_away(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("timeout"))
+    runs.pixxel.world.list_delay = 100
+    assert runs.run().kind == "PixxelUnconfirmedJobError"
+    runs.clear()
+    runs.pixxel.fail_next("create_job", status=403)
+    runs.clock.on_sleep.append(lambda _: runs.pixxel.advance(60))
+    ended = runs.run()
+    assert (ended.kind, [ended.returned["id"]]) == ("success", jobs(runs.pixxel))
+
+
 def test_clearing_what_a_person_was_asked_about_creates_a_job(
     runs: RunRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -452,6 +512,14 @@ def test_the_next_try_reconnects_to_a_running_job(runs: RunRunner) -> None:
     assert runs.ti.try_number == 2
     assert any("Taking up job" in line and "no new one is created" in line for line in runs.said)
     assert ended.xcoms["_link_PixxelJobLink"]
+
+
+def test_the_next_try_knows_what_was_estimated_before_the_worker_died(runs: RunRunner) -> None:
+    runs.kill = once("after create_job")
+    ended = runs.run(max_cost=500)
+    assert ended.kind == "success"
+    assert ended.xcoms["estimated_cost"] == 120
+    assert runs.pixxel.requests("estimate_cost") == 1
 
 
 def test_the_next_try_takes_over_the_result_of_a_job_that_has_ended(runs: RunRunner) -> None:
