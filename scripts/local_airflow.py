@@ -329,8 +329,9 @@ class Standalone:
 
     def processes(self, words: str = "") -> list[Any]:
         """Return the processes of this Airflow (psutil's), or those with these words in their command."""
-        found = [] if self._process is None else tree(self._process.pid)
-        return [each for each in found if words in _command(each)]
+        roots = [each for each in (self._process, *self._adopted) if each is not None]
+        found = {process.pid: process for root in roots for process in tree(root.pid)}
+        return [each for each in found.values() if words in _command(each)]
 
     def adopt(self, process: subprocess.Popen[bytes]) -> None:
         """Let something that :meth:`spawn` has started end with all the rest."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import pytest
 
 from pixxel_provider.simulator import serve
@@ -95,6 +96,16 @@ def eventually(look: Callable[[], Any], what: str, seconds: float = RUN_SECONDS)
             pytest.fail(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.25)
     return found
+
+
+def kill_the_triggerers(airflow: Standalone) -> None:
+    """Kill whatever triggerer this Airflow has, with all that it started."""
+    doomed = airflow.processes("triggerer")
+    assert doomed
+    for each in {*doomed, *(child for top in doomed for child in top.children(recursive=True))}:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(doomed, timeout=10)
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.cluster.conftest import KEY, Run, eventually
+from tests.cluster.conftest import KEY, Run, eventually, kill_the_triggerers
 
 LINK = "https://aurora.pixxel.space/"
 ENDED = "has ended: completed, for 120 credits"
@@ -79,13 +77,7 @@ def test_a_wait_outlives_its_triggerer(
     run: Run = trigger("gate_deferred", job_id=job)
     run.until("deferred")
     asked_by_the_triggerer(pixxel, job)
-    # The triggerer and what it has started, all of it children of our own standalone.
-    doomed = airflow.processes("triggerer")
-    assert doomed
-    for each in [child for top in doomed for child in top.children(recursive=True)] + doomed:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
-    psutil.wait_procs(doomed, timeout=10)
+    kill_the_triggerers(airflow)
     finish(control, job)
     airflow.adopt(airflow.spawn("triggerer", airflow.home / "second-triggerer.log"))
     assert run.until("success")["try_number"] == 1

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from importlib import metadata
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.cluster.conftest import KEY, Run, eventually
+from tests.cluster.conftest import KEY, Run, eventually, kill_the_triggerers
 
 LINK = "https://aurora.pixxel.space/"
 CAN = tuple(int(part) for part in metadata.version("apache-airflow").split(".")[:2]) >= (3, 3)
@@ -254,11 +252,7 @@ def test_a_wait_outlives_its_triggerer(
     run: Run = trigger(f"{way}_gate", job_id=job)
     run.until("deferred")
     asked_once_more(pixxel, job)
-    doomed = airflow.processes("triggerer")
-    for each in [child for top in doomed for child in top.children(recursive=True)] + doomed:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
-    psutil.wait_procs(doomed, timeout=10)
+    kill_the_triggerers(airflow)
     finish(control, job)
     airflow.adopt(airflow.spawn("triggerer", airflow.home / f"triggerer-after-{way}.log"))
     assert run.until("success")["try_number"] == 1
