@@ -8,12 +8,13 @@ from typing import Any
 
 # First, because it decides how much Airflow logs.
 import loop_lag  # isort: skip
+import download
 import imports
 import one_get
 from scale import bench
 from scale.scenarios import GROUPS
 
-SINGLE = {"imports": imports, "one_get": one_get, "loop_lag": loop_lag}
+SINGLE = {"imports": imports, "one_get": one_get, "loop_lag": loop_lag, "download": download}
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-pixxel",
         "name": integration,
-        "description": "Run, wait for, read and collect jobs of `Pixxel <https://www.pixxel.space>`__ workflows.",
+        "description": "Run, await, read, collect jobs of `Pixxel <https://www.pixxel.space>`__ workflows.",
         "integrations": [
             {
                 "integration-name": integration,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
+from pixxel_provider.operators.download import PixxelDownloadJobOperator
+from pixxel_provider.operators.estimate import PixxelEstimateCostOperator
 from pixxel_provider.operators.run import PixxelRunJobOperator
 from pixxel_provider.outcome import push_job
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
@@ -15,7 +17,12 @@ from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["PixxelGetJobOperator", "PixxelRunJobOperator"]
+__all__ = [
+    "PixxelDownloadJobOperator",
+    "PixxelEstimateCostOperator",
+    "PixxelGetJobOperator",
+    "PixxelRunJobOperator",
+]
 
 
 class PixxelGetJobOperator(BaseOperator):

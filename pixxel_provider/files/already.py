@@ -1,0 +1,67 @@
+"""Whether what lies at a place is the package already, found out without fetching it."""
+
+from __future__ import annotations
+
+from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.files.answer import Delivery, read_delivery
+from pixxel_provider.files.destination import Place
+from pixxel_provider.files.digest import Digests, differing
+from pixxel_provider.files.storage import Answer, Storage
+from pixxel_provider.files.transfer import Received
+
+#: Bytes that are compared where the host gives no checksum: the end of a zip holds those of all members.
+SAMPLE = 64 * 1024
+
+
+def already_there(storage: Storage, url: str, place: Place) -> Received | None:
+    """Return what lies at a place where that is the whole package, and None where it has to be fetched.
+
+    The length has to be the same, and the checksum where the host gives one. Without one, a sample is.
+    """
+    length = place.size()
+    if not length:
+        return None
+    delivery = _compared(storage, url, place, length)
+    if delivery is None:
+        return None
+    with Digests() as digests:
+        digests.start(delivery.promised)
+        for part in place.parts():
+            digests.add(part)
+        came = digests.finish()
+    if differing(came, delivery.promised):
+        return None
+    return Received(length, came["sha256"].hex(), tuple(delivery.promised))
+
+
+def _compared(storage: Storage, url: str, place: Place, length: int) -> Delivery | None:
+    # The end of what is here: a host that sends parts sends no more than that.
+    headers = {"Range": f"bytes={max(0, length - SAMPLE)}-{length - 1}"}
+    try:
+        with storage.get(url, headers) as answer:
+            delivery = read_delivery(answer.status, answer.headers)
+            if delivery.total != length:
+                return None
+            same = bool(delivery.promised) or _same(_sample(answer), place, delivery.start)
+            return delivery if same else None
+    except PixxelError as error:
+        # The transfer will meet the same trouble, and knows what to do.
+        if not error.transient:
+            raise
+        return None
+
+
+def _sample(answer: Answer) -> bytes:
+    found = b""
+    while len(found) < SAMPLE and (part := answer.read()):
+        found += part
+    return found[:SAMPLE]
+
+
+def _same(sample: bytes, place: Place, start: int) -> bool:
+    found = b""
+    for part in place.parts(start):
+        found += part
+        if len(found) >= len(sample):
+            break
+    return bool(sample) and found[: len(sample)] == sample

@@ -1,0 +1,99 @@
+"""What a storage host's answer says about the package: which part it is, of how much, of which version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from http import HTTPStatus
+
+from pixxel_provider.api.retry import read_retry_after
+from pixxel_provider.files.digest import promised
+from pixxel_provider.files.errors import PixxelDownloadError, PixxelExpiredError, PixxelTransferError
+
+_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
+# Storage hosts answer with these where a signature has expired, or what it names is gone.
+_TURNED_AWAY = frozenset({400, 401, 403, 404, 410})
+_FOR_NOW = frozenset({408, 416, 421, 425, 429})
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A part of a package, up to its end."""
+
+    start: int
+    """The first byte's place in the package."""
+    total: int | None
+    """The package's length in bytes; None where the host doesn't say before the end."""
+    etag: str
+    modified: str
+    promised: Mapping[str, bytes]
+    """Checksums of the whole package, by algorithm."""
+
+    @property
+    def validator(self) -> str | None:
+        """What a request for the rest may be made to depend on: an ETag that is exact to the byte."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else None
+
+    def continues(self, other: Delivery) -> bool:
+        """Tell whether this is of the same package as another delivery, as far as both say."""
+        pairs = ((self.etag, other.etag), (self.modified, other.modified))
+        return self.total == other.total is not None and all(a == b for a, b in pairs if a and b)
+
+
+def read_delivery(status: int, headers: Mapping[str, str]) -> Delivery:
+    """Read the head of an answer.
+
+    :param headers: with keys that don't tell upper from lower case.
+    :raises PixxelExpiredError: the host turned the request away; another signed URL may help.
+    :raises PixxelTransferError: the host can't deliver now.
+    :raises PixxelDownloadError: the answer isn't one that can be used.
+    """
+    if status not in (200, 206):
+        raise _refusal(status, headers)
+    coding = headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        # Its length and checksums would be those of another form of the package.
+        raise PixxelDownloadError(f"The storage host sends the package encoded as {coding[:40]!r}, unasked.")
+    start, total = (0, _length(headers)) if status == 200 else _range(headers)
+    if total is None and "chunked" not in headers.get("transfer-encoding", "").lower():
+        raise PixxelDownloadError(
+            "The storage host doesn't say how long the package is, so nobody could tell whether it is whole."
+        )
+    return Delivery(
+        start=start,
+        total=total,
+        etag=headers.get("etag", "").strip(),
+        modified=headers.get("last-modified", "").strip(),
+        promised=promised(headers, whole=status == 200),
+    )
+
+
+def _length(headers: Mapping[str, str]) -> int | None:
+    text = headers.get("content-length", "").strip()
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _range(headers: Mapping[str, str]) -> tuple[int, int | None]:
+    found = _RANGE.fullmatch(headers.get("content-range", "").strip())
+    if found is None:
+        raise PixxelTransferError("The storage host sends a part of the package and doesn't say which.")
+    start, end, total = found.groups()
+    if total == "*" or not int(start) <= int(end) < int(total):
+        raise PixxelTransferError("The storage host sends a part of a package of unclear length.")
+    return int(start), int(total)
+
+
+def _refusal(status: int, headers: Mapping[str, str]) -> PixxelDownloadError:
+    try:
+        phrase = f" ({HTTPStatus(status).phrase})"
+    except ValueError:
+        phrase = ""
+    words = f"The storage host answered HTTP {status}{phrase}"
+    if status in _TURNED_AWAY:
+        return PixxelExpiredError(f"{words}: the signed URL has expired, or isn't accepted.")
+    if status in _FOR_NOW or status >= 500:
+        asked = read_retry_after(headers.get("retry-after"), datetime.now(timezone.utc))
+        return PixxelTransferError(f"{words}.", asked)
+    return PixxelDownloadError(f"{words}, which is no answer to a request for a file.")

@@ -1,0 +1,165 @@
+"""From a signed URL to a file or a folder: whether it is there already, and else how it gets there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixxel_provider.connection import Settings
+from pixxel_provider.files.already import already_there
+from pixxel_provider.files.archive import Archive, Limits
+from pixxel_provider.files.destination import Place
+from pixxel_provider.files.local import LocalFile, LocalFolder, LocalPlace
+from pixxel_provider.files.progress import size
+from pixxel_provider.files.storage import Storage
+from pixxel_provider.files.transfer import PATIENCE, Received, Sink, Transfer
+from pixxel_provider.files.unpack import Unpacked, unpack_into_folder, unpack_into_store
+
+#: How many bytes of paths a result names at the most: it goes into XCom.
+PATHS_LIMIT = 48 * 1024
+
+
+@dataclass
+class Collector:
+    """Fetches a package and puts it where it belongs.
+
+    :param settings: the connection's; its key goes nowhere.
+    :param renew: asks the API for another signed URL.
+    :param say: takes a logging level's name and a sentence.
+    :param max_bytes: the largest package that is fetched.
+    :param limits: how much it may unpack to.
+    :param patience: seconds without a new byte after which it is given up.
+    """
+
+    settings: Settings
+    renew: Callable[[], str]
+    say: Callable[[str, str], None]
+    max_bytes: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    patience: float = PATIENCE
+    pause: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
+
+    def give_up(self) -> None:
+        """Remove at once what is unfinished; whatever still runs ends at its next step."""
+        self._undo.close()
+
+    def into_file(self, url: str, place: Place) -> dict[str, Any]:
+        """Put the package at a place, as it is, and return what is there, in JSON types.
+
+        :raises PixxelDownloadError: it couldn't be fetched or written; what was at the place is still there.
+        :raises PixxelError: the API refuses another signed URL.
+        """
+        received, transferred = already_there(self._storage(), url, place), 0
+        if received is not None:
+            self.say(
+                "info", f"{place} is there already, with all its {size(received.bytes)}: nothing is fetched"
+            )
+        else:
+            with self._undo:
+                sink = place.file()
+                self._undo.callback(sink.discard)
+                received = self._receive(url, sink)
+                sink.commit()
+            transferred = received.bytes
+            self.say("info", f"{place} is whole: sha256 {received.sha256}{_compared(received)}")
+        return {
+            "path": str(place),
+            "bytes": received.bytes,
+            "sha256": received.sha256,
+            "checked": list(received.checked),
+            "transferred": transferred,
+        }
+
+    def into_folder(self, url: str, place: Place) -> dict[str, Any]:
+        """Unpack the package into a folder, and return what is there, in JSON types.
+
+        :raises PixxelArchiveError: it isn't a zip, is damaged, or holds what isn't unpacked.
+        :raises PixxelDownloadError: it couldn't be fetched or written.
+        :raises PixxelError: the API refuses another signed URL.
+        """
+        with self._undo:
+            workspace = self._workspace(place)
+            spool = LocalFile(workspace.path / "package")
+            self._undo.callback(spool.discard)
+            received = self._receive(url, spool)
+            self.say("info", f"Unpacking {size(received.bytes)} into {place}")
+            with Archive(spool.part, self.limits) as archive:
+                if isinstance(place, LocalPlace):
+                    target = LocalPlace(place.path.resolve())
+                    unpacked = unpack_into_folder(archive, target, workspace.path)
+                else:
+                    unpacked = unpack_into_store(archive, place)
+        self.say(
+            "info",
+            f"{place} holds {len(unpacked.names)} files, {unpacked.written} of them written now: "
+            f"{size(unpacked.bytes)}{_compared(received)}",
+        )
+        return {
+            "path": str(place),
+            **_paths(place, unpacked),
+            "files": len(unpacked.names),
+            "written": unpacked.written,
+            "unpacked_bytes": unpacked.bytes,
+            "bytes": received.bytes,
+            "sha256": received.sha256,
+            "checked": list(received.checked),
+            "transferred": received.bytes,
+        }
+
+    def _receive(self, url: str, sink: Sink) -> Received:
+        return Transfer(
+            storage=self._storage(),
+            sink=sink,
+            renew=self.renew,
+            say=self.say,
+            patience=self.patience,
+            max_bytes=self.max_bytes,
+            pause=self.pause,
+            monotonic=self.monotonic,
+        ).run(url)
+
+    def _storage(self) -> Storage:
+        return Storage(self.settings, self.patience)
+
+    def _workspace(self, place: Place) -> LocalFolder:
+        """Make a folder for what is unfinished: in the place's own file system, where that is a local one."""
+        if isinstance(place, LocalPlace):
+            target = place.path.resolve()
+            beside = target
+            if target.is_dir() and not _can_be_replaced(target):
+                beside = target / "inside"
+        else:
+            beside = Path(tempfile.gettempdir()) / "package"
+        workspace = LocalFolder(beside)
+        self._undo.callback(workspace.discard)
+        return workspace
+
+
+def _can_be_replaced(folder: Path) -> bool:
+    """Tell whether a folder can be put in another's place in one step: it isn't a mount of its own."""
+    above = folder.parent
+    return os.access(above, os.W_OK | os.X_OK) and above.stat().st_dev == folder.stat().st_dev
+
+
+def _compared(received: Received) -> str:
+    return f"; the storage host's {' and '.join(received.checked)} is the same" if received.checked else ""
+
+
+def _paths(place: Place, unpacked: Unpacked) -> dict[str, Any]:
+    found: list[str] = []
+    left = PATHS_LIMIT
+    for name in unpacked.names:
+        path = str(place.member(name))
+        left -= len(path.encode()) + 4
+        if left < 0:
+            return {"paths": found, "truncated": ["paths"]}
+        found.append(path)
+    return {"paths": found}

@@ -1,0 +1,155 @@
+"""A place on a local disk: what lies there is whole, or isn't there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+
+from pixxel_provider.files.errors import PixxelDownloadError
+
+#: Bytes that are read at a time.
+CHUNK = 1024 * 1024
+# After so many bytes the system is told to begin writing them to the disk: then the end is no long wait.
+_WRITE_BACK = 64 * 1024 * 1024
+
+
+def hidden_name() -> str:
+    """Return a name for something unfinished that nobody else has."""
+    return f".pixxel-{secrets.token_hex(8)}.part"
+
+
+@contextlib.contextmanager
+def in_words(path: Path | str, doing: str = "written") -> Iterator[None]:
+    """Turn what the system says of a path into an error that a person can act on."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise PixxelDownloadError(f"{path} can't be {doing}: {why}. Nothing half-written is left.") from error
+
+
+class LocalFile:
+    """A file that appears under its name only when it is whole.
+
+    :param path: where it is to lie; missing folders are made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: FileIO | None = None
+        self._at = self._told = 0
+        with in_words(path):
+            if path.is_dir():
+                raise PixxelDownloadError(f"{path} is a folder, and a file was to be written there.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # In the same folder: only within one file system is renaming a single step.
+            self.part = path.parent / hidden_name()
+            self._file = FileIO(
+                os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "r+b"
+            )
+
+    def begin(self, length: int | None = None) -> None:
+        """Forget what came so far."""
+        with in_words(self.path):
+            self._open().truncate(0)
+            self._open().seek(0)
+        self._at = self._told = 0
+
+    def write(self, part: bytes) -> None:
+        """Take in the next part."""
+        with in_words(self.path):
+            left = memoryview(part)
+            while left:
+                left = left[self._open().write(left) :]
+        self._at += len(part)
+        if self._at - self._told >= _WRITE_BACK and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._open().fileno(), self._told, self._at - self._told, os.POSIX_FADV_DONTNEED)
+            self._told = self._at
+
+    def commit(self) -> None:
+        """Let the file appear under its name, in place of what is there."""
+        file = self._open()
+        with in_words(self.path):
+            os.fsync(file.fileno())
+            file.close()
+            self.part.replace(self.path)
+            self._file = None
+            sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        """Leave no trace, unless it was committed."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+            self.part.unlink(missing_ok=True)
+
+    def _open(self) -> FileIO:
+        if self._file is None:
+            raise PixxelDownloadError(f"{self.path} was given up.")
+        return self._file
+
+
+class LocalPlace:
+    """A file or folder on this machine."""
+
+    is_local = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def size(self) -> int | None:
+        """Return the length of the file that lies here, None where there is none."""
+        with in_words(self.path, "read"):
+            return self.path.stat().st_size if self.path.is_file() else None
+
+    def parts(self, start: int = 0) -> Iterator[bytes]:
+        """Yield what lies here, from a byte on."""
+        with in_words(self.path, "read"), self.path.open("rb", buffering=0) as file:
+            file.seek(start)
+            while part := file.read(CHUNK):
+                yield part
+
+    def file(self) -> LocalFile:
+        """Begin a file here."""
+        return LocalFile(self.path)
+
+    def member(self, name: str) -> LocalPlace:
+        """Return the place of a file in this folder."""
+        return LocalPlace(self.path.joinpath(*name.split("/")))
+
+    def remove(self) -> None:
+        """Take away the file that lies here."""
+        self.path.unlink(missing_ok=True)
+
+
+class LocalFolder:
+    """A folder in the making, beside where it is to lie."""
+
+    def __init__(self, path: Path) -> None:
+        with in_words(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.path = path.parent / hidden_name()
+            self.path.mkdir()
+
+    def discard(self) -> None:
+        """Take away what is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Let a folder's new entries outlive a loss of power."""
+    # Some file systems can't do that for folders; the file itself has been written all the same.
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,204 @@
+"""A place in an object store, or another file system of fsspec: what lies there is whole, or isn't there."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.files.errors import PixxelDownloadError
+from pixxel_provider.files.local import CHUNK, hidden_name
+
+#: Bytes of a part that is uploaded at once, at the least. One is held in memory, and another sent.
+PART = 8 * 1024 * 1024
+# Object stores take 10,000 parts of an upload.
+_MOST_PARTS = 9_000
+# Classes of files that complete their upload when they are closed, and show nothing of it before.
+_COMPLETED_BY_CLOSING = frozenset({"AzureBlobFile"})
+
+
+@contextlib.contextmanager
+def in_words(place: str, doing: str = "written") -> Iterator[None]:
+    """Turn whatever a storage provider raises into an error that names the place."""
+    try:
+        yield
+    except PixxelError:
+        raise
+    except Exception as error:
+        # Each provider has its own exceptions; they have the file system's base class at best.
+        why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise PixxelDownloadError(f"{place} can't be {doing}: {why}") from error
+
+
+class StoredFile:
+    """An object that appears under its key only when it is whole.
+
+    Where the file system can hold an upload back until it is told to complete it (S3, Google Cloud Storage,
+    Azure), that is used; elsewhere the object gets a temporary key, and is moved.
+    """
+
+    def __init__(self, fs: Any, path: str, place: str) -> None:
+        self._fs, self._path, self._place = fs, path, place
+        self._temporary = posixpath.join(posixpath.dirname(path), hidden_name())
+        self._block = PART
+        self._file: Any = None
+        self._held_back = False
+        self._given_up = False
+        self._count = 0
+
+    def begin(self, length: int | None = None) -> None:
+        """Forget what came so far, and make ready for an object of so many bytes."""
+        with in_words(self._place):
+            self._abandon()
+            self._block = max(PART, -(-(length or 0) // _MOST_PARTS))
+            self._count = 0
+            self._open()
+
+    def write(self, part: bytes) -> None:
+        """Take in the next part."""
+        with in_words(self._place):
+            taken = self._current().write(part)
+            # Not every file system says how much it took; those that don't took it all.
+            if isinstance(taken, int) and taken != len(part):
+                raise OSError(f"only {taken} of {len(part)} bytes were taken")
+        self._count += len(part)
+
+    def commit(self) -> None:
+        """Let the object appear under its key, in place of what is there."""
+        with in_words(self._place):
+            file = self._current()
+            file.close()
+            if self._held_back:
+                file.commit()
+            else:
+                self._fs.mv(self._temporary, self._path)
+            self._file = None
+            self._fs.invalidate_cache()
+            found = self._fs.info(self._path).get("size")
+            if found is not None and found != self._count:
+                raise PixxelDownloadError(
+                    f"{self._place} has {found} bytes after {self._count} were written there."
+                )
+
+    def discard(self) -> None:
+        """Leave no trace, unless it was committed."""
+        self._given_up = True
+        # Whatever goes wrong here, what led to it is what a person has to know.
+        with contextlib.suppress(Exception):
+            self._abandon()
+
+    def _open(self) -> None:
+        # Under the temporary key: opening may already create something.
+        try:
+            probe = self._begin(self._temporary, autocommit=False)
+        except TypeError:
+            # Not every file system knows the word.
+            probe = None
+        self._held_back = _holds_back(probe)
+        if self._held_back:
+            # Nothing is sent before the first part is full, and never what is marked as closed.
+            probe.closed = True
+            self._file = self._begin(self._path, autocommit=False)
+            return
+        for end in ("discard", "close"):
+            with contextlib.suppress(Exception):
+                getattr(probe, end)()
+        self._file = self._begin(self._temporary)
+
+    def _begin(self, path: str, **options: Any) -> Any:
+        try:
+            return self._fs.open(path, "wb", block_size=self._block, **options)
+        except FileNotFoundError:
+            # File systems with folders want them made; object stores must not make a bucket by the way.
+            self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
+            return self._fs.open(path, "wb", block_size=self._block, **options)
+
+    def _abandon(self) -> None:
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            if self._held_back:
+                file.discard()
+        finally:
+            # A file that is closed, or just forgotten, would complete what it has begun.
+            _never_flush(file)
+            if not self._held_back and self._fs.exists(self._temporary):
+                self._fs.rm_file(self._temporary)
+
+    def _current(self) -> Any:
+        if self._file is None or self._given_up:
+            raise PixxelDownloadError(f"{self._place} was given up.")
+        return self._file
+
+
+class StoredPlace:
+    """A key, or a prefix of keys, in a file system of fsspec.
+
+    :param fs: the file system.
+    :param path: the path in it.
+    :param text: what people call the place.
+    """
+
+    is_local = False
+
+    def __init__(self, fs: Any, path: str, text: str) -> None:
+        self.fs, self.path, self._text = fs, path, text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def size(self) -> int | None:
+        """Return the length of the object that lies here, None where there is none."""
+        with in_words(self._text, "read"):
+            try:
+                self.fs.invalidate_cache()
+                found = self.fs.info(self.path)
+            except FileNotFoundError:
+                return None
+            size = found.get("size")
+            return size if found.get("type") == "file" and isinstance(size, int) else None
+
+    def parts(self, start: int = 0) -> Iterator[bytes]:
+        """Yield what lies here, from a byte on."""
+        with in_words(self._text, "read"), self.fs.open(self.path, "rb", block_size=PART) as file:
+            file.seek(start)
+            while part := file.read(CHUNK):
+                yield part
+
+    def file(self) -> StoredFile:
+        """Begin an object here."""
+        return StoredFile(self.fs, self.path, self._text)
+
+    def member(self, name: str) -> StoredPlace:
+        """Return the place of an object under this prefix."""
+        return StoredPlace(self.fs, f"{self.path.rstrip('/')}/{name}", f"{self._text.rstrip('/')}/{name}")
+
+    def remove(self) -> None:
+        """Take away the object that lies here."""
+        with in_words(self._text, "removed"):
+            self.fs.rm_file(self.path)
+
+
+def _holds_back(file: Any) -> bool:
+    """Tell whether a file completes its upload only when told to."""
+    from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
+
+    # Others have such methods as well, and write at once all the same.
+    if not isinstance(file, AbstractBufferedFile):
+        return False
+    kind, base = type(file), AbstractBufferedFile
+    told = kind.commit is not base.commit and kind.discard is not base.discard
+    return told or kind.__name__ in _COMPLETED_BY_CLOSING
+
+
+def _never_flush(file: Any) -> None:
+    from fsspec.spec import AbstractBufferedFile
+
+    if isinstance(file, AbstractBufferedFile):
+        file.closed = True
+        return
+    with contextlib.suppress(Exception):
+        file.close()

@@ -1,0 +1,260 @@
+"""Fetch what a job has made: wait for its package, and put that where it belongs, whole or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from pixxel_provider.api.errors import PixxelError, PixxelInputError
+from pixxel_provider.api.wait import WaitPlan, check_plan
+from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
+from pixxel_provider.outcome import conclude, ending_of, push_job, why_no_ending
+from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from pixxel_provider.api.models import Download
+
+# What Airflow resumes a task with whose trigger crashed, or never answered.
+_TRIGGER_FAILED = "__fail__"
+# The trigger keeps the deadline itself; Airflow's comes this many seconds later, if the triggerer is gone.
+_SLACK = 120.0
+# Airflow can't add more seconds than these to a date.
+_LONGEST = datetime.timedelta(days=3650).total_seconds()
+
+
+class PixxelDownloadJobOperator(BaseOperator):
+    """Download the package of a job's files, or of one task's, to a disk or an object store.
+
+    What is at ``destination`` afterwards is the whole package or what was there before. A broken transfer is
+    resumed, an expired URL replaced. Where the package is there already, nothing is transferred.
+
+    XCom: ``path``, ``bytes`` and ``sha256`` one by one, ``job_id`` and ``workflow_id``; as ``return_value``
+    a dict with the first three, ``checked`` (the checksums of the storage host that were compared) and
+    ``transferred`` (bytes); with ``unpack`` also ``paths``, ``files``, ``written`` and ``unpacked_bytes``,
+    ``path`` then being the folder, ``bytes`` and ``sha256`` the package's. The signed URL goes nowhere.
+
+    :param workflow_id: the workflow the job belongs to (templated).
+    :param job_id: the job, which has ended (templated).
+    :param destination: a path, a URL such as ``s3://bucket/key.zip``, or an ``ObjectStoragePath``; with
+        ``unpack`` a folder (templated).
+    :param pixxel_task_id: the job's task whose files are wanted, instead of the whole job's (templated). Not
+        ``task_id``, which is the id of the Airflow task.
+    :param storage_conn_id: id of the Airflow connection for the object store (templated).
+    :param pixxel_conn_id: id of the Airflow connection to Pixxel (templated).
+    :param unpack: unpack the package, a zip, into the folder ``destination``.
+    :param deferrable: wait in the triggerer until the package is ready.
+    :param poke_interval: seconds between two looks at the most, 0.5 at the least, jittered.
+    :param timeout: seconds until the package has to be ready. The transfer has no limit but
+        ``stall_timeout`` and ``execution_timeout``.
+    :param not_found_grace: seconds from the wait's start during which a 404 doesn't end it.
+    :param stall_timeout: seconds without a new byte after which the transfer is given up.
+    :param max_bytes: refuse a larger package.
+    :param max_unpacked_bytes: refuse a package that unpacks to more.
+    :param max_ratio: refuse a package, or a member of it, that unpacks to so many times its size.
+
+    :raises PixxelDownloadError: the package couldn't be fetched or written; the subclasses
+        ``PixxelAddressError`` and ``PixxelArchiveError`` say that its URL, or what is in it, is refused.
+    :raises AirflowSensorTimeout: the package wasn't ready in time; Airflow doesn't retry the task.
+    :raises PixxelError: the API refused, or an argument or the connection can't be used.
+    """
+
+    template_fields: Sequence[str] = (
+        "workflow_id",
+        "job_id",
+        "pixxel_task_id",
+        "destination",
+        "storage_conn_id",
+        "pixxel_conn_id",
+    )
+    operator_extra_links = (PixxelJobLink(),)
+    ui_color = "#dfe9e2"
+
+    def __init__(
+        self,
+        *,
+        workflow_id: str,
+        job_id: str,
+        destination: Any,
+        pixxel_task_id: str | None = None,
+        storage_conn_id: str | None = None,
+        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
+        unpack: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: datetime.timedelta | float = 30.0,
+        timeout: datetime.timedelta | float = 3600.0,
+        not_found_grace: float = 60.0,
+        stall_timeout: datetime.timedelta | float = 300.0,
+        max_bytes: int | None = None,
+        max_unpacked_bytes: int = 50 * 1024**3,
+        max_ratio: float = 200.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.workflow_id = workflow_id
+        self.job_id = job_id
+        self.destination = destination
+        self.pixxel_task_id = pixxel_task_id
+        self.storage_conn_id = storage_conn_id
+        self.pixxel_conn_id = pixxel_conn_id
+        self.unpack = unpack
+        self.deferrable = deferrable
+        self.poke_interval = poke_interval
+        self.timeout = timeout
+        self.not_found_grace = not_found_grace
+        self.stall_timeout = stall_timeout
+        self.max_bytes = max_bytes
+        self.max_unpacked_bytes = max_unpacked_bytes
+        self.max_ratio = max_ratio
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Wait for the package, fetch it, and say where it is."""
+        return self._run(context)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Take over from the trigger: its event says that the package is ready, and never where."""
+        ending = ending_of(event)
+        if ending is None:
+            self.log.warning("Looking again, on a worker: %s.", why_no_ending(event))
+        else:
+            conclude(ending)
+        return self._run(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger; where that broke or never answered, look once more before giving up."""
+        if next_method == _TRIGGER_FAILED:
+            self._begin(context)
+            why = str((next_kwargs or {}).get("error", ""))
+            answer = self._ask()
+            ending = self._wait.look(answer)
+            if ending is None and "timeout" in why.lower():
+                ending = self._wait.timed_out()
+            if ending is not None:
+                conclude(ending)
+                return self._collect(answer, context)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Remove what is unfinished: Airflow may end the process before the transfer can."""
+        if hasattr(self, "_collector"):
+            self._collector.give_up()
+
+    def _run(self, context: Context) -> dict[str, Any]:
+        begun = time.monotonic()
+        self._begin(context)
+        while True:
+            answer = self._ask()
+            elapsed = time.monotonic() - begun
+            ending = self._wait.look(answer) or self._wait.overdue(elapsed)
+            if ending is not None:
+                conclude(ending)
+                return self._collect(answer, context)
+            if self.deferrable:
+                self._defer(elapsed, answer)
+            time.sleep(self._wait.gap(elapsed))
+
+    def _begin(self, context: Context) -> None:
+        # Imported here: a DAG file that is only parsed never needs them.
+        from pixxel_provider.files.archive import Limits
+        from pixxel_provider.files.collect import Collector
+        from pixxel_provider.files.destination import read_destination
+        from pixxel_provider.files.package import PackageWait, request
+        from pixxel_provider.hooks.pixxel import PixxelHook
+
+        self._plan = WaitPlan(
+            workflow_id=self.workflow_id,
+            job_id=self.job_id,
+            poke_interval=_number("poke_interval", self.poke_interval, least=0),
+            timeout=_number("timeout", self.timeout, least=0),
+            not_found_grace=self.not_found_grace,
+        )
+        check_plan(self._plan)
+        self._call = request(self._plan, self.pixxel_task_id)
+        self._wait = PackageWait(self._plan, say=self._say, pixxel_task_id=self.pixxel_task_id)
+        self._place = read_destination(self.destination, self.storage_conn_id, folder=self.unpack)
+        limits = Limits(
+            int(_number("max_unpacked_bytes", self.max_unpacked_bytes)), _number("max_ratio", self.max_ratio)
+        )
+        self._hook = PixxelHook(self.pixxel_conn_id)
+        self._collector = Collector(
+            settings=self._hook.settings,
+            renew=self._renew,
+            say=self._say,
+            max_bytes=None if self.max_bytes is None else int(_number("max_bytes", self.max_bytes)),
+            limits=limits,
+            patience=_number("stall_timeout", self.stall_timeout),
+            pause=time.sleep,
+            monotonic=time.monotonic,
+        )
+        publish_link(context, self._hook.settings.console_link(self.workflow_id, self.job_id))
+        push_job(context, self.workflow_id, self.job_id)
+
+    def _ask(self) -> Download | PixxelError:
+        try:
+            # Once: the wait itself decides when to try again.
+            return self._hook.send(self._call, patience=0)
+        except PixxelError as error:
+            return error
+
+    def _renew(self) -> str:
+        from pixxel_provider.files.errors import PixxelTransferError
+        from pixxel_provider.files.package import is_ready
+
+        found = self._hook.send(self._call, patience=0)
+        if not is_ready(found):
+            raise PixxelTransferError("Pixxel doesn't have the package ready any more.")
+        return found.signed_url
+
+    def _defer(self, elapsed: float, answer: Download | PixxelError) -> None:
+        from pixxel_provider.triggers.package import PixxelPackageTrigger
+
+        now = time.time()
+        retry_after = answer.retry_after if isinstance(answer, PixxelError) else None
+        self.defer(
+            trigger=PixxelPackageTrigger(
+                workflow_id=self.workflow_id,
+                job_id=self.job_id,
+                pixxel_task_id=self.pixxel_task_id,
+                pixxel_conn_id=self.pixxel_conn_id,
+                poke_interval=self._plan.poke_interval,
+                timeout=self._plan.timeout,
+                not_found_grace=self._plan.not_found_grace,
+                started_at=now - elapsed,
+                not_before=now + retry_after if retry_after else None,
+            ),
+            method_name="execute_complete",
+            timeout=datetime.timedelta(seconds=min(self._plan.timeout + _SLACK, _LONGEST)),
+        )
+
+    def _collect(self, answer: Any, context: Context) -> dict[str, Any]:
+        collect = self._collector.into_folder if self.unpack else self._collector.into_file
+        try:
+            found = collect(answer.signed_url, self._place)
+        finally:
+            self._hook.close()
+        for key in ("path", "bytes", "sha256"):
+            context["ti"].xcom_push(key=key, value=found[key])
+        return found
+
+    def _say(self, level: str, words: str) -> None:
+        getattr(self.log, level)(words)
+
+
+def _number(name: str, value: Any, *, least: float | None = None) -> float:
+    """Return seconds, bytes or a ratio as a number.
+
+    :raises PixxelInputError: it isn't one, or is too small.
+    """
+    found = value.total_seconds() if isinstance(value, datetime.timedelta) else value
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+        raise PixxelInputError(name, f"must be a number, not {value!r}")
+    if found < least if least is not None else found <= 0:
+        allowed = "above 0" if least is None else f"{least:g} or more"
+        raise PixxelInputError(name, f"must be {allowed}, not {value!r}")
+    return float(found)

@@ -1,0 +1,61 @@
+"""Ask what a job would cost, before anybody pays for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from pixxel_provider.operators.cost import Credits, check_estimate, read_max_cost
+from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class PixxelEstimateCostOperator(BaseOperator):
+    """Ask Pixxel what one job of a workflow would cost. Nothing is created, and nothing is billed.
+
+    XCom: the estimate, a number of credits, as ``return_value`` and as ``estimated_cost``; ``workflow_id``.
+    Both keys are there also where the estimate is above ``max_cost``.
+
+    :param workflow_id: the workflow (templated).
+    :param pixxel_conn_id: id of the Airflow connection (templated).
+    :param max_cost: credits; where the estimate is above, the task fails (templated). Without it, and with an
+        empty text, any estimate will do.
+    :raises PixxelCostError: the estimate is above ``max_cost``; not retried.
+    :raises PixxelInputError: an argument or the connection can't be used; nothing was asked.
+    :raises PixxelError: there is no estimate; trouble that may pass is tried again for 60 seconds first.
+    """
+
+    template_fields: Sequence[str] = ("workflow_id", "pixxel_conn_id", "max_cost")
+    ui_color = "#dfe9e2"
+
+    def __init__(
+        self,
+        *,
+        workflow_id: str,
+        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
+        max_cost: Credits | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.workflow_id = workflow_id
+        self.pixxel_conn_id = pixxel_conn_id
+        self.max_cost = max_cost
+
+    def execute(self, context: Context) -> Credits:
+        """Fetch the estimate, compare it with ``max_cost``, and return it."""
+        # Imported here: a DAG file that is only parsed never needs them.
+        from pixxel_provider.api.calls import estimate_cost
+        from pixxel_provider.hooks.pixxel import PixxelHook
+
+        call = estimate_cost(self.workflow_id)
+        limit = read_max_cost(self.max_cost)
+        estimate = PixxelHook(self.pixxel_conn_id).send(call)
+        # Before the limit is judged: whoever asks why the task failed finds the number here.
+        for key, value in {"estimated_cost": estimate, "workflow_id": self.workflow_id}.items():
+            context["ti"].xcom_push(key=key, value=value)
+        self.log.info(check_estimate(self.workflow_id, estimate, limit))
+        return estimate

@@ -1,0 +1,520 @@
+"""A storage host is asked without the key, over checked addresses, and without a trace of the signed URL."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import http.client
+import io
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
+from pixxel_provider.files.errors import PixxelAddressError, PixxelDownloadError
+from pixxel_provider.files.storage import CHUNK, Storage, unlogged
+from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.hooks.transport import USER_AGENT
+from tests.files.hosting import (
+    SIGNATURE,
+    Host,
+    Reply,
+    everything_said,
+    reply,
+    settings_for,
+    then_reset,
+    then_silence,
+    until_nobody_is_served,
+)
+from tests.support import CANARY
+
+MIB = 1024 * 1024
+
+
+def storage_for(api: str, patience: float = 5.0, **changes: Any) -> Storage:
+    return Storage(settings_for(api, **changes), patience)
+
+
+def fetch(storage: Storage, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    with storage.get(url, headers or {}) as answer:
+        return answer.status, b"".join(iter(answer.read, b""))
+
+
+def failure(storage: Storage, url: str) -> PixxelError:
+    """Return the error that a URL leads to, once it is certain that it gives nothing away."""
+    with pytest.raises(PixxelError) as caught:
+        fetch(storage, url)
+    said = everything_said(caught.value)
+    assert SIGNATURE not in said
+    assert "signature=" not in said
+    assert CANARY not in said
+    return caught.value
+
+
+def signed_url(pixxel: Any, **package: Any) -> str:
+    pixxel.set_package("job-finished", seconds=0, **package)
+    return PixxelHook().request_download("wf-succeeds", "job-finished").signed_url
+
+
+@pytest.fixture
+def storage(pixxel: Any) -> Storage:
+    return storage_for(pixxel.url)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with Host() as found:
+        yield found
+
+
+# ------------------------------------------------------------------------------------------ what is asked
+
+
+def test_a_package_comes_with_its_head_and_in_parts_that_fit_into_memory(
+    pixxel: Any, storage: Storage
+) -> None:
+    url = signed_url(pixxel, size=2 * MIB + 5)
+    with storage.get(url, {}) as answer:
+        assert (answer.status, answer.headers["CONTENT-length"]) == (200, str(2 * MIB + 5))
+        parts = list(iter(answer.read, b""))
+        assert answer.read() == b""
+    assert sum(map(len, parts)) == 2 * MIB + 5
+    assert max(map(len, parts)) <= CHUNK
+
+
+def test_a_part_is_asked_for_by_the_headers_that_are_given(pixxel: Any, storage: Storage) -> None:
+    assert fetch(storage, signed_url(pixxel, content=b"0123456789"), {"Range": "bytes=7-"}) == (206, b"789")
+
+
+@pytest.mark.parametrize("status", [204, 304, 403, 404, 416, 500])
+def test_every_status_is_an_answer(pixxel: Any, storage: Storage, status: int) -> None:
+    url = signed_url(pixxel)
+    pixxel.fail_next("download_file", status=status)
+    with storage.get(url, {}) as answer:
+        assert answer.status == status
+
+
+def test_a_host_is_told_who_asks_and_that_it_must_not_compress(host: Host) -> None:
+    host.replies = [reply(body=b"x")]
+    fetch(storage_for(host.origin), host.url)
+    assert host.asked("user-agent") == [USER_AGENT]
+    assert host.asked("accept-encoding") == ["identity"]
+    assert host.asked("cookie") == [None]
+
+
+def test_what_comes_compressed_all_the_same_isnt_unpacked(host: Host) -> None:
+    host.replies = [reply(body=b"\x1f\x8b as it came", content_encoding="gzip")]
+    assert fetch(storage_for(host.origin), host.url) == (200, b"\x1f\x8b as it came")
+
+
+def test_the_key_isnt_sent_nor_what_the_machine_knows_for_that_host(
+    pixxel: Any, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    url = signed_url(pixxel, content=b"whole")
+    pixxel.fail_next("download_file", location=url)
+    pixxel.counters.clear()
+    assert fetch(storage, url) == (200, b"whole")
+    assert [seen.authorization for seen in pixxel.counters.seen] == ["none", "none"]
+
+
+def test_a_cookie_of_one_answer_isnt_sent_with_the_next(host: Host) -> None:
+    again = f"{host.origin}/again"
+    host.replies = [
+        reply("302 Found", location=again, set_cookie="session=secret; path=/"),
+        reply(body=b"whole"),
+        reply(body=b"whole"),
+    ]
+    storage = storage_for(host.origin)
+    assert fetch(storage, host.url) == fetch(storage, again) == (200, b"whole")
+    assert host.asked("cookie") == [None, None, None]
+
+
+def test_the_connection_ends_with_the_block_also_in_the_middle_of_a_package(
+    pixxel: Any, storage: Storage
+) -> None:
+    url = signed_url(pixxel, size=1 << 40)
+    with storage.get(url, {}) as answer:
+        assert answer.read()
+    until_nobody_is_served(pixxel)
+    (package,) = [seen for seen in pixxel.counters.seen if seen.route == "download_file"]
+    assert package.bytes_sent < 1 << 40
+
+
+# ---------------------------------------------------------------------------------------------- redirects
+
+
+def test_three_redirects_are_followed_and_a_fourth_isnt(pixxel: Any, storage: Storage) -> None:
+    url = signed_url(pixxel, content=b"whole")
+    pixxel.fail_next("download_file", location=url, times=3)
+    assert fetch(storage, url) == (200, b"whole")
+    assert pixxel.requests("download_file") == 4
+    pixxel.counters.clear()
+    pixxel.fail_next("download_file", location=url, times=0)
+    error = failure(storage, url)
+    assert isinstance(error, PixxelDownloadError)
+    assert (str(error), error.transient) == ("The storage host redirects in circles.", False)
+    assert pixxel.requests("download_file") == 4
+
+
+def test_a_redirect_may_name_a_path_alone_and_takes_the_headers_along(host: Host) -> None:
+    host.replies = [reply("307 Temporary Redirect", location="../there?x=1"), reply(body=b"whole")]
+    fetch(storage_for(host.origin), host.url, {"Range": "bytes=3-", "If-Range": '"a"'})
+    assert [head.split()[1] for head in host.heads] == [f"/package?signature={SIGNATURE}", "/there?x=1"]
+    assert host.asked("range") == ["bytes=3-", "bytes=3-"]
+    assert host.asked("if-range") == ['"a"', '"a"']
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://10.0.0.1/latest",
+        "http://10.0.0.1/latest",
+        "https://192.168.1.1/",
+        "http://169.254.169.254/latest/meta-data/",
+        "https://169.254.169.254/",
+        "https://[fd00:ec2::254]/",
+        "https://2852039166/",
+        "https://100.64.0.1/",
+        "http://storage.example/",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/package.zip",
+        "gopher://127.0.0.1:70/x",
+        "data:text/plain,package",
+        "javascript:alert(1)",
+        "https://user:password@127.0.0.1/",
+        "http://[",
+        "http://127.0.0.1:99999/",
+        "https://",
+        "/with a blank",
+        "/with\\backslash",
+        "/b\xfccher",
+    ],
+)
+def test_a_redirect_to_where_a_package_mustnt_come_from_isnt_followed(host: Host, location: str) -> None:
+    head = f"HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"
+    host.replies = [head.encode("latin-1"), reply(body=b"followed")]
+    error = failure(storage_for(host.origin), host.url)
+    assert isinstance(error, PixxelAddressError)
+    assert not error.transient
+    assert host.connections == 1
+
+
+def test_a_redirect_without_a_place_is_an_answer(host: Host) -> None:
+    host.replies = [reply("302 Found", body=b"lost")]
+    assert fetch(storage_for(host.origin), host.url) == (302, b"lost")
+
+
+# bug: requests reads the body of a redirect to its end before it hands over the answer.
+@pytest.mark.xfail(strict=True, reason="a redirect's body is read, however long it is")
+def test_the_body_of_a_redirect_isnt_read(host: Host) -> None:
+    sent: list[int] = []
+    head = reply("302 Found", location=f"{host.origin}/there", content_length=str(64 * MIB))
+
+    def answer(host: Host, peer: socket.socket) -> None:
+        peer.sendall(head)
+        for _ in range(64):
+            peer.sendall(bytes(MIB))
+            sent.append(MIB)
+
+    host.replies = [answer, reply(body=b"whole")]
+    assert fetch(storage_for(host.origin), host.url) == (200, b"whole")
+    assert sum(sent) < 32 * MIB
+
+
+# ---------------------------------------------------------------------------------- what a name stands for
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What host names stand for, one address after another; other names are looked up as usual."""
+    known: dict[str, list[str]] = {}
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+        found = known.get(host)
+        if found is None:
+            return real(host, port, *rest, **more)
+        address = found.pop(0) if len(found) > 1 else found[0]
+        return real(address, port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known
+
+
+def test_nothing_is_sent_to_a_name_that_stands_for_this_machine(
+    names: dict[str, list[str]], host: Host
+) -> None:
+    names.update({"api.example": ["8.8.8.8"], "storage.example": ["127.0.0.1"]})
+    storage = storage_for("https://api.example")
+    error = failure(storage, f"https://storage.example:{host.port}/?signature={SIGNATURE}")
+    assert isinstance(error, PixxelAddressError)
+    assert "storage.example at 127.0.0.1, which isn't a public address but this machine" in str(error)
+    assert host.heads == []
+
+
+def test_a_name_is_judged_by_the_peer_and_not_by_a_look_up_before(
+    names: dict[str, list[str]], host: Host
+) -> None:
+    names.update({"api.example": ["8.8.8.8"], "storage.example": ["8.8.4.4", "127.0.0.1"]})
+    assert socket.getaddrinfo("storage.example", 443)[0][4][0] == "8.8.4.4"
+    storage = storage_for("https://api.example")
+    assert isinstance(failure(storage, f"https://storage.example:{host.port}/"), PixxelAddressError)
+
+
+def test_a_name_on_the_apis_own_network_may_be_asked(names: dict[str, list[str]], host: Host) -> None:
+    names.update({"api.example": ["127.0.0.1"]})
+    host.replies = [reply(body=b"whole")]
+    storage = storage_for(f"http://api.example:{host.port}")
+    assert fetch(storage, f"http://api.example:{host.port}/x") == (200, b"whole")
+
+
+# ------------------------------------------------------------------------------------------------ trouble
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"", "dropped"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "dropped"),
+        (b"\x00" * 100 + b"\r\n\r\n", "dropped"),
+        (reply(body=b"x" * 50, content_length="100"), "dropped"),
+        (reply(body=b"5\r\nhello\r\n", transfer_encoding="chunked"), "dropped"),
+        (reply(body=b"zz\r\nhello\r\n0\r\n\r\n", transfer_encoding="chunked"), "dropped"),
+        (then_reset(b""), "dropped"),
+        (then_reset(reply(body=b"x" * 50, content_length="100")), "dropped"),
+        (then_silence(b""), "timeout"),
+        (then_silence(b"HTTP/1.1 200 OK\r\n"), "timeout"),
+        (then_silence(reply(body=b"x" * 50, content_length="100")), "timeout"),
+        (reply(**{f"x{n}": "y" for n in range(200)}), "dropped"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_answer_that_breaks_off_may_come_later_and_tells_nothing_of_the_url(
+    host: Host, answer: Reply, reason: str
+) -> None:
+    host.replies = [answer]
+    error = failure(storage_for(host.origin, patience=0.2), host.url)
+    assert isinstance(error, PixxelConnectionError)
+    assert error.transient
+    assert f"could not get an answer from {host.origin}" in str(error)
+    assert error.reason == reason
+
+
+def test_a_host_that_isnt_there_and_one_nobody_knows_are_told_apart(
+    names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Host() as gone:
+        pass
+    error: Any = failure(storage_for(gone.origin), gone.url)
+    assert (error.reason, error.sent) == ("refused", False)
+
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    error = failure(storage_for("https://api.example"), f"https://storage.example/?signature={SIGNATURE}")
+    assert error.reason == "dns"
+    assert "https://storage.example:443" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("connect", "read", "patience", "timeout"),
+    [(10, 60, 300, (10, 60)), (10, 60, 5, (10, 5)), (2, 3600, 300, (2, 300))],
+)
+def test_no_silence_lasts_longer_than_the_connection_and_the_patience_allow(
+    connect: float, read: float, patience: float, timeout: tuple[float, float]
+) -> None:
+    settings = settings_for("https://8.8.8.8", connect_timeout=connect, read_timeout=read)
+    assert Storage(settings, patience)._timeout == timeout
+
+
+# ---------------------------------------------------------------------------------------------------- TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody but its own file vouches for, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "storage of a test")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    built = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "storage.pem"
+    file.write_bytes(
+        built.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return file
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[Host]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Host(reply(body=b"whole"), tls=context) as found:
+        yield found
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(secure: Host) -> None:
+    error: Any = failure(storage_for(secure.origin), secure.url)
+    assert (error.reason, error.sent) == ("tls", False)
+    assert secure.heads == []
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_the_connections_tls_settings_hold_for_the_storage_host(secure: Host, certificate: Path) -> None:
+    secure.replies = [reply(body=b"whole"), reply(body=b"whole")]
+    for verify in (str(certificate), False):
+        assert fetch(storage_for(secure.origin, verify=verify), secure.url) == (200, b"whole")
+
+
+def test_the_environments_certificates_are_left_to_the_connection(
+    secure: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    error: Any = failure(storage_for(secure.origin, verify=True), secure.url)
+    assert error.reason == "tls"
+
+
+def test_https_to_a_host_that_speaks_plain_http_is_trouble_with_tls(host: Host) -> None:
+    host.replies = [reply(body=b"whole")]
+    storage = storage_for(host.origin, connect_timeout=0.3)
+    assert isinstance(failure(storage, host.url.replace("http:", "https:")), PixxelConnectionError)
+    assert host.heads == []
+
+
+# ------------------------------------------------------------------------------------------------ proxies
+
+
+def test_a_package_goes_through_the_connections_proxy_without_its_address_being_judged(host: Host) -> None:
+    host.replies = [reply(body=b"through the proxy")]
+    storage = storage_for("http://10.0.0.5:8080", proxy=host.origin)
+    assert fetch(storage, f"http://10.0.0.5:8080/x?signature={SIGNATURE}") == (200, b"through the proxy")
+    assert host.heads[0].startswith(f"GET http://10.0.0.5:8080/x?signature={SIGNATURE} HTTP/1.1")
+
+
+def test_a_proxy_is_no_way_around_the_rules(host: Host) -> None:
+    storage = storage_for("https://8.8.8.8", proxy=host.origin)
+    assert isinstance(failure(storage, "https://10.0.0.5/x"), PixxelAddressError)
+    assert host.connections == 0
+
+
+def test_the_environments_proxy_is_asked_where_it_is_meant_for_the_storage_host(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", host.origin)
+    host.replies = [reply(body=b"through the proxy"), reply(body=b"straight")]
+    storage = storage_for(host.origin, proxy=host.origin)
+    assert fetch(storage, "http://127.0.0.1:9/x") == (200, b"through the proxy")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert fetch(storage, host.url) == (200, b"straight")
+    assert [head.split()[1][:7] for head in host.heads] == ["http://", "/packag"]
+
+
+def test_a_proxy_that_refuses_is_named_as_such_and_its_password_isnt(host: Host) -> None:
+    host.replies = [reply("407 Proxy Authentication Required")]
+    proxy = f"http://user:{CANARY}@127.0.0.1:{host.port}"
+    storage = storage_for("https://8.8.8.8", proxy=proxy)
+    error: Any = failure(storage, f"https://8.8.4.4/?signature={SIGNATURE}")
+    assert error.reason == "proxy"
+    assert host.heads[0].startswith("CONNECT 8.8.4.4:443")
+    assert SIGNATURE not in host.heads[0]
+
+
+# --------------------------------------------------------------------------------- what is written down
+
+
+def test_no_log_of_any_library_holds_the_url(
+    pixxel: Any, storage: Storage, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("urllib3", "urllib3.connectionpool", "requests", "pixxel_provider"):
+        caplog.set_level(logging.DEBUG, name)
+    url = signed_url(pixxel, content=b"whole")
+    pixxel.fail_next("download_file", location=url)
+    pixxel.fail_next("download_file", drop="reset")
+    assert isinstance(failure(storage, url), PixxelConnectionError)
+    assert fetch(storage, url)[0] == 200
+    shown = caplog.text + "".join(capsys.readouterr())
+    assert "urllib3.connectionpool" in shown  # of the call to the API: the library does log
+    assert url.partition("signature=")[2] not in shown
+
+
+def test_what_others_log_meanwhile_is_logged_and_so_is_what_comes_later(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "urllib3")
+    logger = logging.getLogger("urllib3.connectionpool")
+    with unlogged():
+        logger.debug("mine")
+        other = threading.Thread(target=logger.debug, args=("of another thread",))
+        other.start()
+        other.join()
+    logger.debug("afterwards")
+    assert [record.getMessage() for record in caplog.records] == ["of another thread", "afterwards"]
+
+
+def test_the_loggers_are_as_before_whatever_happens(pixxel: Any, storage: Storage) -> None:
+    logger = logging.getLogger("urllib3.connectionpool")
+    before = list(logger.filters)
+    url = signed_url(pixxel, content=b"whole")
+    with contextlib.suppress(KeyError), storage.get(url, {}):
+        assert len(logger.filters) == len(before) + 1
+        raise KeyError
+    failure(storage, "file:///etc/passwd")
+    assert logger.filters == before
+
+
+def printed(storage: Storage, url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what is printed of a request where a process has all connections tell what they do."""
+    out = io.StringIO()
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    monkeypatch.setattr("sys.stdout", out)
+    fetch(storage, url)
+    return out.getvalue()
+
+
+def test_a_process_that_prints_its_connections_doesnt_print_this_one(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.replies = [reply(body=b"whole")]
+    assert SIGNATURE not in printed(storage_for(host.origin), host.url, monkeypatch)
+
+
+# bug: the pools of a proxy have the library's own connections, and those print the request line.
+@pytest.mark.xfail(strict=True, reason="debuglevel holds for connections through a proxy")
+def test_nor_one_through_a_proxy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.replies = [reply(body=b"whole")]
+    storage = storage_for(host.origin, proxy=host.origin)
+    assert SIGNATURE not in printed(storage, host.url, monkeypatch)
+
+
+def test_no_repr_holds_key_or_url(host: Host) -> None:
+    host.replies = [reply(body=b"whole")]
+    storage = storage_for(host.origin)
+    with storage.get(host.url, {}) as answer:
+        shown = f"{storage!r} {answer!r} {storage} {answer}"
+    assert SIGNATURE not in shown
+    assert CANARY not in shown

@@ -1,0 +1,697 @@
+"""A download ends with the whole package where it belongs, or with an error and nothing changed."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import io
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.files import local
+from pixxel_provider.files.errors import PixxelDownloadError
+from pixxel_provider.operators import download as download_module
+from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
+from pixxel_provider.simulator.package_plans import CHECKSUMS
+from tests.operators.fetching import MODES, DownloadRunner
+from tests.support import CANARY, FakeTaskInstance
+
+PACKAGE = random.Random(7).randbytes(300_000)
+OLD = b"what lay there before"
+
+
+@pytest.fixture(params=MODES)
+def runner(request: pytest.FixtureRequest, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> DownloadRunner:
+    """A download's surroundings in each mode in turn."""
+    return DownloadRunner(request.param, pixxel, monkeypatch)
+
+
+@pytest.fixture
+def here(pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> DownloadRunner:
+    """The same on a worker alone, with a package that is ready at once."""
+    pixxel.set_package(content=PACKAGE, seconds=0)
+    return DownloadRunner("worker", pixxel, monkeypatch)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A file that is there already, in a folder with a neighbour."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "neighbour.txt").write_bytes(b"neighbour")
+    (tmp_path / "data" / "package.zip").write_bytes(OLD)
+    return tmp_path / "data" / "package.zip"
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    found = fsspec.filesystem("memory")
+    found.store.clear()
+    yield found
+    found.store.clear()
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+# --------------------------------------------------------------------------------------------------- the wait
+
+
+def test_a_package_that_is_ready_is_fetched_without_deferring(runner: DownloadRunner, tmp_path: Path) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=0)
+    ended = runner.run(destination=str(tmp_path / "package.zip"))
+    assert ended.kind == "success"
+    assert (tmp_path / "package.zip").read_bytes() == PACKAGE
+    assert runner.deferrals == []
+    assert runner.clock.slept == []
+    assert (runner.pixxel.requests("download_job"), runner.pixxel.requests("download_file")) == (1, 1)
+
+
+def test_a_package_that_is_prepared_is_waited_for(runner: DownloadRunner, tmp_path: Path) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=100)
+    ended = runner.run(destination=str(tmp_path / "package.zip"), poke_interval=10)
+    assert ended.kind == "success"
+    assert (tmp_path / "package.zip").read_bytes() == PACKAGE
+    assert 100 <= sum(runner.clock.slept) <= 120
+    assert len(runner.deferrals) == (1 if runner.mode == "deferred" else 0)
+    assert runner.pixxel.requests("download_job") >= 10
+    assert runner.lines("is pending")
+
+
+def test_the_trigger_brings_no_url_and_the_worker_asks_for_its_own(
+    runner: DownloadRunner, tmp_path: Path
+) -> None:
+    if runner.mode != "deferred":
+        pytest.skip("nothing is handed over on a worker")
+    runner.pixxel.set_package(content=PACKAGE, seconds=100)
+    runner.run(destination=str(tmp_path / "package.zip"))
+    (event,) = runner.events
+    assert event["kind"] == "succeeded"
+    assert "http" not in json.dumps(event)
+    assert "url" not in json.dumps(event).lower()
+    assert "http" not in str(runner.deferrals[0].trigger.serialize())
+
+
+def test_a_package_that_isnt_ready_in_time_is_a_timeout(runner: DownloadRunner, tmp_path: Path) -> None:
+    runner.pixxel.set_package(seconds=10_000)
+    ended = runner.run(destination=str(tmp_path / "package.zip"), timeout=timedelta(seconds=60))
+    assert ended.kind == "AirflowSensorTimeout"
+    assert "timeout of 60 s" in ended.message
+    assert "pending" in ended.message
+    assert 60 <= sum(runner.clock.slept) < 120
+    assert everything(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, "PixxelBadRequestError"), (401, "PixxelAuthError"), (403, "PixxelAuthError")]
+)
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_refusal_ends_the_wait_at_once_with_the_servers_words(
+    runner: DownloadRunner, tmp_path: Path, status: int, kind: str, after: int
+) -> None:
+    runner.pixxel.set_package(seconds=1000)
+    runner.pixxel.fail_next("download_job", status=status, message="these words", after=after, times=0)
+    ended = runner.run(destination=str(tmp_path / "package.zip"))
+    assert ended.kind == kind
+    assert "these words" in ended.message
+    assert runner.pixxel.requests("download_job") == after + 1
+    assert everything(tmp_path) == {}
+
+
+def test_a_bad_request_says_that_the_job_has_to_have_ended(runner: DownloadRunner, tmp_path: Path) -> None:
+    runner.pixxel.fail_next("download_job", status=400, message="job has not ended")
+    ended = runner.run(destination=str(tmp_path / "package.zip"))
+    assert "job has not ended. Only what a job has made can be downloaded" in ended.message
+    assert "PixxelJobSensor" in ended.message
+
+
+def test_a_job_that_isnt_there_ends_the_wait_after_the_grace(runner: DownloadRunner, tmp_path: Path) -> None:
+    ended = runner.run(destination=str(tmp_path / "p"), job_id="no-such-job", not_found_grace=30)
+    assert ended.kind == "PixxelNotFoundError"
+    assert 30 < sum(runner.clock.slept) < 90
+
+
+def test_a_package_that_failed_is_an_error_that_says_so(runner: DownloadRunner, tmp_path: Path) -> None:
+    runner.pixxel.set_package(status="failed", seconds=20)
+    ended = runner.run(destination=str(tmp_path / "package.zip"))
+    assert ended.kind == "PixxelError"
+    assert "could not be made" in ended.message
+    assert "'failed'" in ended.message
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 503}, {"status": 429}, {"drop": "reset"}, {"body": "html", "status": 502}]
+)
+def test_trouble_with_the_api_is_waited_out(
+    runner: DownloadRunner, tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=20)
+    runner.pixxel.fail_next("download_job", times=5, **fault)
+    ended = runner.run(destination=str(tmp_path / "package.zip"))
+    assert ended.kind == "success"
+    assert (tmp_path / "package.zip").read_bytes() == PACKAGE
+
+
+def test_the_first_pause_keeps_to_the_servers_wish(runner: DownloadRunner, tmp_path: Path) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=0)
+    runner.pixxel.fail_next("download_job", status=429, retry_after=77)
+    assert runner.run(destination=str(tmp_path / "package.zip"), poke_interval=5).kind == "success"
+    assert runner.clock.slept[0] >= 77
+
+
+def test_what_a_task_of_the_job_made_is_asked_for_by_its_id(runner: DownloadRunner, tmp_path: Path) -> None:
+    task = runner.pixxel.world.job("wf-succeeds", "job-finished")
+    task_id = runner.pixxel.world.state(task).tasks[0].id
+    runner.pixxel.set_package("job-finished", task_id, content=b"of one task", seconds=10)
+    ended = runner.run(destination=str(tmp_path / "package.zip"), pixxel_task_id=task_id)
+    assert ended.kind == "success"
+    assert (tmp_path / "package.zip").read_bytes() == b"of one task"
+    assert runner.pixxel.requests("download_job") == 0
+
+
+@pytest.mark.parametrize("why", ["Trigger timeout", "Trigger failure"])
+def test_a_trigger_that_broke_isnt_believed_before_one_more_look(
+    pixxel: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, why: str
+) -> None:
+    runner = DownloadRunner("deferred", pixxel, monkeypatch)
+    runner.trigger_fails_with = why
+    pixxel.set_package(content=PACKAGE, seconds=100)
+    assert runner.run(destination=str(tmp_path / "package.zip"), timeout=200).kind == "success"
+    assert (tmp_path / "package.zip").read_bytes() == PACKAGE
+
+
+def test_a_trigger_that_never_answered_is_a_timeout_where_the_package_isnt_ready(
+    pixxel: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runner = DownloadRunner("deferred", pixxel, monkeypatch)
+    runner.trigger_fails_with = "Trigger timeout"
+    pixxel.set_package(seconds=10_000)
+    ended = runner.run(destination=str(tmp_path / "package.zip"), timeout=200)
+    assert ended.kind == "AirflowSensorTimeout"
+
+
+@pytest.mark.parametrize("event", [None, {}, {"version": 99, "kind": "succeeded"}, "text"])
+def test_an_event_nobody_understands_brings_the_worker_into_the_wait(
+    here: DownloadRunner, tmp_path: Path, event: Any
+) -> None:
+    operator = here.operator(destination=str(tmp_path / "package.zip"))
+    operator.execute_complete({"ti": here.ti}, event)  # type: ignore[arg-type, typeddict-item]
+    assert (tmp_path / "package.zip").read_bytes() == PACKAGE
+
+
+# --------------------------------------------------------------------------------------- where, and what is told
+
+
+@pytest.mark.parametrize("form", ["text", "path", "file URL", "ObjectStoragePath"])
+def test_a_disk_is_named_in_several_ways(here: DownloadRunner, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "new folder" / "package.zip"
+    destination: Any = {"text": str(path), "path": path, "file URL": f"file://{path}"}.get(form)
+    if form == "ObjectStoragePath":
+        compat = pytest.importorskip("airflow.providers.common.compat.sdk")
+        destination = compat.ObjectStoragePath(f"file://{path}")
+    ended = here.run(destination=destination)
+    assert ended.kind == "success", ended.message
+    assert path.read_bytes() == PACKAGE
+    assert ended.returned["path"] == str(path)
+
+
+def test_an_object_store_gets_the_whole_object_and_nothing_else(here: DownloadRunner, memory: Any) -> None:
+    ended = here.run(destination="memory://bucket/folder/package.zip")
+    assert ended.kind == "success", ended.message
+    assert ended.returned["path"] == "memory://bucket/folder/package.zip"
+    assert {name: file.getvalue() for name, file in memory.store.items()} == {
+        "/bucket/folder/package.zip": PACKAGE
+    }
+
+
+def test_the_result_and_the_single_keys_say_what_is_where(here: DownloadRunner, tmp_path: Path) -> None:
+    here.pixxel.set_package(content=PACKAGE, seconds=0, checksum="x-goog-hash")
+    path, sha256 = str(tmp_path / "package.zip"), hashlib.sha256(PACKAGE).hexdigest()
+    ended = here.run(destination=path)
+    assert ended.returned == {
+        "path": path,
+        "bytes": 300_000,
+        "sha256": sha256,
+        "checked": ["md5"],
+        "transferred": 300_000,
+    }
+    assert ended.xcoms == {
+        "_link_PixxelJobLink": "https://aurora.pixxel.space/",
+        "job_id": "job-finished",
+        "workflow_id": "wf-succeeds",
+        "path": path,
+        "bytes": 300_000,
+        "sha256": sha256,
+    }
+
+
+def test_the_job_is_named_before_anything_is_asked(here: DownloadRunner, tmp_path: Path) -> None:
+    here.pixxel.fail_next("download_job", status=403, times=0)
+    ended = here.run(destination=str(tmp_path / "p"))
+    assert ended.kind == "PixxelAuthError"
+    assert (ended.xcoms["job_id"], ended.xcoms["workflow_id"]) == ("job-finished", "wf-succeeds")
+    assert "path" not in ended.xcoms
+
+
+def test_a_zip_is_unpacked_into_a_folder(runner: DownloadRunner, tmp_path: Path) -> None:
+    content = zipped(**{"a.txt": b"a", "deeper/b.txt": b"bb"})
+    runner.pixxel.set_package(content=content, seconds=10)
+    ended = runner.run(destination=f"{tmp_path}/out/", unpack=True)
+    assert ended.kind == "success", ended.message
+    assert everything(tmp_path / "out") == {"a.txt": b"a", "deeper": None, "deeper/b.txt": b"bb"}
+    assert ended.returned == {
+        "path": str(tmp_path / "out"),
+        "paths": [str(tmp_path / "out" / "a.txt"), str(tmp_path / "out" / "deeper" / "b.txt")],
+        "files": 2,
+        "written": 2,
+        "unpacked_bytes": 3,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "checked": [],
+        "transferred": len(content),
+    }
+    assert everything(tmp_path).keys() == {"out", "out/a.txt", "out/deeper", "out/deeper/b.txt"}
+
+
+# ------------------------------------------------------------------------------------------------------- again
+
+
+@pytest.mark.parametrize("checksum", [None, *CHECKSUMS])
+@pytest.mark.parametrize("kind", ["disk", "store"])
+def test_what_is_there_already_isnt_transferred_again(
+    here: DownloadRunner, tmp_path: Path, memory: Any, kind: str, checksum: str | None
+) -> None:
+    here.pixxel.set_package(content=PACKAGE, seconds=0, checksum=checksum)
+    destination = str(tmp_path / "package.zip") if kind == "disk" else "memory://bucket/package.zip"
+    first = here.run(destination=destination)
+    here.pixxel.counters.clear()
+    again = here.run(destination=destination)
+    assert again.kind == "success", again.message
+    assert again.returned["transferred"] == 0
+    assert {**again.returned, "transferred": 0, "checked": 0} == {
+        **first.returned,
+        "transferred": 0,
+        "checked": 0,
+    }
+    assert here.lines("is there already")
+    assert sum(seen.bytes_sent for seen in here.pixxel.counters.seen) < 100_000
+
+
+@pytest.mark.parametrize("checksum", [None, "Digest", "Content-MD5"])
+@pytest.mark.parametrize("there", ["a byte less", "its end", "its last byte", "empty"])
+def test_what_is_there_and_differs_is_replaced(
+    here: DownloadRunner, target: Path, there: str, checksum: str | None
+) -> None:
+    here.pixxel.set_package(content=PACKAGE, seconds=0, checksum=checksum)
+    target.write_bytes(
+        {
+            "a byte less": PACKAGE[:-1],
+            "its end": PACKAGE[-1000:],
+            "its last byte": PACKAGE[:-1] + bytes([PACKAGE[-1] ^ 1]),
+            "empty": b"",
+        }[there]
+    )
+    ended = here.run(destination=str(target))
+    assert ended.returned["transferred"] == len(PACKAGE)
+    assert target.read_bytes() == PACKAGE
+
+
+def test_a_checksum_of_the_whole_finds_a_difference_anywhere(here: DownloadRunner, target: Path) -> None:
+    here.pixxel.set_package(content=PACKAGE, seconds=0, checksum="Repr-Digest")
+    target.write_bytes(bytes([PACKAGE[0] ^ 1]) + PACKAGE[1:])
+    assert here.run(destination=str(target)).returned["transferred"] == len(PACKAGE)
+    assert target.read_bytes() == PACKAGE
+
+
+def test_files_that_are_unpacked_already_arent_written_again(here: DownloadRunner, tmp_path: Path) -> None:
+    here.pixxel.set_package(content=zipped(**{"a.txt": b"a", "b.txt": b"b"}), seconds=0)
+    here.run(destination=str(tmp_path / "out"), unpack=True)
+    (tmp_path / "out" / "b.txt").write_bytes(b"x")
+    untouched = (tmp_path / "out" / "a.txt").stat().st_ino
+    again = here.run(destination=str(tmp_path / "out"), unpack=True)
+    assert again.returned["written"] == 1
+    assert (tmp_path / "out" / "b.txt").read_bytes() == b"b"
+    assert (tmp_path / "out" / "a.txt").stat().st_ino == untouched
+
+
+# ---------------------------------------------------------------------------------------------------- on its way
+
+
+def test_a_transfer_that_is_cut_off_goes_on_where_it_was(runner: DownloadRunner, tmp_path: Path) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=0)
+    runner.pixxel.fail_next("download_file", truncate=100_000)
+    ended = runner.run(destination=str(tmp_path / "package.zip"))
+    assert ended.kind == "success", ended.message
+    assert (tmp_path / "package.zip").read_bytes() == PACKAGE
+    files = [seen for seen in runner.pixxel.counters.seen if seen.route == "download_file"]
+    assert [seen.status for seen in files] == [200, 206]
+    assert ended.returned["sha256"] == hashlib.sha256(PACKAGE).hexdigest()
+
+
+def test_a_url_that_expires_on_the_way_is_renewed(runner: DownloadRunner, tmp_path: Path) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=0)
+    runner.pixxel.fail_next("download_file", truncate=100_000)
+    runner.pixxel.fail_next("download_file", status=403, body="xml", message="Request has expired")
+    ended = runner.run(destination=str(tmp_path / "package.zip"))
+    assert ended.kind == "success", ended.message
+    assert (tmp_path / "package.zip").read_bytes() == PACKAGE
+    assert runner.pixxel.requests("download_job") == 2
+    assert runner.lines("Asking for another one")
+
+
+def test_a_key_that_is_withdrawn_on_the_way_is_an_error_and_nothing_is_left(
+    here: DownloadRunner, target: Path
+) -> None:
+    before = everything(target.parent)
+    here.pixxel.fail_next("download_file", truncate=100_000)
+    here.pixxel.fail_next("download_file", status=403)
+    here.pixxel.fail_next("download_job", status=401, after=1)
+    assert here.run(destination=str(target)).kind == "PixxelAuthError"
+    assert everything(target.parent) == before
+
+
+# -------------------------------------------------------------------------------- what fails changes nothing
+
+
+FAILURES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
+    # a package, a fault, arguments: words of the error
+    "empty": ({"content": b""}, {}, {}, "is empty: it has 0 bytes"),
+    "wrong checksum": ({"checksum": "Digest", "wrong_checksum": True}, {}, {}, "its sha256 differs"),
+    "too large": ({}, {}, {"max_bytes": 299_999}, "max_bytes is 293.0 KiB"),
+    "never whole": ({}, {"status": 503, "times": 0}, {"stall_timeout": 20}, "nothing new for 20 s"),
+    "no length": (
+        {},
+        {"announce": "none", "times": 0},
+        {"max_bytes": 100_000, "stall_timeout": 5},
+        "package",
+    ),
+    "no answer of a file": ({}, {"status": 204, "times": 0}, {}, "HTTP 204"),
+    "not a zip": ({}, {}, {"unpack": True}, "isn't a zip"),
+    "redirected to a private address": ({}, {"location": "https://10.0.0.1/x"}, {}, "10.0.0.1"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("place", ["a new file", "a file that is there"])
+def test_a_failure_leaves_everything_as_it_was(
+    here: DownloadRunner, target: Path, name: str, place: str
+) -> None:
+    plan, fault, arguments, words = FAILURES[name]
+    here.pixxel.set_package(**{"content": PACKAGE, "seconds": 0, **plan})
+    if fault:
+        here.pixxel.fail_next("download_file", **fault)
+    destination = target if place == "a file that is there" else target.with_name("new.zip")
+    if arguments.get("unpack"):
+        destination = target.parent
+    before = everything(target.parent)
+    ended = here.run(destination=str(destination), **arguments)
+    assert ended.kind in ("PixxelDownloadError", "PixxelArchiveError", "PixxelAddressError"), ended.message
+    assert words in ended.message
+    assert everything(target.parent) == before
+    assert "path" not in ended.xcoms
+
+
+@pytest.mark.parametrize("name", ["empty", "wrong checksum", "too large", "never whole"])
+def test_a_failure_leaves_an_object_store_as_it_was(here: DownloadRunner, memory: Any, name: str) -> None:
+    memory.pipe("/bucket/package.zip", OLD)
+    plan, fault, arguments, words = FAILURES[name]
+    here.pixxel.set_package(**{"content": PACKAGE, "seconds": 0, **plan})
+    if fault:
+        here.pixxel.fail_next("download_file", **fault)
+    ended = here.run(destination="memory://bucket/package.zip", **arguments)
+    assert words in ended.message
+    assert {key: file.getvalue() for key, file in memory.store.items()} == {"/bucket/package.zip": OLD}
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://169.254.169.254/latest/meta-data", "169.254.169.254"),
+        ("https://10.1.2.3/package.zip", "10.1.2.3"),
+        ("https://[fd00:ec2::254]/package.zip", "fd00:ec2::254"),
+        ("file:///etc/hostname", "file://"),
+        ("ftp://127.0.0.1/package.zip", "ftp://"),
+        ("http://files.example.com/package.zip", "plain http"),
+        ("https://user:secret@127.0.0.1/package.zip", "user or password"),
+    ],
+)
+def test_a_url_that_leads_elsewhere_isnt_followed(
+    here: DownloadRunner, target: Path, url: str, words: str
+) -> None:
+    before = everything(target.parent)
+    answer = {"id": "job-finished", "status": "ready", "signed_url": f"{url}?signature=5ecret"}
+    here.pixxel.fail_next("download_job", json=answer, times=0)
+    ended = here.run(destination=str(target))
+    assert ended.kind == "PixxelAddressError"
+    assert words in ended.message
+    assert "5ecret" not in ended.message
+    assert everything(target.parent) == before
+
+
+def test_a_folder_that_cant_be_made_is_an_error_that_names_it(here: DownloadRunner, target: Path) -> None:
+    before = everything(target.parent)
+    ended = here.run(destination=str(target / "below" / "package.zip"))
+    assert ended.kind == "PixxelDownloadError"
+    assert str(target) in ended.message
+    assert "Not a directory" in ended.message
+    assert everything(target.parent) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights_is_an_error_that_names_it(here: DownloadRunner, target: Path) -> None:
+    target.parent.chmod(0o500)
+    try:
+        ended = here.run(destination=str(target))
+    finally:
+        target.parent.chmod(0o700)
+    assert ended.kind == "PixxelDownloadError"
+    assert "Permission denied" in ended.message
+
+
+def test_a_folder_isnt_written_over(here: DownloadRunner, target: Path) -> None:
+    before = everything(target.parent)
+    ended = here.run(destination=str(target.parent))
+    assert ended.kind == "PixxelDownloadError"
+    assert "is a folder" in ended.message
+    assert everything(target.parent) == before
+
+
+def test_a_disk_that_is_full_leaves_what_was_there(here: DownloadRunner, target: Path) -> None:
+    before = everything(target.parent)
+    script = textwrap.dedent("""
+        import resource, signal, sys
+        from tests.support import FakeTaskInstance
+        from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        operator = PixxelDownloadJobOperator(
+            task_id="d", workflow_id="wf-succeeds", job_id="job-finished", destination=sys.argv[1])
+        operator._say = lambda level, words: None
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            operator.execute({"ti": FakeTaskInstance()})
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}")
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(target)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).resolve().parents[2],
+        check=False,
+    )
+    assert f"PixxelDownloadError: {target} can't be written: File too large" in done.stdout, done.stderr[
+        -2000:
+    ]
+    assert everything(target.parent) == before
+
+
+@pytest.mark.parametrize("unpack", [False, True])
+def test_a_disk_without_room_says_so_and_keeps_what_was_there(
+    here: DownloadRunner, target: Path, unpack: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(target.parent)
+
+    class Full(io.FileIO):
+        def write(self, part: Any, /) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(local, "FileIO", Full)
+    ended = here.run(destination=str(target.parent if unpack else target), unpack=unpack)
+    assert ended.kind == "PixxelDownloadError"
+    assert "No space left on device" in ended.message
+    assert everything(target.parent) == before
+
+
+def test_on_kill_removes_what_is_unfinished(
+    here: DownloadRunner, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(target.parent)
+    operator = here.operator(destination=str(target))
+    during: list[set[str]] = []
+
+    def killed(seconds: float) -> None:
+        during.append(set(everything(target.parent)) - set(before))
+        operator.on_kill()
+        during.append(set(everything(target.parent)) - set(before))
+
+    here.pixxel.fail_next("download_file", truncate=100_000)
+    monkeypatch.setattr(here.clock, "sleep", killed)
+    monkeypatch.setattr(download_module.time, "sleep", killed)
+    with pytest.raises(PixxelDownloadError, match="was given up"):
+        operator.execute({"ti": here.ti})  # type: ignore[typeddict-item]
+    assert len(during[0]) == 1
+    assert during[1] == set()
+    assert everything(target.parent) == before
+
+
+def test_on_kill_before_anything_has_begun_does_nothing() -> None:
+    operator = PixxelDownloadJobOperator(task_id="d", workflow_id="w", job_id="j", destination="/nowhere/p")
+    operator.on_kill()
+    assert not hasattr(operator, "_collector")
+
+
+# ----------------------------------------------------------------------------------------------------- arguments
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("destination", ""),
+        ("destination", "a\nb"),
+        ("destination", "/data/folder/"),
+        ("destination", None),
+        ("destination", 7),
+        ("destination", "nosuchscheme://bucket/p"),
+        ("destination", "http://[1/p"),
+        ("poke_interval", "soon"),
+        ("poke_interval", -1),
+        ("timeout", True),
+        ("timeout", float("nan")),
+        ("timeout", -1),
+        ("not_found_grace", -1),
+        ("stall_timeout", 0),
+        ("stall_timeout", None),
+        ("max_bytes", 0),
+        ("max_bytes", "1 GB"),
+        ("max_unpacked_bytes", 0),
+        ("max_ratio", -1),
+        ("workflow_id", ""),
+        ("job_id", ""),
+        ("pixxel_task_id", ""),
+        ("pixxel_task_id", ".."),
+    ],
+)
+def test_an_argument_that_cant_be_used_is_named_before_anything_is_asked(
+    runner: DownloadRunner, tmp_path: Path, field: str, value: Any
+) -> None:
+    ended = runner.run(**{"destination": str(tmp_path / "p"), field: value})
+    assert ended.kind == "PixxelInputError", ended
+    assert isinstance(runner.error, PixxelInputError)
+    assert runner.error.field == field
+    assert runner.pixxel.requests() == 0
+    assert everything(tmp_path) == {}
+
+
+def test_a_store_without_its_provider_says_what_to_install(here: DownloadRunner) -> None:
+    if "s3" in fsspec.available_protocols():
+        pytest.importorskip("airflow.providers.amazon", reason="asked of the provider below")
+        pytest.skip("the provider is installed")
+    ended = here.run(destination="s3://bucket/package.zip")
+    assert ended.kind == "PixxelInputError"
+
+
+def test_a_connection_of_the_store_that_isnt_defined_is_named(here: DownloadRunner) -> None:
+    ended = here.run(destination="file:///nowhere/p", pixxel_conn_id="no-such-connection")
+    assert "no-such-connection" in ended.message
+    assert ended.kind != "success"
+
+
+def test_making_one_asks_and_checks_nothing() -> None:
+    operator = PixxelDownloadJobOperator(
+        task_id="d", workflow_id="", job_id="{{ x }}", destination=None, timeout="soon", max_ratio="x"
+    )
+    assert operator.job_id == "{{ x }}"
+
+
+def test_what_says_which_and_where_is_templated() -> None:
+    assert isinstance(PixxelDownloadJobOperator.template_fields, tuple)
+    assert set(PixxelDownloadJobOperator.template_fields) == {
+        "workflow_id",
+        "job_id",
+        "pixxel_task_id",
+        "destination",
+        "storage_conn_id",
+        "pixxel_conn_id",
+    }
+    operator = PixxelDownloadJobOperator(
+        task_id="d", workflow_id="{{ w }}", job_id="{{ j }}", destination="/data/{{ j }}/package.zip"
+    )
+    operator.render_template_fields({"w": "wf", "j": "job-7"})  # type: ignore[typeddict-unknown-key]
+    assert (operator.workflow_id, operator.job_id) == ("wf", "job-7")
+    assert operator.destination == "/data/job-7/package.zip"
+
+
+# ------------------------------------------------------------------------------------------------------- secrets
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {},
+        {"truncate": 100_000},
+        {"status": 403, "body": "echo"},
+        {"status": 500, "body": "echo"},
+        {"drop": "reset"},
+        {"location": "https://10.0.0.1/?signature=elsewhere"},
+        {"location": "http://[broken/?signature=elsewhere"},
+    ],
+    ids=str,
+)
+def test_no_log_shows_the_key_or_a_signature(
+    pixxel: Any,
+    tmp_path: Path,
+    faults: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    say = PixxelDownloadJobOperator._say
+    runner = DownloadRunner("worker", pixxel, monkeypatch)
+    monkeypatch.setattr(PixxelDownloadJobOperator, "_say", say)
+    caplog.set_level(logging.DEBUG)
+    pixxel.set_package(content=PACKAGE, seconds=0)
+    if faults:
+        pixxel.fail_next("download_file", times=2, **faults)
+    runner.run(destination=str(tmp_path / "package.zip"))
+    out, err = capfd.readouterr()
+    for place in (caplog.text, out, err):
+        assert CANARY not in place
+        assert "signature" not in place.replace("signed", "")
+    assert "/download" in caplog.text, "what urllib3 says of requests to the API was seen"
