@@ -153,17 +153,22 @@ class PixxelHook(BaseHook):
         return self.send(calls.get_workflow(workflow_id, project_id))
 
     def list_workflows(self, **filters: Any) -> Iterator[Workflow]:
-        """Yield workflows, a page of 50 at a time.
+        """Yield workflows, each once; a page of them is asked for when the one before is used up.
 
         :param filters: ``project_id``, ``workflow_id``, ``name``, ``created_by``, ``created_on``,
-            ``updated_at``, and ``limit``, the size of a page.
+            ``updated_at``, and ``limit``, the size of a page (50).
         """
-        offset = 0
+        offset, seen = 0, set[str]()
         while True:
-            page = self.send(calls.list_workflows(**filters, offset=offset))
-            yield from page.items
+            call = calls.list_workflows(**filters, offset=offset)
+            page = self.send(call)
+            fresh = {workflow.id: workflow for workflow in page.items if workflow.id not in seen}
+            yield from fresh.values()
+            seen.update(fresh)
             offset += len(page.items)
-            if not page.items or (page.total is not None and offset >= page.total):
+            short = len(page.items) < int(call.params["limit"])
+            # A total that a full page reaches may be wrong, and a list that only repeats itself has no end.
+            if not fresh or (short and page.total is not None and offset >= page.total):
                 return
 
     def request_download(self, workflow_id: str, job_id: str, task_id: str | None = None) -> Download:

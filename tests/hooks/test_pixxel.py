@@ -422,6 +422,13 @@ class TestSessions:
         asyncio.run(ask())
 
 
+def pages(pixxel: Any, *pages: list[str], total: Any) -> None:
+    """Let the next lists of workflows be these ids, with that total."""
+    for ids in pages:
+        answer = {"workflows": [{"id": each} for each in ids], "pagination": {"total": total}}
+        pixxel.fail_next("list_workflows", json=answer)
+
+
 class TestNamedMethods:
     def test_they_ask_what_their_calls_ask(self, pixxel: Any) -> None:
         hook = PixxelHook()
@@ -435,10 +442,48 @@ class TestNamedMethods:
         task = hook.get_job("wf-succeeds", "job-finished").tasks[0]
         assert hook.request_download("wf-succeeds", "job-finished", task.id).status == "pending"
 
-    def test_workflows_come_a_page_at_a_time(self, pixxel: Any) -> None:
-        found = list(PixxelHook().list_workflows(limit=2))
-        assert len(found) == len({workflow.id for workflow in found}) == 6
+    def test_workflows_come_a_page_at_a_time_and_only_as_they_are_needed(self, pixxel: Any) -> None:
+        found = PixxelHook().list_workflows(limit=4)
+        assert pixxel.requests("list_workflows") == 0
+        first = [next(found) for _ in range(4)]
+        assert pixxel.requests("list_workflows") == 1
+        assert len({workflow.id for workflow in [*first, *found]}) == 6
+        assert pixxel.requests("list_workflows") == 2
+
+    def test_workflows_are_filtered_on_every_page(self, pixxel: Any) -> None:
+        found = PixxelHook().list_workflows(project_id="project-coast", limit=2)
+        assert {workflow.id for workflow in found} == {"wf-endless", "wf-odd-status", "wf-odd-ended"}
+        asked = [seen.query for seen in pixxel.counters.seen if seen.route == "list_workflows"]
+        assert all("project_id=project-coast" in query for query in asked)
+        assert len(asked) == 2
+
+    @pytest.mark.parametrize("total", [0, 1, 2, 6, 100, -1, "many", None])
+    def test_a_total_that_is_wrong_neither_loses_a_workflow_nor_asks_forever(
+        self, pixxel: Any, total: Any
+    ) -> None:
+        pages(pixxel, ["a", "b"], ["c", "d"], ["e", "f"], [], total=total)
+        assert [workflow.id for workflow in PixxelHook().list_workflows(limit=2)] == list("abcdef")
+        assert pixxel.requests("list_workflows") == 4
+
+    @pytest.mark.parametrize("total", [0, 3, 100, None])
+    def test_an_empty_page_is_the_last(self, pixxel: Any, total: Any) -> None:
+        pages(pixxel, [], total=total)
+        assert list(PixxelHook().list_workflows()) == []
+        assert pixxel.requests("list_workflows") == 1
+
+    def test_pages_that_the_server_makes_smaller_than_asked_all_come(self, pixxel: Any) -> None:
+        pages(pixxel, ["a", "b"], ["c", "d"], ["e"], total=5)
+        assert [workflow.id for workflow in PixxelHook().list_workflows(limit=50)] == list("abcde")
         assert pixxel.requests("list_workflows") == 3
+
+    def test_a_workflow_that_moves_to_the_next_page_comes_once(self, pixxel: Any) -> None:
+        pages(pixxel, ["a", "b"], ["b", "c"], [], total=3)
+        assert [workflow.id for workflow in PixxelHook().list_workflows(limit=2)] == list("abc")
+
+    def test_a_server_that_repeats_its_first_page_is_not_asked_forever(self, pixxel: Any) -> None:
+        pages(pixxel, *[["a", "b"]] * 9, total=None)
+        assert [workflow.id for workflow in PixxelHook().list_workflows(limit=2)] == list("ab")
+        assert pixxel.requests("list_workflows") == 2
 
     def test_close_can_be_followed_by_more(self, pixxel: Any) -> None:
         hook = PixxelHook()
