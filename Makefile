@@ -21,7 +21,7 @@ IN_FRESH_HOME := scripts/with_airflow_home.sh
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: ## show a DAG waiting for a job of a simulated Pixxel, in a minute
+demo: ## show a DAG running a workflow of a simulated Pixxel and paying once, in a minute
 	$(SETUP)
 	@$(PY) scripts/demo.py
 

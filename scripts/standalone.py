@@ -50,6 +50,7 @@ def show(screen: Screen, airflow: Standalone, pixxel: Any, home: str) -> None:
     entry("  hurry", "let the job end now:")
     screen.line(f"""  curl -X PATCH {control}/job-1 -d '{{"finish": true}}'""")
     entry("  fail", f"{airflow.url}/dags/pixxel_failing_job  its log says which block failed, and why")
+    entry("  run", f"{airflow.url}/dags/pixxel_run_and_download  pays for one job, and fetches its files")
     screen.line()
     screen.line(f"AIRFLOW_HOME is {airflow.home}{home}. Ctrl-C ends everything.")
 

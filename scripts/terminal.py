@@ -57,10 +57,10 @@ class Screen:
             self._write(self.clipped(text), "")
             self._open = text
 
-    def settle(self) -> None:
-        """Let a line that was only for now stay."""
+    def settle(self, *, keep: bool = True) -> None:
+        """Let a line that was only for now stay, or take it away."""
         if self._open:
-            self.stream.write("\n")
+            self.stream.write("\n" if keep else "\r\x1b[K")
             self.stream.flush()
             self._open = ""
 

@@ -137,7 +137,8 @@ def _prose(words: str) -> str:
 
 def figures() -> dict[str, str]:
     """Return the numbers that pages name, from where the code keeps them."""
-    from pixxel_provider.sensors import pixxel as sensor
+    from pixxel_provider import waiting
+    from pixxel_provider.api import adoption
     from pixxel_provider.triggers import workerless
 
     seconds = {
@@ -146,11 +147,12 @@ def figures() -> dict[str, str]:
         "shortest_gap": wait.SHORTEST_GAP,
         "poke_interval": wait.WaitPlan.poke_interval,
         "not_found_grace": wait.WaitPlan.not_found_grace,
-        "slack": sensor._SLACK,
+        "slack": waiting._SLACK,
         "rendering": workerless.RENDERING,
     }
     return {
         **{name: f"{value:g} s" for name, value in seconds.items()},
+        "clock_skew": f"{adoption.CLOCK_SKEW / 60:g} minutes",
         "metadata_limit": f"{summary.METADATA_LIMIT // 1024} KiB",
         "answer_limit": f"{transport.ANSWER_LIMIT // 2**20} MiB",
         "user_agent": f"``{transport.USER_AGENT}``",

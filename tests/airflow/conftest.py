@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -79,6 +80,27 @@ def pixxel(_pixxel: Any) -> Any:
     """The Pixxel that the DAGs talk to."""
     _pixxel.reset()
     return _pixxel
+
+
+@pytest.fixture
+def ends_once_seen(pixxel: Any) -> Iterator[Callable[..., None]]:
+    """Create a job that ends a second after somebody looked at it, however long it takes a DAG to begin."""
+    over = threading.Event()
+
+    def create(workflow_id: str, job_id: str) -> None:
+        pixxel.create_job(workflow_id, job_id, seconds=2 * PATIENCE, age=PATIENCE / 5)
+
+        def end() -> None:
+            while not pixxel.requests("get_job", job_id):
+                if over.wait(0.1):
+                    return
+            over.wait(1)
+            pixxel.finish_job(job_id)
+
+        threading.Thread(target=end, daemon=True).start()
+
+    yield create
+    over.set()
 
 
 @pytest.fixture(scope="session")

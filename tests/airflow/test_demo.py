@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from demo import JOB, Story
+from story import Story
 from terminal import Screen
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -90,24 +90,74 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("line", LINES.values(), ids=LINES.keys())
-def test_the_story_shows_each_step_once_and_the_end(line: str) -> None:
-    told = io.StringIO()
-    story = Story(Screen(told), 10)
-    name = f"Pixxel job {JOB} of workflow wf-succeeds"
-    for words in (
-        f"{name}: running, 7 %, 0 of 5 tasks done, now scene-fetch 2.1.0",
-        "Something that Airflow says",
-        f"{name}: running, 9 %, 0 of 5 tasks done, now scene-fetch 2.1.0",
-        f"{name}: running, 50 %, 2 of 5 tasks done, now spectral-index 3.0.1",
-        f"{name} has ended: completed, for 120 credits",
-    ):
+JOB = "5fcd2c1e-0000-4000-8000-000000000000"
+SAID = (
+    "Pixxel estimates 120 credits for a job of workflow wf-succeeds",
+    "Something that Airflow says",
+    "Pixxel estimates 120 credits for a job of workflow wf-succeeds; max_cost is 200",
+    "POST /v0/workflows/wf-succeeds/jobs: could not get an answer from http://127.0.0.1:1: the connection "
+    "was dropped before the answer was complete. The job may have been created all the same. It isn't asked "
+    "for again, which could be billed twice, but looked for in the workflow's list",
+    f"Adopting {JOB} (created, of 2026-01-01T00:00:00+00:00 by user-1): the only job of the workflow that "
+    "appeared since the request to create one",
+    f"Pixxel job {JOB} of workflow wf-succeeds is adopted: created",
+    f"Pixxel job {JOB} of workflow wf-succeeds: running, 7 %, 0 of 5 tasks done, now scene-fetch 2.1.0",
+    "Marking task as DEFERRED.",
+    f"Pixxel job {JOB} of workflow wf-succeeds: running, 9 %, 0 of 5 tasks done, now scene-fetch 2.1.0",
+    f"Pixxel job {JOB} of workflow wf-succeeds: running, 50 %, 2 of 5 tasks done, now spectral-index 3.0.1",
+    f"Pixxel job {JOB} of workflow wf-succeeds has ended: completed, for 120 credits",
+    f"The package of Pixxel job {JOB} of workflow wf-succeeds is 'pending'",
+    "Marking task as DEFERRED.",
+)
+
+
+def told(stream: io.StringIO, line: str) -> Story:
+    story = Story(Screen(stream), 10, 200)
+    for words in SAID:
         story.said(line % words)
-    shown = [text.split("%")[1].strip() for text in told.getvalue().splitlines()]
-    assert shown == [
+    return story
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES.keys())
+def test_the_story_tells_price_lost_answer_adoption_and_each_step_once(line: str) -> None:
+    stream = io.StringIO()
+    told(stream, line)
+    lines = [text.split("%")[-1].strip() for text in stream.getvalue().splitlines()]
+    assert lines == [
+        "estimate        120 credits; 200 are allowed, so the DAG goes on",
+        "run             Pixxel creates a job, which is billed, and its answer is lost on the way",
+        "asking again could be a second bill: the operator looks into the list of jobs",
+        f"and adopts {JOB}, the only new one",
         "0 of 5 tasks done, now scene-fetch",
+        "it isn't done, so the task is deferred: no worker is busy from here on",
         "2 of 5 tasks done, now spectral-index",
         "completed, for 120 credits",
+    ]
+
+
+@pytest.mark.parametrize(("jobs", "asked", "words"), [(1, 1, "1 job, 120"), (2, 2, "2 jobs, 240")])
+def test_the_bill_at_the_end_is_what_it_is(jobs: int, asked: int, words: str) -> None:
+    stream = io.StringIO()
+    Story(Screen(stream), 10, 200).ending(jobs, 120 * jobs, asked, 40)
+    assert f"{words} credits. Asked {'once' if asked == 1 else '2 times'}" in stream.getvalue()
+
+
+def test_the_outcome_shows_the_package_and_what_was_made_of_it() -> None:
+    stream = io.StringIO()
+    package = {"files": 5, "bytes": 1842, "sha256": "0123456789abcdef" * 4}
+    used = {"3-cloud-mask.json": {}, "4-stress.json": {"mean": 0.62}, "5-mosaic.json": {"files": ["a", "b"]}}
+    told(stream, "%s").outcome(
+        {
+            "xcoms": [
+                {"task_id": "download", "key": "return_value", "value": package},
+                {"task_id": "use", "key": "return_value", "value": used},
+            ]
+        }
+    )
+    assert stream.getvalue().splitlines()[-3:] == [
+        "download        5 files, from a package of 1,842 bytes with sha256 0123456789abcdef...",
+        "use             stress                 mean 0.62",
+        "                mosaic                 files a, b",
     ]
 
 
@@ -146,3 +196,14 @@ def test_a_line_for_now_is_written_over_on_a_terminal_and_left_out_of_a_file(
         screen.line("done")
         told[type(stream)] = stream.getvalue()
     assert told == {Terminal: "1 %\r\x1b[K2 %\r\x1b[Kdone\n", io.StringIO: "done\n"}
+
+
+def test_a_line_for_now_can_be_left_or_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen(Terminal())
+    screen.now("1 %")
+    screen.settle()
+    screen.now("2 %")
+    screen.settle(keep=False)
+    screen.line("done")
+    assert screen.stream.getvalue() == "1 %\n2 %\r\x1b[Kdone\n"

@@ -8,11 +8,18 @@ import pytest
 
 SOON = {"poke_interval": 0.5}
 LINK = "_link_PixxelJobLink"
+EXAMPLES = {
+    "pixxel_gate",
+    "pixxel_mapped_gate",
+    "pixxel_failing_job",
+    "pixxel_run_and_download",
+    "pixxel_run_mapped",
+}
 
 
 def test_airflow_finds_every_example_and_no_mistake_in_it(airflow_knows: Any) -> None:
     assert airflow_knows["import_errors"] == {}
-    assert {"pixxel_gate", "pixxel_mapped_gate", "pixxel_failing_job"} <= set(airflow_knows["dags"])
+    assert set(airflow_knows["dags"]) >= EXAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +31,7 @@ def seen() -> dict[str, Any]:
 @pytest.fixture
 def dear(seen: dict[str, Any], request: pytest.FixtureRequest) -> Any:
     if "dear" not in seen:
-        pixxel = request.getfixturevalue("pixxel")
-        pixxel.create_job("wf-succeeds", "job-running", seconds=3)
+        request.getfixturevalue("ends_once_seen")("wf-succeeds", "job-running")
         seen["dear"] = request.getfixturevalue("run")("pixxel_gate", {"job_id": "job-running"}, wait=SOON)
     return seen["dear"]
 
@@ -133,8 +139,10 @@ def test_a_failed_job_can_still_be_read_by_the_task_that_runs_then(pixxel: Any, 
     assert broken["info_logs"]
 
 
-def test_a_job_that_fails_while_its_gate_is_deferred_fails_it_just_so(pixxel: Any, run: Any) -> None:
-    pixxel.create_job("wf-fails", "job-breaks", seconds=1.5)
+def test_a_job_that_fails_while_its_gate_is_deferred_fails_it_just_so(
+    ends_once_seen: Any, run: Any
+) -> None:
+    ends_once_seen("wf-fails", "job-breaks")
     failing = run("pixxel_failing_job", {"job_id": "job-breaks"}, wait=SOON)
     assert failing.states["wait"] == "failed"
     assert failing.tries["wait"] == 1
@@ -148,3 +156,94 @@ def test_poke_and_reschedule_wait_as_long_and_return_the_same(pixxel: Any, run: 
     assert modes.states == {"poke": "success", "reschedule": "success"}
     assert modes.xcom("poke") == modes.xcom("reschedule")
     assert modes.xcom("reschedule", LINK) == modes.xcom("poke", LINK)
+
+
+# ------------------------------------------------------------------------------------------ running workflows
+
+
+@pytest.fixture
+def hurried(pixxel: Any) -> Any:
+    """A Pixxel whose jobs, created by anybody, take four seconds."""
+    before, pixxel.world.speed = pixxel.world.speed, 30.0
+    yield pixxel
+    pixxel.world.speed = before
+
+
+@pytest.fixture
+def ran(seen: dict[str, Any], request: pytest.FixtureRequest, tmp_path_factory: Any) -> Any:
+    """A run in which the answer to the request that is billed was lost, and its bill."""
+    if "ran" not in seen:
+        pixxel = request.getfixturevalue("hurried")
+        pixxel.fail_next("create_job", drop="reset", carried_out=True)
+        folder = tmp_path_factory.mktemp("files")
+        run = request.getfixturevalue("run")
+        done = run("pixxel_run_and_download", {"folder": str(folder)}, run=SOON, download=SOON)
+        seen["ran"] = done, pixxel.bill(), dict(pixxel.counters.routes), folder
+    return seen["ran"]
+
+
+def test_a_run_whose_answer_is_lost_pays_for_one_job_and_goes_on_with_it(ran: Any) -> None:
+    done, bill, requests, _ = ran
+    assert done.states == dict.fromkeys(["estimate", "worth_it", "run", "download", "use"], "success")
+    assert done.tries["run"] == 1
+    assert (requests["create_job"], bill.credits) == (1, 120)
+    assert bill.jobs == (done.xcom("run", "job_id"),)
+    assert f"Adopting {bill.jobs[0]}" in done.words
+
+
+def test_a_run_waits_in_the_triggerer_and_returns_the_job(ran: Any) -> None:
+    done = ran[0]
+    job = done.xcom("run")
+    assert "running trigger in line" in done.log
+    assert (job["id"], job["status"], job["cost"]) == (done.xcom("run", "job_id"), "completed", 120)
+    assert done.xcom("run", LINK) == "https://aurora.pixxel.space/"
+
+
+@pytest.mark.parametrize(("task", "key"), [("estimate", "return_value"), ("run", "estimated_cost")])
+def test_the_estimate_is_a_number_of_its_own(ran: Any, task: str, key: str) -> None:
+    assert ran[0].xcom(task, key) == 120
+    assert type(ran[0].xcom(task, key)) is int
+
+
+def test_what_was_downloaded_lies_in_the_jobs_own_folder_and_is_used(ran: Any) -> None:
+    done, _, _, folder = ran
+    found = done.xcom("download")
+    assert found["path"] == str(folder / done.xcom("run", "job_id"))
+    assert sorted(found["paths"]) == sorted(str(file) for file in (folder / found["path"]).iterdir())
+    assert done.xcom("use")["4-crop-stress-index.json"] == {"mean": 0.62, "stressed_hectares": 184}
+
+
+def test_no_log_of_a_run_shows_the_key_or_a_signed_url(ran: Any) -> None:
+    lines = ran[0].log.splitlines()
+    assert not [line for line in lines if "canary" in line and "MaskSecret" not in line]
+    assert not [line for line in lines if "signature=" in line]
+
+
+def test_a_workflow_that_is_too_dear_is_left_alone(hurried: Any, run: Any) -> None:
+    done = run("pixxel_run_and_download", {"most_credits": 119})
+    assert done.state == "success"
+    assert [done.states[task] for task in ("run", "download", "use")] == ["skipped"] * 3
+    assert hurried.requests("create_job") == 0
+
+
+def test_workflows_are_run_at_once_as_far_as_the_budget_goes(hurried: Any, run: Any, tmp_path: Any) -> None:
+    hurried.world.add_workflow("wf-cheap", like="wf-succeeds", cost=50)
+    hurried.world.add_workflow("wf-dear", like="wf-succeeds", cost=400)
+    hurried.fail_next("create_job", drop="reset", carried_out=True)
+    chosen = ["wf-dear", "wf-succeeds", "wf-cheap", "wf-cheap"]
+    done = run(
+        "pixxel_run_mapped",
+        {"workflow_ids": chosen, "budget": 300, "folder": str(tmp_path)},
+        run=SOON,
+        download=SOON,
+    )
+    assert done.state == "success"
+    assert done.xcom("within_budget") == [
+        {"workflow_id": "wf-cheap", "max_cost": 50},
+        {"workflow_id": "wf-succeeds", "max_cost": 120},
+    ]
+    jobs = [done.xcom(f"run[{index}]", "job_id") for index in (0, 1)]
+    assert sorted(hurried.bill().jobs) == sorted(jobs)
+    assert (hurried.bill().credits, hurried.requests("create_job")) == (170, 2)
+    assert done.xcom("hand_on") == [str(tmp_path / f"{job}.zip") for job in jobs]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(f"{job}.zip" for job in jobs)

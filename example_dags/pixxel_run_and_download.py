@@ -1,0 +1,82 @@
+"""Ask what a workflow costs, run it if that isn't too much, fetch what it has made, and use the files.
+
+Trigger it with ``{"workflow_id": "...", "project_id": "...", "most_credits": 200, "folder": "/data"}``.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import Param, dag, task
+
+from pixxel_provider.operators.pixxel import (
+    PixxelDownloadJobOperator,
+    PixxelEstimateCostOperator,
+    PixxelRunJobOperator,
+)
+
+WORKFLOW = "{{ params.workflow_id }}"
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["pixxel"],
+    # A worker that dies is replaced; none of these tasks pays for a second job in its next try.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    params={
+        "workflow_id": Param("wf-succeeds", type="string"),
+        "project_id": Param("project-agriculture", type="string"),
+        "most_credits": Param(200, type="number", description="Dearer workflows are left alone."),
+        "folder": Param(
+            str(Path(tempfile.gettempdir()) / "pixxel"), type="string", description="Where files are stored."
+        ),
+    },
+)
+def pixxel_run_and_download():
+    """Run a workflow and use what it has made."""
+    estimate = PixxelEstimateCostOperator(task_id="estimate", workflow_id=WORKFLOW)
+
+    @task.short_circuit
+    def worth_it(credits: float, params: dict[str, Any] | None = None) -> bool:
+        """Go on only where the price is right; everything behind this is skipped otherwise."""
+        return credits <= (params or {})["most_credits"]
+
+    run = PixxelRunJobOperator(
+        task_id="run",
+        workflow_id=WORKFLOW,
+        project_id="{{ params.project_id }}",
+        # Asked once more just before the job is created: prices change.
+        max_cost="{{ params.most_credits }}",
+        deferrable=True,
+        poke_interval=10,
+        timeout=timedelta(hours=6).total_seconds(),
+    )
+
+    # The folder is the job's own, so a run that is repeated mixes nothing up.
+    download = PixxelDownloadJobOperator(
+        task_id="download",
+        workflow_id=WORKFLOW,
+        job_id=run.output["job_id"],
+        destination="{{ params.folder }}/{{ ti.xcom_pull(task_ids='run', key='job_id') }}",
+        unpack=True,
+        deferrable=True,
+        poke_interval=10,
+    )
+
+    @task(multiple_outputs=False)
+    def use(package: dict[str, Any]) -> dict[str, Any]:
+        """Stand in for the pipeline that works with the files."""
+        files = [Path(path) for path in package["paths"]]
+        return {file.name: json.loads(file.read_text()) for file in files}
+
+    worth_it(estimate.output) >> run
+    use(download.output)
+
+
+pixxel_run_and_download()

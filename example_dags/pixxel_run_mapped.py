@@ -1,0 +1,94 @@
+"""Run as many workflows as the budget allows, each as a task of its own, and fetch what each has made.
+
+Trigger it with ``{"workflow_ids": ["...", "..."], "project_id": "...", "budget": 500, "folder": "/data"}``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import Param, dag, task
+
+from pixxel_provider.operators.pixxel import (
+    PixxelDownloadJobOperator,
+    PixxelEstimateCostOperator,
+    PixxelRunJobOperator,
+)
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["pixxel"],
+    # A worker that dies is replaced; none of these tasks pays for a second job in its next try.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    params={
+        "workflow_ids": Param(["wf-succeeds"], type="array"),
+        "project_id": Param("project-agriculture", type="string"),
+        "budget": Param(500, type="number", description="Credits for all jobs together."),
+        "folder": Param(
+            str(Path(tempfile.gettempdir()) / "pixxel"), type="string", description="Where files are stored."
+        ),
+    },
+)
+def pixxel_run_mapped():
+    """Run several workflows and use what they have made."""
+
+    @task
+    def workflows(params: dict[str, Any] | None = None) -> list[str]:
+        """Stand in for whatever knows the workflows. Twice the same one would be two jobs."""
+        return sorted(set((params or {})["workflow_ids"]))
+
+    chosen = workflows()
+    estimate = PixxelEstimateCostOperator.partial(task_id="estimate").expand(workflow_id=chosen)
+
+    @task
+    def within_budget(
+        workflow_ids: list[str], credits: list[float], params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Take the cheapest first, as long as the budget lasts."""
+        left, taken = (params or {})["budget"], []
+        for cost, workflow_id in sorted(zip(credits, workflow_ids, strict=True)):
+            if cost <= left:
+                left -= cost
+                taken.append({"workflow_id": workflow_id, "max_cost": cost})
+        return taken
+
+    run = PixxelRunJobOperator.partial(
+        task_id="run",
+        project_id="{{ params.project_id }}",
+        deferrable=True,
+        poke_interval=10,
+        timeout=timedelta(hours=6).total_seconds(),
+    ).expand_kwargs(within_budget(chosen, estimate.output))
+
+    @task
+    def packages(jobs: list[dict[str, Any]], params: dict[str, Any] | None = None) -> list[dict[str, str]]:
+        """Say where the package of each job is to be stored."""
+        folder = (params or {})["folder"]
+        return [
+            {
+                "workflow_id": job["workflow_id"],
+                "job_id": job["id"],
+                "destination": f"{folder}/{job['id']}.zip",
+            }
+            for job in jobs
+        ]
+
+    download = PixxelDownloadJobOperator.partial(
+        task_id="download", deferrable=True, poke_interval=10
+    ).expand_kwargs(packages(run.output))
+
+    @task
+    def hand_on(found: list[dict[str, Any]]) -> list[str]:
+        """Stand in for the pipeline that works with the files."""
+        return [package["path"] for package in found]
+
+    hand_on(download.output)
+
+
+pixxel_run_mapped()
