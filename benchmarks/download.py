@@ -164,7 +164,8 @@ def main() -> dict[str, float]:
         )
     ratio = statistics.median(a / b for a, b in zip(*rates.values(), strict=True))
     print(
-        f"  ours / {name}: {ratio:.2f} (aim: at least 0.8); memory grew by {max(grown):.1f} MiB (aim: below 32)"
+        f"  ours / {name}: {ratio:.2f} (aim: at least 0.8); memory grew by {max(grown):.1f} MiB "
+        "(aim: below 32)"
     )
     return {"download_ratio": round(ratio, 3), "download_growth_mib": round(max(grown), 1)}
 

@@ -31,7 +31,9 @@ _SHARED = ip_network("100.64.0.0/10")
 _THIS_NETWORK = ip_network("0.0.0.0/8")
 _NAT64 = ip_network("64:ff9b::/96")
 # Metadata services of clouds that don't stand at a link-local address.
-_METADATA = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192")))
+_METADATA = frozenset(
+    map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+)
 # Anything else is percent-encoded in an address, and libraries don't agree on what it means.
 _PLAIN = re.compile(r"[!-\[\]-~]+")
 
@@ -122,6 +124,9 @@ def _kind(address: Address) -> str:
         return "forbidden"
     if address.is_loopback:
         return "loopback"
+    if isinstance(address, IPv6Address) and address.is_site_local:
+        # Python calls these global; they were for use inside a site.
+        return "private"
     if address in _SHARED:
         return "shared"
     if address.is_reserved or address in _THIS_NETWORK:

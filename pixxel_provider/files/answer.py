@@ -12,7 +12,9 @@ from pixxel_provider.api.retry import read_retry_after
 from pixxel_provider.files.digest import promised
 from pixxel_provider.files.errors import PixxelDownloadError, PixxelExpiredError, PixxelTransferError
 
-_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
+# No package has more digits, and Python refuses to read numbers of thousands.
+_RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,19}")
 # Storage hosts answer with these where a signature has expired, or what it names is gone.
 _TURNED_AWAY = frozenset({400, 401, 403, 404, 410})
 _FOR_NOW = frozenset({408, 416, 421, 425, 429})
@@ -58,7 +60,8 @@ def read_delivery(status: int, headers: Mapping[str, str]) -> Delivery:
         raise PixxelDownloadError(f"The storage host sends the package encoded as {coding[:40]!r}, unasked.")
     start, total = (0, _length(headers)) if status == 200 else _range(headers)
     if total is None and "chunked" not in headers.get("transfer-encoding", "").lower():
-        raise PixxelDownloadError(
+        # It may have broken off in its head, so it is asked again.
+        raise PixxelTransferError(
             "The storage host doesn't say how long the package is, so nobody could tell whether it is whole."
         )
     return Delivery(
@@ -72,7 +75,7 @@ def read_delivery(status: int, headers: Mapping[str, str]) -> Delivery:
 
 def _length(headers: Mapping[str, str]) -> int | None:
     text = headers.get("content-length", "").strip()
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if _LENGTH.fullmatch(text) else None
 
 
 def _range(headers: Mapping[str, str]) -> tuple[int, int | None]:

@@ -10,7 +10,12 @@ from typing import Any
 
 from pixxel_provider.api import calls
 from pixxel_provider.api.calls import Call
-from pixxel_provider.api.errors import PixxelBadRequestError, PixxelError, PixxelResponseError
+from pixxel_provider.api.errors import (
+    PixxelBadRequestError,
+    PixxelError,
+    PixxelInputError,
+    PixxelResponseError,
+)
 from pixxel_provider.api.models import Download
 from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, WAITING_WORDS, normalise
 from pixxel_provider.api.summary import name_of, plain, status_of
@@ -23,10 +28,18 @@ _FAILED = FAILURE_WORDS - {"expired"}
 
 
 def request(plan: WaitPlan, pixxel_task_id: str | None) -> Call[Download]:
-    """Return the call that asks for a package; it may be repeated."""
+    """Return the call that asks for a package; it may be repeated.
+
+    :raises PixxelInputError: an id can't be one.
+    """
     if pixxel_task_id is None:
         return calls.download_job(plan.workflow_id, plan.job_id)
-    return calls.download_task(plan.workflow_id, plan.job_id, pixxel_task_id)
+    try:
+        return calls.download_task(plan.workflow_id, plan.job_id, pixxel_task_id)
+    except PixxelInputError as error:
+        # What Pixxel calls task_id has another name in a DAG, where that is the Airflow task's.
+        name = "pixxel_task_id" if error.field == "task_id" else error.field
+        raise PixxelInputError(name, error.problem) from None
 
 
 @dataclass

@@ -21,6 +21,8 @@ from pixxel_provider.hooks.trouble import unreachable
 if TYPE_CHECKING:
     import requests
 
+    from pixxel_provider.api.errors import PixxelConnectionError
+
 #: Bytes that are read at a time.
 CHUNK = 1024 * 1024
 #: What messages call the request; as a call it follows the policy of those that may be sent again.
@@ -37,23 +39,32 @@ class Answer:
     def __init__(self, response: requests.Response, settings: Settings) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
-        self._raw = response.raw
+        # Older ones of the library can only read whole parts, and lose one that breaks off.
+        self._read = getattr(response.raw, "read1", response.raw.read)
         self._settings = settings
+        self._trouble: PixxelConnectionError | None = None
 
     def read(self) -> bytes:
         """Return the next part of the body, at most 1 MiB of it; nothing at its end.
 
-        :raises PixxelConnectionError: the connection broke.
+        :raises PixxelConnectionError: the connection broke, and all that had come was returned before.
         """
         from urllib3.exceptions import HTTPError
 
+        parts: list[bytes] = []
+        left = CHUNK
         try:
-            found: bytes = self._raw.read(CHUNK, decode_content=False)
-            return found
+            while left and self._trouble is None and (part := self._read(left, decode_content=False)):
+                parts.append(part)
+                left -= len(part)
         except (HTTPError, OSError, ValueError) as error:
-            trouble = unreachable(self._settings, PACKAGE, error)
-        # Outside: an exception keeps the one that was being handled, and that one names the address.
-        raise trouble
+            self._trouble = unreachable(self._settings, PACKAGE, error)
+        if parts:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        if self._trouble is not None:
+            # Outside: an exception keeps the one that was being handled, and that one names the address.
+            raise self._trouble
+        return b""
 
 
 class Storage:
@@ -153,11 +164,22 @@ def _session(settings: Settings, guard: Guard) -> requests.Session:
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-    def guarded(kind: type[Any], pool: type[Any]) -> type[Any]:
-        class Guarded(kind):  # type: ignore[misc]
-            # Whatever a process sets for all connections: this one's request line isn't printed.
-            debuglevel = 0
+    def quiet(kind: type[Any]) -> type[Any]:
+        # Whatever a process sets for all connections: this one's request line isn't printed.
+        return type(kind.__name__, (kind,), {"debuglevel": 0})
 
+    def pools(make: Any) -> dict[str, type[Any]]:
+        kinds = {
+            "http": (HTTPConnection, HTTPConnectionPool),
+            "https": (HTTPSConnection, HTTPSConnectionPool),
+        }
+        return {
+            scheme: type(pool.__name__, (pool,), {"ConnectionCls": make(kind)})
+            for scheme, (kind, pool) in kinds.items()
+        }
+
+    def guarded(kind: type[Any]) -> type[Any]:
+        class Guarded(quiet(kind)):  # type: ignore[misc]
             def _new_conn(self) -> Any:
                 found = super()._new_conn()
                 try:
@@ -168,18 +190,22 @@ def _session(settings: Settings, guard: Guard) -> requests.Session:
                     raise
                 return found
 
-        return type(pool.__name__, (pool,), {"ConnectionCls": Guarded})
+        return Guarded
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, **kwargs)
-            # A proxy's pools aren't these: its address is the company's own.
-            self.poolmanager.pool_classes_by_scheme = {
-                "http": guarded(HTTPConnection, HTTPConnectionPool),
-                "https": guarded(HTTPSConnection, HTTPSConnectionPool),
-            }
+            self.poolmanager.pool_classes_by_scheme = pools(guarded)
+
+        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **kwargs)
+            # Not guarded: a proxy's address is the company's own.
+            manager.pool_classes_by_scheme = pools(quiet)
+            return manager
 
     session = requests.Session()
+    # requests would read the whole body of a redirect, and keep it, even where it is told not to follow.
+    session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
     session.trust_env = False
     session.verify = settings.verify
     if settings.proxy:

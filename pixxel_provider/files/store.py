@@ -51,6 +51,9 @@ class StoredFile:
     def begin(self, length: int | None = None) -> None:
         """Forget what came so far, and make ready for an object of so many bytes."""
         with in_words(self._place):
+            if self._given_up:
+                # What still fetches while the task is ended would leave something behind.
+                raise PixxelDownloadError(f"{self._place} was given up.")
             self._abandon()
             self._block = max(PART, -(-(length or 0) // _MOST_PARTS))
             self._count = 0
@@ -72,15 +75,13 @@ class StoredFile:
             file.close()
             if self._held_back:
                 file.commit()
+                self._file = None
+                self._check(self._path)
             else:
+                self._check(self._temporary)
                 self._fs.mv(self._temporary, self._path)
-            self._file = None
-            self._fs.invalidate_cache()
-            found = self._fs.info(self._path).get("size")
-            if found is not None and found != self._count:
-                raise PixxelDownloadError(
-                    f"{self._place} has {found} bytes after {self._count} were written there."
-                )
+                self._file = None
+            self._let_go(file)
 
     def discard(self) -> None:
         """Leave no trace, unless it was committed."""
@@ -89,6 +90,23 @@ class StoredFile:
         with contextlib.suppress(Exception):
             self._abandon()
 
+    def _check(self, path: str) -> None:
+        """See that nothing got lost on the way; what is too short must not be taken for the package."""
+        self._fs.invalidate_cache()
+        found = self._fs.info(path).get("size")
+        if found is None or found == self._count:
+            return
+        self._fs.rm_file(path)
+        raise PixxelDownloadError(f"{self._place} has {found} bytes after {self._count} were written there.")
+
+    def _let_go(self, file: Any) -> None:
+        # The file system would keep it, and what it holds, for a transaction that nobody has begun.
+        with contextlib.suppress(Exception):
+            files = self._fs.transaction.files
+            kept = [each for each in files if each is not file]
+            files.clear()
+            files.extend(kept)
+
     def _open(self) -> None:
         # Under the temporary key: opening may already create something.
         try:
@@ -96,6 +114,7 @@ class StoredFile:
         except TypeError:
             # Not every file system knows the word.
             probe = None
+        self._let_go(probe)
         self._held_back = _holds_back(probe)
         if self._held_back:
             # Nothing is sent before the first part is full, and never what is marked as closed.
@@ -125,6 +144,7 @@ class StoredFile:
         finally:
             # A file that is closed, or just forgotten, would complete what it has begun.
             _never_flush(file)
+            self._let_go(file)
             if not self._held_back and self._fs.exists(self._temporary):
                 self._fs.rm_file(self._temporary)
 

@@ -117,12 +117,16 @@ class Transfer:
             raise
 
     def _headers(self) -> dict[str, str]:
-        if not self._at or self._begun is None:
+        if not self._at or not self._resumable() or self._begun is None:
             return {}
         headers = {"Range": f"bytes={self._at}-"}
         if self._begun.validator is not None:
             headers["If-Range"] = self._begun.validator
         return headers
+
+    def _resumable(self) -> bool:
+        # Else nothing would tell the rest of another package of the same length from the rest of this one.
+        return self._begun is not None and bool(self._begun.validator or self._begun.promised)
 
     def _open(self, answer: Answer) -> None:
         """Decide what an answer is: the rest of what has come, or a beginning."""
@@ -131,7 +135,11 @@ class Transfer:
         delivery = read_delivery(answer.status, answer.headers)
         if delivery.start == 0:
             self._begin(delivery)
-        elif self._begun is None or delivery.start != self._at or not delivery.continues(self._begun):
+        elif (
+            self._begun is None
+            or delivery.start != self._at
+            or not (self._resumable() and delivery.continues(self._begun))
+        ):
             self._forget()
             raise PixxelTransferError("The package has changed, or another part came than was asked for.")
 

@@ -139,9 +139,7 @@ def test_a_failed_job_can_still_be_read_by_the_task_that_runs_then(pixxel: Any, 
     assert broken["info_logs"]
 
 
-def test_a_job_that_fails_while_its_gate_is_deferred_fails_it_just_so(
-    ends_once_seen: Any, run: Any
-) -> None:
+def test_a_job_that_fails_while_its_gate_is_deferred_fails_it_just_so(ends_once_seen: Any, run: Any) -> None:
     ends_once_seen("wf-fails", "job-breaks")
     failing = run("pixxel_failing_job", {"job_id": "job-breaks"}, wait=SOON)
     assert failing.states["wait"] == "failed"

@@ -157,8 +157,6 @@ def test_an_address_that_isnt_public_is_refused_however_it_is_spelt(place: str) 
     assert "isn't a public address" in refusal(f"https://{place}{TAIL}")
 
 
-# bug: Python calls these global; they were for use inside a site.
-@pytest.mark.xfail(strict=True, reason="site-local addresses count as public")
 @pytest.mark.parametrize("place", ["[fec0::1]", "[feff::1]"])
 def test_a_site_local_address_is_refused(place: str) -> None:
     assert "isn't a public address" in refusal(f"https://{place}{TAIL}")

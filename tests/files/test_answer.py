@@ -98,7 +98,8 @@ def test_of_a_package_of_unknown_length_nothing_is_a_rest() -> None:
 def test_without_a_length_that_can_be_read_a_package_isnt_taken(length: str) -> None:
     with pytest.raises(PixxelDownloadError, match="doesn't say how long the package is") as caught:
         read(200, content_length=length)
-    assert not caught.value.transient
+    # The head may have broken off before it came.
+    assert caught.value.transient
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "x" * 500])
@@ -125,8 +126,6 @@ def test_a_part_that_doesnt_say_which_it_is_may_be_asked_for_again(text: str) ->
     assert not isinstance(caught.value, PixxelExpiredError)
 
 
-# bug: Python refuses to read numbers of so many digits, with an error that isn't one of ours.
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="int() has a limit of 4,300 digits")
 @pytest.mark.parametrize(
     ("status", "header", "value"),
     [

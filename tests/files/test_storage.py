@@ -218,8 +218,6 @@ def test_a_redirect_without_a_place_is_an_answer(host: Host) -> None:
     assert fetch(storage_for(host.origin), host.url) == (302, b"lost")
 
 
-# bug: requests reads the body of a redirect to its end before it hands over the answer.
-@pytest.mark.xfail(strict=True, reason="a redirect's body is read, however long it is")
 def test_the_body_of_a_redirect_isnt_read(host: Host) -> None:
     sent: list[int] = []
     head = reply("302 Found", location=f"{host.origin}/there", content_length=str(64 * MIB))
@@ -503,8 +501,6 @@ def test_a_process_that_prints_its_connections_doesnt_print_this_one(
     assert SIGNATURE not in printed(storage_for(host.origin), host.url, monkeypatch)
 
 
-# bug: the pools of a proxy have the library's own connections, and those print the request line.
-@pytest.mark.xfail(strict=True, reason="debuglevel holds for connections through a proxy")
 def test_nor_one_through_a_proxy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.replies = [reply(body=b"whole")]
     storage = storage_for(host.origin, proxy=host.origin)

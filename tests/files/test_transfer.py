@@ -289,16 +289,12 @@ def test_silence_in_the_middle_is_gone_on_from(fetching: Fetching) -> None:
     assert fetching.lines("the answer took too long")
 
 
-# bug: a read of 1 MiB that ends in silence loses what had come of it, so less than that is no progress.
-@pytest.mark.xfail(strict=True, reason="what came before a time-out within a chunk is thrown away")
 def test_what_came_before_a_silence_isnt_lost(host: Host, fetching: Fetching) -> None:
     host.replies = [then_silence(cut(reply(body=TEN, etag='"a"'), 4)), part(6, etag='"a"')]
     from_host(host, fetching, patience=0.2)
     assert host.asked("range") == [None, "bytes=6-"]
 
 
-# bug: the same; a host that falls silent every 200 kB is given up, though each time something new came.
-@pytest.mark.xfail(strict=True, reason="what came before a time-out within a chunk is thrown away")
 def test_a_host_that_falls_silent_again_and_again_is_gone_on_with(fetching: Fetching) -> None:
     content = fetching.package(size=500_000)
     fetching.storage = Storage(settings_for(fetching.pixxel.url), 0.1)
@@ -313,8 +309,6 @@ def test_a_connection_that_is_reset_in_the_middle_is_gone_on_from(host: Host, fe
     assert fetching.sink.content == TEN
 
 
-# bug: http.client takes a head that breaks off for a whole one, and an answer without a length ends it all.
-@pytest.mark.xfail(strict=True, reason="a head that breaks off isn't told from one that says nothing")
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"])
 def test_a_head_that_breaks_off_is_asked_for_again(host: Host, fetching: Fetching, head: bytes) -> None:
     host.replies = [head, reply(body=TEN)]
@@ -380,8 +374,6 @@ def test_a_rest_of_another_package_isnt_joined(
     assert len(host.heads) == 3
 
 
-# bug: where nothing tells two packages apart but their length, the rest of one is joined to the other.
-@pytest.mark.xfail(strict=True, reason="a package without a validator is resumed all the same")
 @pytest.mark.parametrize("known", [{}, {"etag": 'W/"a"'}])
 def test_what_no_exact_mark_identifies_isnt_joined(
     host: Host, fetching: Fetching, known: dict[str, str]
@@ -579,7 +571,8 @@ def test_a_package_of_unknown_length_that_breaks_off_comes_anew(host: Host, fetc
 def test_a_package_whose_end_nobody_could_tell_is_refused(
     host: Host, fetching: Fetching, body: bytes
 ) -> None:
-    host.replies = [reply(body=body, content_length="")]
+    # More often than a transfer of five minutes asks.
+    host.replies = [reply(body=body, content_length="")] * 1000
     with pytest.raises(PixxelDownloadError, match="doesn't say how long the package is"):
         from_host(host, fetching)
     assert fetching.sink.begins == []

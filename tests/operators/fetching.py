@@ -1,4 +1,4 @@
-"""Play Airflow for a task that downloads a package: a worker, the triggerer, and a clock that doesn't wait."""
+"""Play Airflow for a task that downloads a package: worker, triggerer, a clock that does not wait."""
 
 from __future__ import annotations
 

@@ -399,7 +399,9 @@ def server(request: pytest.FixtureRequest) -> Any:
 @settings(
     # The same ones in each run: what lands must not depend on luck.
     derandomize=True,
-    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=500,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(history=histories())
 def test_whatever_happens_one_task_instance_has_one_bill(server: Any, history: History) -> None:

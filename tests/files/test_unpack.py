@@ -1,0 +1,136 @@
+"""A package is unpacked whole, or the place is as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from pixxel_provider.files.archive import Archive, Limits
+from pixxel_provider.files.errors import PixxelArchiveError, PixxelDownloadError
+from pixxel_provider.files.local import LocalPlace
+from pixxel_provider.files.store import StoredFile, StoredPlace
+from pixxel_provider.files.unpack import Unpacked, unpack_into_folder, unpack_into_store
+from tests.files.archives import everything, made
+
+MEMBERS = {"a.txt": b"a", "deep/b.txt": b"bb"}
+
+
+def damaged() -> bytes:
+    """A zip whose last member isn't what its checksum says."""
+    content = made(MEMBERS, method=0)
+    return content.replace(b"bb", b"bx", 1)
+
+
+def unpack(tmp_path: Path, content: bytes) -> Unpacked:
+    (tmp_path / "package").write_bytes(content)
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    with Archive(tmp_path / "package", Limits()) as archive:
+        return unpack_into_folder(archive, LocalPlace(tmp_path / "out"), workspace)
+
+
+@pytest.mark.parametrize("before", ["none", "empty"])
+def test_a_new_folder_holds_the_package_and_nothing_else(tmp_path: Path, before: str) -> None:
+    if before == "empty":
+        (tmp_path / "out").mkdir()
+    found = unpack(tmp_path, made({**MEMBERS, "empty/": b""}))
+    assert (found.names, found.bytes, found.written) == (["a.txt", "deep/b.txt"], 3, 2)
+    assert everything(tmp_path / "out") == {**MEMBERS, "deep": None, "empty": None}
+
+
+def test_other_files_stay_and_the_same_ones_arent_touched(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other").write_bytes(b"other")
+    (tmp_path / "out" / "a.txt").write_bytes(b"a")
+    before = (tmp_path / "out" / "a.txt").stat().st_ino
+    assert unpack(tmp_path, made(MEMBERS)).written == 1
+    assert everything(tmp_path / "out") == {**MEMBERS, "deep": None, "other": b"other"}
+    assert (tmp_path / "out" / "a.txt").stat().st_ino == before
+
+
+def test_a_damaged_member_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_bytes(b"x")
+    with pytest.raises(PixxelArchiveError, match=r"deep/b\.txt"):
+        unpack(tmp_path, damaged())
+    assert everything(tmp_path / "out") == {"a.txt": b"x"}
+
+
+def test_a_damaged_member_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(PixxelArchiveError):
+        unpack(tmp_path, damaged())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("way", ["link", "file", "folder"])
+def test_what_is_in_the_way_is_an_error_and_nothing_is_written(tmp_path: Path, way: str) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    if way == "link":
+        (out / "deep").symlink_to(elsewhere)
+    elif way == "file":
+        (out / "deep").write_bytes(b"")
+    else:
+        (out / "a.txt").mkdir()
+    before = everything(out)
+    with pytest.raises(PixxelArchiveError, match=r"in the way|is a folder"):
+        unpack(tmp_path, made(MEMBERS))
+    assert everything(out) == before
+    assert everything(elsewhere) == {}
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    found = fsspec.filesystem("memory")
+    found.store.clear()
+    yield found
+    found.store.clear()
+
+
+def stored(memory: Any) -> dict[str, bytes]:
+    return {name: file.getvalue() for name, file in memory.store.items()}
+
+
+def test_a_store_gets_every_member_and_only_those_that_differ(tmp_path: Path, memory: Any) -> None:
+    (tmp_path / "package").write_bytes(made(MEMBERS))
+    place = StoredPlace(memory, "/bucket/out", "memory://bucket/out")
+    for written in (2, 0):
+        with Archive(tmp_path / "package", Limits()) as archive:
+            assert unpack_into_store(archive, place).written == written
+        assert stored(memory) == {f"/bucket/out/{name}": content for name, content in MEMBERS.items()}
+
+
+def test_a_store_that_fails_in_the_middle_keeps_no_new_object(
+    tmp_path: Path, memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe("/bucket/out/other", b"other")
+    commits: list[Any] = []
+    commit = StoredFile.commit
+
+    def failing(file: StoredFile) -> None:
+        commits.append(file)
+        if len(commits) == 2:
+            raise PixxelDownloadError("the store is full")
+        commit(file)
+
+    monkeypatch.setattr(StoredFile, "commit", failing)
+    (tmp_path / "package").write_bytes(made(MEMBERS))
+    with (
+        Archive(tmp_path / "package", Limits()) as archive,
+        pytest.raises(PixxelDownloadError, match="the store is full"),
+    ):
+        unpack_into_store(archive, StoredPlace(memory, "/bucket/out", "memory://bucket/out"))
+    assert len(commits) == 2
+    assert stored(memory) == {"/bucket/out/other": b"other"}
+
+
+def test_a_damaged_member_writes_nothing_to_a_store(tmp_path: Path, memory: Any) -> None:
+    (tmp_path / "package").write_bytes(damaged())
+    with Archive(tmp_path / "package", Limits()) as archive, pytest.raises(PixxelArchiveError):
+        unpack_into_store(archive, StoredPlace(memory, "/bucket/out", "memory://bucket/out"))
+    assert stored(memory) == {}

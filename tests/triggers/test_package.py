@@ -1,0 +1,112 @@
+"""The trigger fires once, says no more than that the package is ready, and may be run again."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from typing import Any
+
+import pytest
+
+from pixxel_provider.outcome import ending_of
+from pixxel_provider.triggers.package import PixxelPackageTrigger
+
+FULL: dict[str, Any] = {
+    "workflow_id": "w",
+    "job_id": "j",
+    "pixxel_task_id": "t",
+    "pixxel_conn_id": "other",
+    "poke_interval": 3.0,
+    "timeout": 4.0,
+    "not_found_grace": 5.0,
+    "started_at": 1.5,
+    "not_before": 2.5,
+}
+
+
+def fire(pixxel: Any, clock: Any, **arguments: Any) -> Any:
+    """Run a trigger; return the ending that its one event tells of, after a trip through JSON."""
+    given = {"workflow_id": "wf-succeeds", "job_id": "job-finished", "started_at": clock.now, **arguments}
+    trigger = PixxelPackageTrigger(**given)
+    trigger._pause, trigger._monotonic, trigger._now = clock.asleep, clock, clock
+    clock.on_sleep.append(pixxel.advance)
+
+    async def collect() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    (event,) = asyncio.run(collect())
+    text = json.dumps(event, allow_nan=False)
+    assert "http" not in text
+    return ending_of(json.loads(text))
+
+
+def test_every_argument_survives_the_database() -> None:
+    path, stored = PixxelPackageTrigger(**FULL).serialize()
+    assert path == "pixxel_provider.triggers.package.PixxelPackageTrigger"
+    assert stored == FULL
+    assert PixxelPackageTrigger(**json.loads(json.dumps(stored))).serialize() == (path, stored)
+
+
+def test_the_round_trip_covers_every_argument_and_two_ids_are_enough() -> None:
+    parameters = inspect.signature(PixxelPackageTrigger).parameters
+    assert set(parameters) == set(FULL)
+    needed = {name for name, each in parameters.items() if each.default is each.empty}
+    assert needed == {"workflow_id", "job_id"}
+
+
+def test_it_fires_once_when_the_package_is_ready(pixxel: Any, clock: Any) -> None:
+    pixxel.set_package(seconds=100)
+    assert fire(pixxel, clock, poke_interval=10).kind == "succeeded"
+    assert 100 <= sum(clock.slept) <= 120
+
+
+def test_first_looks_are_spread_over_one_gap(pixxel: Any, clock: Any) -> None:
+    pixxel.set_package(seconds=0)
+    firsts = set()
+    for _ in range(10):
+        clock.slept.clear()
+        clock.on_sleep.clear()
+        fire(pixxel, clock)
+        firsts.add(clock.slept[0])
+    assert len(firsts) == 10
+    assert all(0 <= first <= 30 for first in firsts)
+
+
+def test_the_servers_wish_holds_for_the_first_look(pixxel: Any, clock: Any) -> None:
+    pixxel.set_package(seconds=0)
+    fire(pixxel, clock, poke_interval=1, not_before=clock.now + 90)
+    assert clock.slept[0] >= 90
+
+
+def test_a_restarted_trigger_keeps_its_deadline_and_looks_before_giving_up(pixxel: Any, clock: Any) -> None:
+    pixxel.set_package(seconds=10_000)
+    assert fire(pixxel, clock, timeout=100, started_at=clock.now - 90).kind == "timed_out"
+    assert pixxel.requests("download_job") >= 1
+    pixxel.set_package(seconds=0)
+    assert fire(pixxel, clock, timeout=100, started_at=clock.now - 5000).kind == "succeeded"
+
+
+@pytest.mark.parametrize(("status", "cause"), [(401, "401"), (403, "403"), (400, "400")])
+def test_a_refusal_is_told_at_once(pixxel: Any, clock: Any, status: int, cause: str) -> None:
+    pixxel.fail_next("download_job", status=status, times=0)
+    ending = fire(pixxel, clock)
+    assert ending.kind == "error"
+    assert cause in ending.message
+    assert pixxel.requests("download_job") == 1
+
+
+def test_trouble_is_waited_out(pixxel: Any, clock: Any) -> None:
+    pixxel.set_package(seconds=0)
+    pixxel.fail_next("download_job", status=503, times=4)
+    assert fire(pixxel, clock).kind == "succeeded"
+
+
+def test_whatever_breaks_the_task_is_told(pixxel: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr("pixxel_provider.triggers.package.request", broken)
+    ending = fire(pixxel, clock)
+    assert ending.kind == "error"
+    assert "RuntimeError: nobody thought of this" in ending.message
