@@ -15,6 +15,7 @@ import textwrap
 import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -232,8 +233,11 @@ def test_a_disk_is_named_in_several_ways(here: DownloadRunner, tmp_path: Path, f
     path = tmp_path / "new folder" / "package.zip"
     destination: Any = {"text": str(path), "path": path, "file URL": f"file://{path}"}.get(form)
     if form == "ObjectStoragePath":
-        compat = pytest.importorskip("airflow.providers.common.compat.sdk")
-        destination = compat.ObjectStoragePath(f"file://{path}")
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        if metadata.version("apache-airflow").startswith("3.0."):
+            pytest.skip("Airflow 3.0 can't make one with the release of universal_pathlib that it installs")
+        destination = ObjectStoragePath(f"file://{path}")
     ended = here.run(destination=destination)
     assert ended.kind == "success", ended.message
     assert path.read_bytes() == PACKAGE
