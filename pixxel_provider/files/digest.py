@@ -13,7 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-#: Parts that wait for the thread at the most: with a part of 1 MiB each, what the memory has to hold.
+#: Parts that wait for the thread at the most: what the memory has to hold is so many parts.
 DEPTH = 4
 
 _MAKERS: dict[str, Callable[[], Any]] = {

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from pixxel_provider.api.errors import PixxelConnectionError
 
-#: Bytes that are read at a time.
-CHUNK = 1024 * 1024
+#: Bytes that are read at a time. Fresh memory for larger parts costs more than to write and hash them.
+CHUNK = 256 * 1024
 #: What messages call the request; as a call it follows the policy of those that may be sent again.
 PACKAGE: Call[None] = Call("download_file", "GET", "the package", lambda answer: None)
 # urllib3 logs the path of each request, and with it the signature.
@@ -45,7 +45,7 @@ class Answer:
         self._trouble: PixxelConnectionError | None = None
 
     def read(self) -> bytes:
-        """Return the next part of the body, at most 1 MiB of it; nothing at its end.
+        """Return the next part of the body, at most 256 KiB of it; nothing at its end.
 
         :raises PixxelConnectionError: the connection broke, and all that had come was returned before.
         """
