@@ -42,7 +42,7 @@ def _compared(storage: Storage, url: str, place: Place, length: int) -> Delivery
             delivery = read_delivery(answer.status, answer.headers)
             if delivery.total != length:
                 return None
-            same = bool(delivery.promised) or _same(_sample(answer), place, delivery.start)
+            same = bool(delivery.promised) or _same(_sample(answer), place, delivery.start, length)
             return delivery if same else None
     except PixxelError as error:
         # The transfer will meet the same trouble, and knows what to do.
@@ -52,16 +52,20 @@ def _compared(storage: Storage, url: str, place: Place, length: int) -> Delivery
 
 
 def _sample(answer: Answer) -> bytes:
-    found = b""
-    while len(found) < SAMPLE and (part := answer.read()):
-        found += part
-    return found[:SAMPLE]
+    buffer, count = memoryview(bytearray(SAMPLE)), 0
+    # To its end: one that breaks off is told only after what had come.
+    while count < SAMPLE and (more := answer.readinto(buffer[count:])):
+        count += more
+    return bytes(buffer[:count])
 
 
-def _same(sample: bytes, place: Place, start: int) -> bool:
+def _same(sample: bytes, place: Place, start: int, length: int) -> bool:
+    # A host may send less than was asked for: too little to tell one package from another.
+    if len(sample) < min(SAMPLE, length):
+        return False
     found = b""
     for part in place.parts(start):
         found += part
         if len(found) >= len(sample):
             break
-    return bool(sample) and found[: len(sample)] == sample
+    return found[: len(sample)] == sample

@@ -117,8 +117,15 @@ class Archive:
             )
         members, folders, seen = [], [], Names()
         for info in infos:
+            # First: zipfile itself looks at a name's last letter.
+            if not info.filename:
+                raise PixxelArchiveError("A member of the package has no name.")
             name = checked_name(info)
             check_kind(info)
+            if info.header_offset < 0:
+                raise PixxelArchiveError(
+                    "The package isn't a zip that can be read: its beginning is missing."
+                )
             if info.is_dir() or info.orig_filename.endswith("\\"):
                 folders.append(name)
                 seen.add_folder(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 import time
@@ -93,7 +94,7 @@ class Collector:
             self.say("info", f"Unpacking {size(received.bytes)} into {place}")
             with Archive(spool.part, self.limits) as archive:
                 if isinstance(place, LocalPlace):
-                    target = LocalPlace(place.path.resolve())
+                    target = LocalPlace(_resolved(place))
                     unpacked = unpack_into_folder(archive, target, workspace.path)
                 else:
                     unpacked = unpack_into_store(archive, place)
@@ -132,7 +133,7 @@ class Collector:
     def _workspace(self, place: Place) -> LocalFolder:
         """Make a folder for what is unfinished: in the place's own file system, where that is a local one."""
         if isinstance(place, LocalPlace):
-            target = place.path.resolve()
+            target = _resolved(place)
             beside = target
             if target.is_dir() and not _can_be_replaced(target):
                 beside = target / "inside"
@@ -141,6 +142,11 @@ class Collector:
         workspace = LocalFolder(beside)
         self._undo.callback(workspace.discard)
         return workspace
+
+
+def _resolved(place: LocalPlace) -> Path:
+    # Not Path.resolve: before Python 3.13 that has an error of its own for links that lead in a circle.
+    return Path(os.path.realpath(place.path))
 
 
 def _can_be_replaced(folder: Path) -> bool:
@@ -158,7 +164,7 @@ def _paths(place: Place, unpacked: Unpacked) -> dict[str, Any]:
     left = PATHS_LIMIT
     for name in unpacked.names:
         path = str(place.member(name))
-        left -= len(path.encode()) + 4
+        left -= len(json.dumps(path)) + 2
         if left < 0:
             return {"paths": found, "truncated": ["paths"]}
         found.append(path)

@@ -37,8 +37,8 @@ def read_destination(given: Any, conn_id: str | None = None, *, folder: bool = F
     :raises PixxelInputError: it can't be used, or no installed provider offers that storage.
     """
     text = _text(given)
-    if not text.strip() or any(ord(c) < 32 for c in text):
-        raise PixxelInputError("destination", "is empty, or holds a line break or another control character")
+    if not text.strip() or any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in text):
+        raise PixxelInputError("destination", "is empty, or holds a line break or what isn't a character")
     if text.endswith("/") and not folder:
         raise PixxelInputError(
             "destination", f"is {text!r}, which names a folder: give the file's name too, or set unpack"
@@ -47,7 +47,8 @@ def read_destination(given: Any, conn_id: str | None = None, *, folder: bool = F
     if scheme in _LOCAL:
         from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
-        return LocalPlace(Path(LocalFileSystem._strip_protocol(text) if scheme else text).absolute())
+        path = LocalFileSystem._strip_protocol(scheme + text[len(scheme) :]) if scheme else text
+        return LocalPlace(Path(path).absolute())
     address = urlsplit(text)._replace(netloc=host).geturl()
     fs = _file_system(scheme, conn_id or getattr(given, "conn_id", None) or user)
     return StoredPlace(fs, fs._strip_protocol(address), address)
@@ -72,6 +73,8 @@ def _taken_apart(text: str) -> tuple[str, str, str | None]:
     except ValueError:
         raise PixxelInputError("destination", "isn't a path or a URL: its brackets are wrong") from None
     user, _, host = parts.netloc.rpartition("@")
+    if ":" in user:
+        raise PixxelInputError("destination", "holds a password: put it into a connection (storage_conn_id)")
     return parts.scheme, host, user or None
 
 

@@ -13,6 +13,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+#: Bytes of a part. Handing smaller ones to a thread costs more than hashing them.
+PART = 1024 * 1024
 #: Parts that wait for the thread at the most: what the memory has to hold is so many parts.
 DEPTH = 4
 
@@ -72,6 +74,8 @@ class Digests:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="pixxel-digest")
         self._waiting: deque[Future[None]] = deque()
         self._hashes: dict[str, Any] = {}
+        # The same few for the whole transfer: fresh memory for each part costs more than hashing it.
+        self._buffers: deque[memoryview] = deque()
 
     def __enter__(self) -> Digests:
         return self
@@ -86,18 +90,29 @@ class Digests:
         self._finish()
         self._hashes = {name: _MAKERS[name]() for name in dict.fromkeys(("sha256", *algorithms))}
 
-    def add(self, part: bytes) -> None:
-        """Take in the next part; waits where the thread is behind by several."""
+    def buffer(self) -> memoryview:
+        """Lend memory for the next part, to be filled and added; waits where the thread is behind."""
+        self._keep_up()
+        if len(self._buffers) < DEPTH:
+            self._buffers.appendleft(memoryview(bytearray(PART)))
+        return self._buffers[0]
+
+    def add(self, part: bytes | memoryview) -> None:
+        """Take in the next part, of the memory lent or of one's own; waits where the thread is behind."""
+        self._keep_up()
+        self._buffers.rotate(-1)
         self._waiting.append(self._pool.submit(self._feed, part))
-        if len(self._waiting) > DEPTH:
-            self._waiting.popleft().result()
 
     def finish(self) -> dict[str, bytes]:
         """Return the checksums of all parts since the start, by the algorithm's name."""
         self._finish()
         return {name: found.digest() for name, found in self._hashes.items()}
 
-    def _feed(self, part: bytes) -> None:
+    def _keep_up(self) -> None:
+        while len(self._waiting) >= DEPTH:
+            self._waiting.popleft().result()
+
+    def _feed(self, part: bytes | memoryview) -> None:
         for found in self._hashes.values():
             found.update(part)
 

@@ -14,6 +14,8 @@ from pixxel_provider.files.errors import PixxelDownloadError
 
 #: Bytes that are read at a time.
 CHUNK = 1024 * 1024
+# Bytes of one write: for larger ones Linux looks for that much memory in one piece, which takes longer.
+_WRITE = 64 * 1024
 # After so many bytes the system is told to begin writing them to the disk: then the end is no long wait.
 _WRITE_BACK = 64 * 1024 * 1024
 
@@ -60,12 +62,12 @@ class LocalFile:
             self._open().seek(0)
         self._at = self._told = 0
 
-    def write(self, part: bytes) -> None:
+    def write(self, part: bytes | memoryview) -> None:
         """Take in the next part."""
         with in_words(self.path):
             left = memoryview(part)
             while left:
-                left = left[self._open().write(left) :]
+                left = left[self._open().write(left[:_WRITE]) :]
         self._at += len(part)
         if self._at - self._told >= _WRITE_BACK and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._open().fileno(), self._told, self._at - self._told, os.POSIX_FADV_DONTNEED)

@@ -7,6 +7,8 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from http.client import HTTPResponse
+from io import BufferedReader
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 
     from pixxel_provider.api.errors import PixxelConnectionError
 
-#: Bytes that are read at a time. Fresh memory for larger parts costs more than to write and hash them.
-CHUNK = 256 * 1024
+#: Bytes that are read at a time, at the most.
+CHUNK = 64 * 1024
 #: What messages call the request; as a call it follows the policy of those that may be sent again.
 PACKAGE: Call[None] = Call("download_file", "GET", "the package", lambda answer: None)
 # urllib3 logs the path of each request, and with it the signature.
@@ -41,30 +43,51 @@ class Answer:
         self.headers: Mapping[str, str] = response.headers
         # Older ones of the library can only read whole parts, and lose one that breaks off.
         self._read = getattr(response.raw, "read1", response.raw.read)
+        self._stream, self._left = _stream(response)
         self._settings = settings
         self._trouble: PixxelConnectionError | None = None
 
-    def read(self) -> bytes:
-        """Return the next part of the body, at most 256 KiB of it; nothing at its end.
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer with the next part of the body; return how much came: less at its end, at last 0.
 
-        :raises PixxelConnectionError: the connection broke, and all that had come was returned before.
+        :raises PixxelConnectionError: the connection broke, and what had come was returned before.
         """
         from urllib3.exceptions import HTTPError
 
-        parts: list[bytes] = []
-        left = CHUNK
+        count = 0
         try:
-            while left and self._trouble is None and (part := self._read(left, decode_content=False)):
-                parts.append(part)
-                left -= len(part)
+            while count < len(buffer) and self._trouble is None and (more := self._some(buffer[count:])):
+                count += more
         except (HTTPError, OSError, ValueError) as error:
             self._trouble = unreachable(self._settings, PACKAGE, error)
-        if parts:
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-        if self._trouble is not None:
+        if self._trouble is not None and not count:
             # Outside: an exception keeps the one that was being handled, and that one names the address.
             raise self._trouble
-        return b""
+        return count
+
+    def _some(self, buffer: memoryview) -> int:
+        """Read what is there, and wait only where nothing is."""
+        if self._stream is not None:
+            count = self._stream.readinto1(buffer[: min(CHUNK, self._left)]) if self._left else 0
+            if self._left and not count:
+                raise ConnectionResetError
+            self._left -= count
+            return count
+        part: bytes = self._read(min(len(buffer), CHUNK), decode_content=False)
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def _stream(response: requests.Response) -> tuple[BufferedReader | None, int]:
+    """Return what reads into memory that is there, and how much it has to give.
+
+    urllib3 and http.client make new memory for each part, which costs as much as all the rest. They keep what
+    needs more than counting: bodies in chunks, or without a length.
+    """
+    body = getattr(response.raw, "_original_response", None)
+    if isinstance(body, HTTPResponse) and isinstance(body.fp, BufferedReader) and body.length is not None:
+        return body.fp, body.length
+    return None, 0
 
 
 class Storage:

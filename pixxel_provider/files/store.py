@@ -59,10 +59,10 @@ class StoredFile:
             self._count = 0
             self._open()
 
-    def write(self, part: bytes) -> None:
+    def write(self, part: bytes | memoryview) -> None:
         """Take in the next part."""
         with in_words(self._place):
-            taken = self._current().write(part)
+            taken = self._current().write(bytes(part))
             # Not every file system says how much it took; those that don't took it all.
             if isinstance(taken, int) and taken != len(part):
                 raise OSError(f"only {taken} of {len(part)} bytes were taken")

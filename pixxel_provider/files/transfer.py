@@ -28,8 +28,8 @@ class Sink(Protocol):
     def begin(self, length: int | None) -> None:
         """Forget what came so far, and make ready for a package of so many bytes."""
 
-    def write(self, part: bytes) -> None:
-        """Take in the next part."""
+    def write(self, part: memoryview) -> None:
+        """Take in the next part, whose memory is used again afterwards."""
 
 
 @dataclass(frozen=True)
@@ -166,11 +166,11 @@ class Transfer:
 
     def _take(self, answer: Answer) -> None:
         total = self._begun.total if self._begun else None
-        while part := answer.read():
-            self._check_size(self._at + len(part))
-            self.sink.write(part)
-            self._digests.add(part)
-            self._at += len(part)
+        while count := answer.readinto(buffer := self._digests.buffer()):
+            self._check_size(self._at + count)
+            self.sink.write(buffer[:count])
+            self._digests.add(buffer[:count])
+            self._at += count
             self._furthest = max(self._furthest, self._at)
             self._progress.at(self._at)
         if total is None or self._at == total:

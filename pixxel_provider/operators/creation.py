@@ -116,7 +116,8 @@ class Creation:
                 "be billed twice, but looked for in the workflow's list",
             )
             return self._found(self._look_for(record, str(error), self.search.now()), record)
-        return self._known(record, job, "created")
+        self.say("info", f"{name_of(self.workflow_id, job.id)} is created: {status_of(job)}")
+        return self._known(record, job)
 
     def _check_cost(self) -> None:
         self._estimate = None
@@ -139,9 +140,8 @@ class Creation:
             return None
         return adoption.worth_remembering(listed, began_at)
 
-    def _known(self, record: Record, job: Job, how: str) -> Started:
+    def _known(self, record: Record, job: Job) -> Started:
         self.asking = False
-        self.say("info", f"{name_of(self.workflow_id, job.id)} is {how}: {status_of(job)}")
         known = replace(record, state=CREATED, job_id=job.id, estimated_cost=self._estimate)
         self._save(self.memory.stamped(known))
         self.tell(job.id)
@@ -228,7 +228,7 @@ class Creation:
             f"Adopting {adoption.describe([job])}: the only job of the workflow that appeared since the "
             "request to create one",
         )
-        return self._known(record, job, "adopted")
+        return self._known(record, job)
 
     def _for_a_person(self, why: str, found: list[Job] | None, record: Record) -> PixxelUnconfirmedJobError:
         # Newest first: where there are many, the older ones are the less likely.

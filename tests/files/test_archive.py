@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from pixxel_provider.files.archive import Archive, Limits
-from pixxel_provider.files.errors import PixxelArchiveError
-from tests.files.archives import DEVICE, LINK, made
+from pixxel_provider.files.errors import PixxelArchiveError, PixxelDownloadError
+from pixxel_provider.files.local import LocalFile, LocalPlace
+from pixxel_provider.files.unpack import unpack_into_folder
+from tests.files.archives import DEVICE, LINK, everything, made
 
+MIB = 1024 * 1024
 WHOLE = made({"a.txt": b"a" * 100, "b.txt": b"b"})
 
 
@@ -132,3 +136,134 @@ def test_a_member_that_isnt_what_the_list_says_is_refused(tmp_path: Path, offset
 def test_what_is_cut_off_is_refused(tmp_path: Path, kept: int) -> None:
     with pytest.raises(PixxelArchiveError, match="isn't a zip"):
         read(tmp_path, WHOLE[:kept])
+
+
+# ------------------------------------------------------------------------------- limits, and lies about them
+
+
+def end_of_list(count: int, length: int, offset: int) -> bytes:
+    return b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count, count, length, offset, 0)
+
+
+def moved(content: bytes, which: int, offset: int) -> bytes:
+    """Let an entry of the list of members point at another place of the file."""
+    at = -1
+    for _ in range(which + 1):
+        at = content.index(b"PK\x01\x02", at + 1)
+    return content[: at + 42] + struct.pack("<I", offset) + content[at + 46 :]
+
+
+@pytest.mark.parametrize("length", [64 * MIB + 1, 65 * MIB, 2**31])
+def test_a_list_of_members_that_would_fill_the_memory_isnt_read(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "package"
+    # Only a hole: it takes no room on the disk, and would in memory.
+    path.touch()
+    os.truncate(path, length)
+    with path.open("ab") as file:
+        file.write(end_of_list(1, length, 0))
+    with pytest.raises(PixxelArchiveError, match=r"list of members takes (64\.0 MiB|65\.0 MiB|2\.0 GiB)"):
+        Archive(path, Limits())
+
+
+def test_a_list_of_members_that_holds_more_than_it_says_is_counted(tmp_path: Path) -> None:
+    content = made({str(number): b"" for number in range(20)})
+    at = content.rindex(b"PK\x05\x06")
+    lying = content[: at + 8] + struct.pack("<HH", 1, 1) + content[at + 12 :]
+    with pytest.raises(PixxelArchiveError, match="more than 19 members"):
+        read(tmp_path, lying, Limits(members=19))
+
+
+def test_a_package_at_each_of_its_limits_is_unpacked(tmp_path: Path) -> None:
+    members = {"a": os.urandom(2 * MIB), "b": bytes(2 * MIB), "c": b""}
+    content = made(members)
+    with zipfile.ZipFile(_kept(tmp_path, content)) as archive:
+        ratio = 2 * MIB / archive.getinfo("b").compress_size
+    assert read(tmp_path, content, Limits(bytes=4 * MIB, ratio=ratio, members=3)) == members
+    for limits, words in (
+        (Limits(bytes=4 * MIB - 1, ratio=ratio), "max_unpacked_bytes"),
+        (Limits(ratio=ratio * 0.999), r"'b' unpacks to \d+ times its size or more"),
+        (Limits(members=2), "more than 2 members"),
+    ):
+        with pytest.raises(PixxelArchiveError, match=words):
+            read(tmp_path, content, limits)
+
+
+def _kept(tmp_path: Path, content: bytes) -> Path:
+    (tmp_path / "kept").write_bytes(content)
+    return tmp_path / "kept"
+
+
+@pytest.mark.parametrize("count", [MIB, MIB + 1])
+def test_a_small_member_isnt_judged_by_its_ratio(tmp_path: Path, count: int) -> None:
+    content = made({"mask": bytes(count)})
+    if count == MIB:
+        assert read(tmp_path, content, Limits(ratio=1.0)) == {"mask": bytes(count)}
+        return
+    with pytest.raises(PixxelArchiveError, match="max_ratio"):
+        read(tmp_path, content, Limits(ratio=1.0))
+
+
+def test_many_small_members_are_judged_together(tmp_path: Path) -> None:
+    content = made({str(number): bytes(MIB) for number in range(3)})
+    with pytest.raises(PixxelArchiveError, match="The package unpacks to"):
+        read(tmp_path, content)
+
+
+def test_a_zip_behind_something_else_is_read_as_other_tools_read_it(tmp_path: Path) -> None:
+    assert read(tmp_path, b"#!/bin/sh\n" + made({"a": b"1", "b": b"2"})) == {"a": b"1", "b": b"2"}
+
+
+@pytest.mark.parametrize("first", [b"1" * 1000, b""])
+def test_members_that_share_their_bytes_are_refused(tmp_path: Path, first: bytes) -> None:
+    content = made({"a": first, "b": b"1" * 1000}, method=0)
+    second = content.index(b"PK\x03\x04", 1)
+    with pytest.raises(PixxelArchiveError, match=r"'(a|b)' and '(a|b)' of the package overlap"):
+        read(tmp_path, moved(content, 0, second))
+
+
+def test_a_member_that_lies_inside_another_is_refused(tmp_path: Path) -> None:
+    inner = made({"b": b"inside"}, method=0)
+    content = made({"a": inner, "b": b"inside"}, method=0)
+    assert read(tmp_path, content) == {"a": inner, "b": b"inside"}
+    at = content.index(b"PK\x03\x04", 1)
+    with pytest.raises(PixxelArchiveError, match="'b' and 'a' of the package overlap"):
+        read(tmp_path, moved(content, 2, at))
+
+
+def test_members_may_lie_in_another_order_than_they_are_listed(tmp_path: Path) -> None:
+    content = made({"a": b"1", "b": b"2"}, method=0)
+    first, end = content.index(b"PK\x01\x02"), content.rindex(b"PK\x05\x06")
+    second = content.index(b"PK\x01\x02", first + 1)
+    turned = content[:first] + content[second:end] + content[first:second] + content[end:]
+    assert read(tmp_path, turned) == {"b": b"2", "a": b"1"}
+
+
+def test_a_folder_is_no_package_and_no_place_for_one(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Is a directory"):
+        Archive(tmp_path, Limits())
+    with pytest.raises(PixxelDownloadError, match="is a folder, and a file was to be written there"):
+        LocalFile(tmp_path)
+    assert everything(tmp_path) == {}
+
+
+def test_a_member_where_a_folder_lies_is_refused_and_that_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "out" / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "package").write_bytes(made({"b": b"2", "a": b"1"}))
+    with (
+        Archive(tmp_path / "package", Limits()) as archive,
+        pytest.raises(PixxelArchiveError, match="out/a is a folder, and the package has a file of that name"),
+    ):
+        unpack_into_folder(archive, LocalPlace(tmp_path / "out"), tmp_path / "work")
+    assert everything(tmp_path / "out") == {"a": None, "a/deep": None}
+    assert everything(tmp_path / "work") == {}
+
+
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PixxelArchiveError, match="A member of the package has no name"):
+        read(tmp_path, made({"": b"x"}))
+
+
+def test_a_package_whose_beginning_is_missing_is_refused_in_these_words(tmp_path: Path) -> None:
+    with pytest.raises(PixxelArchiveError, match="its beginning is missing"):
+        read(tmp_path, WHOLE[5:])
