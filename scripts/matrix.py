@@ -118,6 +118,8 @@ def try_version(supported: Supported, pytest_arguments: list[str]) -> Outcome:
             **dict(supported.environment),
             "AIRFLOW_HOME": home,
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            # `make test` takes all; here the question is only whether another Airflow changes something.
+            "PIXXEL_TEST_HISTORIES": "100",
         }
         mine = str(environment.python)
         wrong = run([mine, "scripts/check_package.py", "--provider-info"], log, environ)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 #: The key of every test; a test that finds it in what people can see has found a leak.
 CANARY = "canary-5up3r-53cr3t-k3y"
+#: How many random histories a property is tried with; fewer where only another Airflow is in question.
+HISTORIES = int(os.environ.get("PIXXEL_TEST_HISTORIES", "500"))
 
 
 class FakeClock:

@@ -23,6 +23,7 @@ from pixxel_provider.api.errors import (
 from pixxel_provider.api.job import Job
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
+from tests.support import HISTORIES
 from tests.watching import Script, ending, has_ended, run, wait_for
 
 
@@ -229,7 +230,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=HISTORIES, deadline=None)
 @given(operations=OPERATIONS, seed=st.integers(0, 2**32), crowded=st.booleans(), filters=st.booleans())
 def test_whatever_happens_every_event_comes_once_and_nothing_stays(
     operations: list[tuple[str, int, float]], seed: int, crowded: bool, filters: bool

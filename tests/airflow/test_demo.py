@@ -100,7 +100,6 @@ SAID = (
     "for again, which could be billed twice, but looked for in the workflow's list",
     f"Adopting {JOB} (created, of 2026-01-01T00:00:00+00:00 by user-1): the only job of the workflow that "
     "appeared since the request to create one",
-    f"Pixxel job {JOB} of workflow wf-succeeds is adopted: created",
     f"Pixxel job {JOB} of workflow wf-succeeds: running, 7 %, 0 of 5 tasks done, now scene-fetch 2.1.0",
     "Marking task as DEFERRED.",
     f"Pixxel job {JOB} of workflow wf-succeeds: running, 9 %, 0 of 5 tasks done, now scene-fetch 2.1.0",

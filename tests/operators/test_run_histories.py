@@ -19,7 +19,7 @@ from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.hooks.trouble import unreachable
 from pixxel_provider.operators import run as run_module
 from tests.operators.running import RunRunner
-from tests.support import CANARY, FakeClock, FakeTaskInstance
+from tests.support import CANARY, HISTORIES, FakeClock, FakeTaskInstance
 
 WORKFLOW, PROJECT, OWNER = "wf-own", "project-agriculture", "user-simulator-1"
 COST = 120
@@ -399,7 +399,7 @@ def server(request: pytest.FixtureRequest) -> Any:
 @settings(
     # The same ones in each run: what lands must not depend on luck.
     derandomize=True,
-    max_examples=500,
+    max_examples=HISTORIES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
