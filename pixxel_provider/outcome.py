@@ -61,13 +61,18 @@ def ending_of(event: object) -> Ending | None:
     )
 
 
-def push_job(
-    context: Context, workflow_id: str, job_id: str, metadata: Mapping[str, Any] | None = None
-) -> None:
-    """Push what is known of the job under single keys: ``job_id``, ``workflow_id``, ``status``, ``cost``."""
-    found: dict[str, Any] = {"job_id": job_id, "workflow_id": workflow_id}
-    if metadata is not None:
-        found.update({key: metadata.get(key) for key in ("status", "cost")})
+def push_job(context: Context, workflow_id: str, job_id: str, pixxel_conn_id: str) -> None:
+    """Push at the start of a try which job it is, and the connection to ask for it, under single keys."""
+    _push(context, {"job_id": job_id, "workflow_id": workflow_id, "pixxel_conn_id": pixxel_conn_id})
+
+
+def push_end(context: Context, metadata: Mapping[str, Any]) -> None:
+    """Push ``status`` and ``cost``; the job's ids are there since the start, also after a deferral."""
+    _push(context, {key: metadata.get(key) for key in ("status", "cost")})
+
+
+def _push(context: Context, found: Mapping[str, Any]) -> None:
+    # Each is a request to Airflow: that's why the end doesn't push the ids again.
     for key, value in found.items():
         context["ti"].xcom_push(key=key, value=value)
 

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.wait import Ending, Wait, WaitPlan, check_plan
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
-from pixxel_provider.outcome import conclude, ending_of, push_job, why_no_ending
+from pixxel_provider.outcome import conclude, ending_of, push_end, push_job, why_no_ending
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
             self._conclude(Ending.from_error(error), context)
             raise
         publish_link(context, link)
-        push_job(context, self.workflow_id, self.job_id)
+        push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
 
     def _ask(self) -> Job | PixxelError:
         from pixxel_provider.api import calls
@@ -189,7 +189,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
     def _conclude(self, ending: Ending, context: Context) -> dict[str, Any]:
         self._ending = ending
         if ending.metadata is not None:
-            push_job(context, self.workflow_id, self.job_id, ending.metadata)
+            push_end(context, ending.metadata)
         if ending.kind == "succeeded":
             self.log.info(ending.message)
         return conclude(ending, soft_fail=self.soft_fail, never_fail=self.never_fail)

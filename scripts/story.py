@@ -10,7 +10,7 @@ from typing import Any
 from terminal import Screen
 
 # What the provider says, whatever Airflow puts around it; "Pixxel job J of workflow W: running, 40 %, 2 of 5
-# tasks done, now cloud-mask 1.0.3" comes from the operator and from the trigger.
+# tasks done, now cloud-mask 1.0.3, about 40 s left" comes from the operator and from the trigger.
 _ESTIMATED = re.compile(r"Pixxel estimates (\S+) credits for a job of workflow \S+?(?:;|$| \[)")
 _LOST = "The job may have been created all the same"
 _ADOPTED = re.compile(r"Adopting (\S+) \(")
@@ -18,6 +18,8 @@ _PROGRESS = re.compile(r"Pixxel job \S+ of workflow [\w-]+(?:: | has ended: )(.+
 _PACKAGE = re.compile(r"[Tt]he package of Pixxel job")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) %")
 _VERSION = re.compile(r" \d+\.\d+\.\d+")
+# Another each time: it would make every line a new stage, and the bar beside it says as much.
+_LEFT = re.compile(r", (?:about \d+ \w+ left|longer than estimated)$")
 _LABEL = 15
 
 
@@ -88,7 +90,7 @@ class Story:
 
     def _progress(self, words: str) -> None:
         ended = not words.startswith(("created", "queued", "running"))
-        words = _VERSION.sub("", words)
+        words = _VERSION.sub("", _LEFT.sub("", words))
         number = _PERCENT.search(words)
         percent = 100.0 if ended else float(number[1]) if number else 0.0
         status, _, rest = words.partition(", ")

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelError
 from pixxel_provider.api.wait import Ending
-from pixxel_provider.outcome import PixxelJobFailedError, conclude, ending_of, event_of, push_job
+from pixxel_provider.outcome import PixxelJobFailedError, conclude, ending_of, event_of, push_end, push_job
 
 AUTH = PixxelAuthError("no", status_code=401, code="unauthorized", details={"a": 1}, request="GET /x")
 ENDINGS = [
@@ -81,7 +81,8 @@ def test_no_error_of_this_package_is_one_that_airflow_skips_on() -> None:
 
 
 def test_the_single_keys_are_pushed_with_their_types(context: Any) -> None:
-    push_job(context, "w", "j")
-    assert context["ti"].xcoms == {"workflow_id": "w", "job_id": "j"}
-    push_job(context, "w", "j", {"status": "completed", "cost": 12})
-    assert context["ti"].xcoms == {"workflow_id": "w", "job_id": "j", "status": "completed", "cost": 12}
+    push_job(context, "w", "j", "pixxel_eu")
+    start = {"workflow_id": "w", "job_id": "j", "pixxel_conn_id": "pixxel_eu"}
+    assert context["ti"].xcoms == start
+    push_end(context, {"status": "completed", "cost": 12, "id": "j", "tasks": []})
+    assert context["ti"].xcoms == {**start, "status": "completed", "cost": 12}

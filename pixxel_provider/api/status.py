@@ -18,6 +18,8 @@ FAILURE_WORDS = frozenset(
 WAITING_WORDS = frozenset(
     "created queued pending scheduled submitted running inprogress started processing paused".split()
 )
+#: Of those, the words of what is at work.
+RUNNING_WORDS = frozenset({"running", "inprogress", "processing", "started"})
 # What is longer is no status, and stays out of the cache.
 _USUAL_LENGTH = 100
 _JOINERS = str.maketrans("", "", "-_")

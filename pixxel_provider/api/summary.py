@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pixxel_provider.api import reading
 from pixxel_provider.api.errors import PixxelInputError
-from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, normalise
+from pixxel_provider.api.status import FAILURE_WORDS, RUNNING_WORDS, SUCCESS_WORDS, normalise
+from pixxel_provider.api.timing import expected_end
 
 if TYPE_CHECKING:
     from pixxel_provider.api.job import Job, Task, ValidationError
@@ -22,6 +23,13 @@ _TIMES = ("created_at", "updated_at", "finished_at", "exec_created_at", "exec_up
 _PARAGRAPH_LIMIT = 2_000
 _LINE_LIMIT = 500
 _STATUS_LIMIT = 100
+# Up to how many seconds, in steps of how many, in which unit: the longer, the rougher.
+_ROUGHLY = (
+    (55, 5, 1, "s"),
+    (9 * 60, 60, 60, "min"),
+    (90 * 60, 300, 60, "min"),
+    (36 * 3600, 3600, 3600, "h"),
+)
 
 
 def metadata(job: Job, include: Collection[str] = ()) -> dict[str, Any]:
@@ -99,7 +107,15 @@ def failure_text(job: Job) -> str:
 
 
 def progress_line(job: Job) -> str:
-    """Return where a job stands: ``running, 40 %, 2 of 5 tasks done, now cloud-mask 1.2.0``."""
+    """Return where a job stands, and how long it has to go where that can be told.
+
+    ``running, 40 %, 2 of 5 tasks done, now cloud-mask 1.2.0, about 3 min left``
+    """
+    return ", ".join(filter(None, (standing(job), time_left(job))))
+
+
+def standing(job: Job) -> str:
+    """Return where a job stands, in words that stay true until it changes."""
     parts = [status_of(job)]
     if job.progress is not None:
         parts.append(f"{job.progress:g} %")
@@ -111,6 +127,15 @@ def progress_line(job: Job) -> str:
     return _clip(_one_line(", ".join(parts)), _LINE_LIMIT)
 
 
+def time_left(job: Job) -> str:
+    """Return how long a job that runs has to go by Pixxel's estimate, at the moment of its last change."""
+    end = expected_end(job)
+    if end is None or job.updated_at is None or normalise(job.status) not in RUNNING_WORDS:
+        return ""
+    left = (end - job.updated_at).total_seconds()
+    return "longer than estimated" if left < 0 else f"about {_about(left)} left"
+
+
 def tasks_done(job: Job) -> int:
     """Return how many tasks have succeeded."""
     return sum(normalise(task.status) in SUCCESS_WORDS for task in job.tasks)
@@ -118,7 +143,15 @@ def tasks_done(job: Job) -> int:
 
 def is_running(task: Task) -> bool:
     """Tell whether a task is at work now."""
-    return normalise(task.status) in ("running", "inprogress", "processing", "started")
+    return normalise(task.status) in RUNNING_WORDS
+
+
+def _about(seconds: float) -> str:
+    for most, step, unit, name in _ROUGHLY:
+        rounded = max(step, step * round(seconds / step))
+        if rounded <= most:
+            return f"{rounded // unit} {name}"
+    return f"{round(seconds / 86_400)} days"
 
 
 def _has_failed(task: Task) -> bool:

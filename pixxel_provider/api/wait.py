@@ -25,6 +25,7 @@ from pixxel_provider.api.summary import (
     name_of,
     plain,
     progress_line,
+    standing,
     status_of,
     tasks_done,
 )
@@ -197,7 +198,7 @@ class Wait:
             "it means"
         )
         if self.plan.silent_fail:
-            self._seen, self._said = progress_line(job), ()
+            self._seen, self._said = standing(job), ()
             self._remark(error)
             return None
         return Ending.from_error(error, job.metadata())
@@ -208,12 +209,13 @@ class Wait:
         news = (normalise(job.status), job.progress, tasks_done(job), running)
         if news == self._said:
             return
-        self._seen = progress_line(job)
+        # Without the time left, which is another one by the time this is told.
+        self._seen = standing(job)
         if not self._rules.knows(job.status) and (not self._said or self._said[0] != news[0]):
             status = status_of(job)
             self.say("warning", f"{self._name()} is in status {status!r}, which nobody knows: waiting on")
         self._said = news
-        self.say("info", f"{self._name()}: {self._seen}")
+        self.say("info", f"{self._name()}: {progress_line(job)}")
 
     def _remark(self, trouble: PixxelError) -> None:
         words = str(trouble)

@@ -35,10 +35,11 @@ class PixxelDownloadJobOperator(BaseOperator):
     What is at ``destination`` afterwards is the whole package or what was there before. A broken transfer is
     resumed, an expired URL replaced. Where the package is there already, nothing is transferred.
 
-    XCom: ``path``, ``bytes`` and ``sha256`` one by one, ``job_id`` and ``workflow_id``; as ``return_value``
-    a dict with the first three, ``checked`` (the checksums of the storage host that were compared) and
-    ``transferred`` (bytes); with ``unpack`` also ``paths``, ``files``, ``written`` and ``unpacked_bytes``,
-    ``path`` then being the folder, ``bytes`` and ``sha256`` the package's. The signed URL goes nowhere.
+    XCom: ``path``, ``bytes`` and ``sha256`` one by one, ``job_id``, ``workflow_id`` and ``pixxel_conn_id``;
+    as ``return_value`` a dict with the first three, ``checked`` (the checksums of the storage host that were
+    compared) and ``transferred`` (bytes); with ``unpack`` also ``paths``, ``files``, ``written`` and
+    ``unpacked_bytes``, ``path`` then being the folder, ``bytes`` and ``sha256`` the package's. The signed URL
+    goes nowhere.
 
     :param workflow_id: the workflow the job belongs to (templated).
     :param job_id: the job, which has ended (templated).
@@ -193,7 +194,7 @@ class PixxelDownloadJobOperator(BaseOperator):
             monotonic=time.monotonic,
         )
         publish_link(context, self._hook.settings.console_link(self.workflow_id, self.job_id))
-        push_job(context, self.workflow_id, self.job_id)
+        push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
 
     def _ask(self) -> Download | PixxelError:
         try:

@@ -11,7 +11,7 @@ from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.operators.download import PixxelDownloadJobOperator
 from pixxel_provider.operators.estimate import PixxelEstimateCostOperator
 from pixxel_provider.operators.run import PixxelRunJobOperator
-from pixxel_provider.outcome import push_job
+from pixxel_provider.outcome import push_end, push_job
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ __all__ = [
 class PixxelGetJobOperator(BaseOperator):
     """Fetch a job once and put its metadata into XCom, whatever its status.
 
-    XCom: the metadata as ``return_value``, and ``job_id``, ``workflow_id``, ``status``, ``cost`` one by one.
+    XCom: the metadata as ``return_value``, and ``job_id``, ``workflow_id``, ``pixxel_conn_id``,
+    ``status``, ``cost`` one by one.
 
     :param workflow_id: the workflow the job belongs to (templated).
     :param job_id: the job (templated).
@@ -68,9 +69,9 @@ class PixxelGetJobOperator(BaseOperator):
         include = check_include(self.include)
         hook = PixxelHook(self.pixxel_conn_id)
         publish_link(context, hook.settings.console_link(self.workflow_id, self.job_id))
-        push_job(context, self.workflow_id, self.job_id)
+        push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
         job = hook.send(call)
         self.log.info("%s: %s", job.id, progress_line(job))
         metadata = job.metadata(include)
-        push_job(context, self.workflow_id, self.job_id, metadata)
+        push_end(context, metadata)
         return metadata

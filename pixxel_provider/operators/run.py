@@ -35,8 +35,9 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
     a second request, and from Airflow 3.3 on a task whose worker died takes up the job of its earlier try. A
     new one is created only where the old one failed, or after a task that had succeeded was cleared.
 
-    XCom: the job's metadata as ``return_value``, ``job_id``, ``workflow_id``, ``status``, ``cost`` one by
-    one, and ``estimated_cost`` where ``max_cost`` is set. ``job_id`` is there before the wait begins.
+    XCom: the job's metadata as ``return_value``, ``job_id``, ``workflow_id``, ``pixxel_conn_id``,
+    ``status``, ``cost`` one by one, and ``estimated_cost`` where ``max_cost`` is set. ``job_id`` is there
+    before the wait begins.
 
     :param workflow_id: the workflow to run (templated).
     :param project_id: the project it belongs to (templated).
@@ -140,7 +141,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
 
         def tell(job_id: str) -> None:
             self.job_id = job_id
-            push_job(context, self.workflow_id, job_id)
+            push_job(context, self.workflow_id, job_id, self.pixxel_conn_id)
             publish_link(context, settings.console_link(self.workflow_id, job_id))
 
         search = Search(

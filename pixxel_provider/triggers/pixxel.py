@@ -137,14 +137,12 @@ class PixxelJobTrigger(BaseTrigger):
             # Trouble that passes costs the button, and not the wait.
             if not error.transient:
                 raise
-        workerless.publish(self._context, self.workflow_id, self.job_id, link)
+        workerless.publish(self._context, self.workflow_id, self.job_id, self.pixxel_conn_id, link)
 
     def _event(self, ending: Ending) -> TriggerEvent:
         if self.task_end is None or self._context is None:
             return TriggerEvent(event_of(ending))
-        return workerless.last_event(
-            ending, self._context, self.workflow_id, self.job_id, say=self._say, **self.task_end
-        )
+        return workerless.last_event(ending, self._context, say=self._say, **self.task_end)
 
     async def _wait(self) -> Ending:
         # A clock that jumps moves neither the deadline nor the gaps once the trigger runs.

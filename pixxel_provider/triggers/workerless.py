@@ -18,7 +18,7 @@ from airflow.triggers.base import TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.links.pixxel import publish_link
-from pixxel_provider.outcome import conclude, event_of, push_job, unstarted
+from pixxel_provider.outcome import conclude, event_of, push_end, push_job, unstarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +110,7 @@ class _TaskInstance:
             XCom.delete(key=key, **self.key)
 
 
-def publish(context: Context, workflow_id: str, job_id: str, link: str | None) -> None:
+def publish(context: Context, workflow_id: str, job_id: str, pixxel_conn_id: str, link: str | None) -> None:
     """Push what a worker would push at the start of a try, after what an earlier try left is gone.
 
     :param link: the job's page; None where the connection can't be read at the moment.
@@ -123,7 +123,7 @@ def publish(context: Context, workflow_id: str, job_id: str, link: str | None) -
         if ti.try_number > 1:
             for key in _LEFT_BEHIND:
                 ti.forget(key)
-        push_job(context, workflow_id, job_id)
+        push_job(context, workflow_id, job_id, pixxel_conn_id)
         if link is not None:
             publish_link(context, link)
 
@@ -133,8 +133,6 @@ def publish(context: Context, workflow_id: str, job_id: str, link: str | None) -
 def last_event(
     ending: Ending,
     context: Context,
-    workflow_id: str,
-    job_id: str,
     *,
     soft_fail: bool,
     never_fail: bool,
@@ -170,7 +168,7 @@ def last_event(
 
     def push() -> None:
         if ending.metadata is not None:
-            push_job(context, workflow_id, job_id, ending.metadata)
+            push_end(context, ending.metadata)
         if returned is not None and do_xcom_push:
             ti.xcom_push(key="return_value", value=returned)
 

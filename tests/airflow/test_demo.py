@@ -100,10 +100,13 @@ SAID = (
     "for again, which could be billed twice, but looked for in the workflow's list",
     f"Adopting {JOB} (created, of 2026-01-01T00:00:00+00:00 by user-1): the only job of the workflow that "
     "appeared since the request to create one",
-    f"Pixxel job {JOB} of workflow wf-succeeds: running, 7 %, 0 of 5 tasks done, now scene-fetch 2.1.0",
+    f"Pixxel job {JOB} of workflow wf-succeeds: running, 7 %, 0 of 5 tasks done, now scene-fetch 2.1.0, "
+    "about 10 s left",
     "Marking task as DEFERRED.",
-    f"Pixxel job {JOB} of workflow wf-succeeds: running, 9 %, 0 of 5 tasks done, now scene-fetch 2.1.0",
-    f"Pixxel job {JOB} of workflow wf-succeeds: running, 50 %, 2 of 5 tasks done, now spectral-index 3.0.1",
+    f"Pixxel job {JOB} of workflow wf-succeeds: running, 9 %, 0 of 5 tasks done, now scene-fetch 2.1.0, "
+    "about 5 s left",
+    f"Pixxel job {JOB} of workflow wf-succeeds: running, 50 %, 2 of 5 tasks done, now spectral-index 3.0.1, "
+    "longer than estimated",
     f"Pixxel job {JOB} of workflow wf-succeeds has ended: completed, for 120 credits",
     f"The package of Pixxel job {JOB} of workflow wf-succeeds is 'pending'",
     "Marking task as DEFERRED.",

@@ -63,6 +63,7 @@ def test_the_gates_return_value_is_the_job(dear: Any) -> None:
     [
         ("job_id", "job-running"),
         ("workflow_id", "wf-succeeds"),
+        ("pixxel_conn_id", "pixxel_default"),
         ("status", "completed"),
         ("cost", 120),
         (LINK, "https://aurora.pixxel.space/"),

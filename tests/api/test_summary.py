@@ -16,7 +16,9 @@ from pixxel_provider.api.summary import (
     name_of,
     plain,
     progress_line,
+    standing,
     status_of,
+    time_left,
 )
 
 
@@ -321,6 +323,65 @@ def test_a_line_says_where_a_job_stands() -> None:
 )
 def test_a_line_says_no_more_than_is_known(fields: Any, line: str) -> None:
     assert progress_line(job(**fields)) == line
+
+
+def estimated(status: str = "running", **times: Any) -> Job:
+    """Return a job that was created at noon, takes an hour by its estimate, and changed last at half past."""
+    usual = {
+        "created_at": "2026-01-02T12:00:00Z",
+        "estimated_duration": 3600,
+        "updated_at": "2026-01-02T12:30:00Z",
+    }
+    return job(status, **{**usual, **times})
+
+
+def test_a_line_of_a_job_that_runs_ends_with_the_time_left() -> None:
+    tasks = [{"name": "mask", "status": "running"}]
+    assert progress_line(estimated(progress="40%", tasks=tasks)) == (
+        "running, 40 %, 0 of 1 tasks done, now mask, about 30 min left"
+    )
+    assert standing(estimated(progress="40%", tasks=tasks)) == "running, 40 %, 0 of 1 tasks done, now mask"
+
+
+def test_the_estimate_counts_from_when_the_execution_was_created() -> None:
+    assert time_left(estimated(exec_created_at="2026-01-02T12:10:00Z")) == "about 40 min left"
+
+
+@pytest.mark.parametrize("status", ["In Progress", "processing", "started"])
+def test_every_word_for_running_has_a_time_left(status: str) -> None:
+    assert time_left(estimated(status)) == "about 30 min left"
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        *((1, "5 s"), (8, "10 s"), (38, "40 s"), (57, "55 s"), (58, "1 min"), (89, "1 min"), (95, "2 min")),
+        *((185, "3 min"), (560, "9 min"), (590, "10 min"), (1_000, "15 min"), (5_300, "90 min")),
+        *((5_600, "2 h"), (7_300, "2 h"), (86_400, "24 h"), (130_000, "36 h"), (132_000, "2 days")),
+        (10 * 86_400 + 3_600, "10 days"),
+    ],
+)
+def test_the_time_left_is_rounded_as_people_round(left: int, words: str) -> None:
+    assert time_left(estimated(estimated_duration=1_800 + left)) == f"about {words} left"
+
+
+def test_a_job_past_its_expected_end_takes_longer_than_estimated() -> None:
+    assert progress_line(estimated(estimated_duration=1_800 - 1)) == "running, longer than estimated"
+    assert time_left(estimated(estimated_duration=1_800)) == "about 5 s left"
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        *({"status": status} for status in ("created", "queued", "paused", "completed", "failed", "odd")),
+        *({"created_at": moment} for moment in (None, "0001-01-01T00:00:00Z", "soon")),
+        *({"updated_at": moment} for moment in (None, "0001-01-01T00:00:00Z", "soon")),
+        *({"estimated_duration": estimate} for estimate in (None, 0, -1, "long", 2**62)),
+    ],
+    ids=str,
+)
+def test_nothing_is_said_of_the_time_left_where_it_is_not_known(unknown: Any) -> None:
+    assert time_left(estimated(**unknown)) == ""
 
 
 def test_a_line_stays_one_short_line() -> None:

@@ -489,6 +489,33 @@ def test_silent_fail_does_not_hide_a_failed_job() -> None:
 # ------------------------------------------------------------------------------------------------ the log
 
 
+def estimated(updated_at: str, **fields: Any) -> Job:
+    """Return a job that began at noon and should take five minutes."""
+    noon = "2026-01-02T12:00:00Z"
+    return job(created_at=noon, estimated_duration=300, updated_at=f"2026-01-02T{updated_at}Z", **fields)
+
+
+def test_the_time_left_is_told_with_news_and_is_none_itself() -> None:
+    wait, log = begin()
+    for minute in range(9):
+        wait.look(estimated(f"12:0{minute}:00", progress=20))
+    wait.look(estimated("12:03:00", progress=60))
+    wait.look(estimated("12:09:00", progress=90))
+
+    assert log.infos == [
+        f"{NAME}: running, 20 %, about 5 min left",
+        f"{NAME}: running, 60 %, about 2 min left",
+        f"{NAME}: running, 90 %, longer than estimated",
+    ]
+
+
+def test_a_wait_that_is_over_tells_no_time_left_of_long_ago() -> None:
+    wait, _ = begin()
+    wait.look(estimated("12:00:00", progress=20))
+
+    assert wait.timed_out().message.endswith("; it was running, 20 %.")
+
+
 @pytest.mark.parametrize(
     "answers",
     [

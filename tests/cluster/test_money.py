@@ -123,6 +123,7 @@ def test_dying_while_polling_takes_up_the_job(start: Any, airflow: Any, pixxel: 
     assert run.xcoms("run") == {
         "job_id": job,
         "workflow_id": "wf-succeeds",
+        "pixxel_conn_id": "pixxel_default",
         "estimated_cost": 120,
         "_link_PixxelJobLink": LINK,
     }
@@ -199,3 +200,23 @@ def clear(run: Run, airflow: Any) -> None:
     eventually(lambda: airflow.get(run.path)["state"] in ("success", "failed"), "the end of the run")
     body = {"dry_run": False, "task_ids": ["run"], "dag_run_id": run.run_id, "only_failed": False}
     airflow.ask("POST", f"/api/v2/dags/{run.dag_id}/clearTaskInstances", body)
+
+
+def test_a_run_its_package_and_its_use_come_through_on_a_whole_airflow(
+    trigger: Any, pixxel: Any, tmp_path: Any
+) -> None:
+    before, pixxel.world.speed = pixxel.world.speed, 30.0
+    try:
+        run = trigger("pixxel_run_and_download", folder=str(tmp_path))
+        run.until("success", task_id="use")
+    finally:
+        pixxel.world.speed = before
+    job = run.xcoms("run")["job_id"]
+    assert (pixxel.bill().jobs, pixxel.bill().credits) == ((job,), 120)
+    found = run.xcoms("download")["return_value"]
+    assert found["path"] == str(tmp_path / job)
+    assert sorted(found["paths"]) == sorted(map(str, (tmp_path / job).iterdir()))
+    assert run.xcoms("use")["return_value"]["4-crop-stress-index.json"]["stressed_hectares"] == 184
+    log = run.log("download")
+    assert KEY not in log
+    assert "signature=" not in log

@@ -36,7 +36,12 @@ def test_the_gate_waits_in_the_triggerer_and_goes_on_when_the_job_has_ended(
     run.until("deferred")
     # While it waits: the button works, and it is known which job this is.
     assert run.links() == {"Pixxel job": LINK}
-    assert run.xcoms() == {"job_id": job, "workflow_id": "wf-succeeds", "_link_PixxelJobLink": LINK}
+    assert run.xcoms() == {
+        "job_id": job,
+        "workflow_id": "wf-succeeds",
+        "pixxel_conn_id": "pixxel_default",
+        "_link_PixxelJobLink": LINK,
+    }
     asked_by_the_triggerer(pixxel, job)
     finish(control, job)
 
@@ -47,6 +52,7 @@ def test_the_gate_waits_in_the_triggerer_and_goes_on_when_the_job_has_ended(
     assert xcoms == {
         "job_id": job,
         "workflow_id": "wf-succeeds",
+        "pixxel_conn_id": "pixxel_default",
         "status": "completed",
         "cost": 120,
         "_link_PixxelJobLink": LINK,

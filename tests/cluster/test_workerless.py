@@ -12,6 +12,7 @@ from tests.cluster.conftest import KEY, Run, eventually, kill_the_triggerers
 LINK = "https://aurora.pixxel.space/"
 CAN = tuple(int(part) for part in metadata.version("apache-airflow").split(".")[:2]) >= (3, 3)
 needs_3_3 = pytest.mark.skipif(not CAN, reason="Airflow before 3.3 starts every wait on a worker")
+KNOWN = {"workflow_id": "wf-succeeds", "pixxel_conn_id": "pixxel_default", "_link_PixxelJobLink": LINK}
 USED = {"job": "dict", "id": "job-long", "cost": 120}
 
 
@@ -58,15 +59,14 @@ def test_a_wait_takes_as_many_workers_as_promised_and_says_the_same(
     asked_once_more(pixxel, job)
     # While it waits: the button works, and it is known which job this is.
     assert run.links() == {"Pixxel job": LINK}
-    assert run.xcoms() == {"job_id": job, "workflow_id": "wf-succeeds", "_link_PixxelJobLink": LINK}
+    assert run.xcoms() == {"job_id": job, **KNOWN}
     finish(control, job)
 
     assert run.until("success")["try_number"] == 1
     xcoms = run.xcoms()
     found = xcoms.pop("return_value")
     assert (found["id"], found["status"], found["cost"], len(found["tasks"])) == (job, "completed", 120, 5)
-    single = {"job_id": job, "workflow_id": "wf-succeeds", "status": "completed", "cost": 120}
-    assert xcoms == {**single, "_link_PixxelJobLink": LINK}
+    assert xcoms == {"job_id": job, **KNOWN, "status": "completed", "cost": 120}
     assert run.links() == {"Pixxel job": LINK}
     log = run.log()
     assert f"Pixxel job {job} of workflow wf-succeeds has ended: completed, for 120 credits" in log
@@ -197,7 +197,7 @@ def test_an_error_is_tried_again_from_the_start(
     assert run.until("deferred")["try_number"] == 2
     asked_once_more(pixxel, job)
     assert workers(run, attempt=2) == 0
-    assert run.xcoms() == {"job_id": job, "workflow_id": "wf-succeeds", "_link_PixxelJobLink": LINK}
+    assert run.xcoms() == {"job_id": job, **KNOWN}
     finish(control, job)
     run.until("success")
 
@@ -218,7 +218,7 @@ def test_a_cleared_wait_begins_anew_and_forgets_what_it_had_found(
     eventually(lambda: run.task()["try_number"] == 2, "a second try")
     run.until("deferred")
     asked_once_more(pixxel, job)
-    assert run.xcoms() == {"job_id": job, "workflow_id": "wf-succeeds", "_link_PixxelJobLink": LINK}
+    assert run.xcoms() == {"job_id": job, **KNOWN}
     finish(control, job)
     run.until("success", task_id="use")
     assert run.xcoms()["return_value"]["status"] == "completed"

@@ -268,6 +268,7 @@ def test_the_result_and_the_single_keys_say_what_is_where(here: DownloadRunner, 
         "_link_PixxelJobLink": "https://aurora.pixxel.space/",
         "job_id": "job-finished",
         "workflow_id": "wf-succeeds",
+        "pixxel_conn_id": "pixxel_default",
         "path": path,
         "bytes": 300_000,
         "sha256": sha256,
@@ -279,6 +280,7 @@ def test_the_job_is_named_before_anything_is_asked(here: DownloadRunner, tmp_pat
     ended = here.run(destination=str(tmp_path / "p"))
     assert ended.kind == "PixxelAuthError"
     assert (ended.xcoms["job_id"], ended.xcoms["workflow_id"]) == ("job-finished", "wf-succeeds")
+    assert ended.xcoms["pixxel_conn_id"] == "pixxel_default"
     assert "path" not in ended.xcoms
 
 

@@ -23,6 +23,7 @@ def test_it_returns_the_metadata_and_pushes_the_single_keys(pixxel: Any, context
         "_link_PixxelJobLink": "https://aurora.pixxel.space/",
         "job_id": "job-finished",
         "workflow_id": "wf-succeeds",
+        "pixxel_conn_id": "pixxel_default",
         "status": "completed",
         "cost": job["cost"],
     }
@@ -93,6 +94,7 @@ def test_trouble_that_lasts_a_minute_fails_with_the_servers_words(
     assert sum(pauses) <= 60
     # What the task knows of its job is there all the same.
     assert context["ti"].xcoms["job_id"] == "job-finished"
+    assert context["ti"].xcoms["pixxel_conn_id"] == "pixxel_default"
     assert context["ti"].xcoms["_link_PixxelJobLink"]
 
 

@@ -87,6 +87,7 @@ def test_a_job_is_created_waited_for_and_returned_as_the_sensor_does(runner: Run
         "_link_PixxelJobLink": "https://aurora.pixxel.space/",
         "job_id": created,
         "workflow_id": "wf-succeeds",
+        "pixxel_conn_id": "pixxel_default",
         "status": "completed",
         "cost": 120,
     }
@@ -230,7 +231,7 @@ def test_what_was_turned_away_is_sent_again(runs: RunRunner, fault: dict[str, An
 def test_a_failed_job_fails_the_task_and_is_not_run_again(runner: RunRunner) -> None:
     ended = runner.run(workflow_id="wf-fails")
     assert ended.kind == "PixxelJobFailedError"
-    assert "band 112" in ended.message
+    assert "failed in block spectral-index 3.0.1: runtime_exception: band 112" in ended.message
     assert len(jobs(runner.pixxel, "wf-fails")) == 1
 
 
@@ -512,6 +513,7 @@ def test_the_next_try_reconnects_to_a_running_job(runs: RunRunner) -> None:
     assert runs.ti.try_number == 2
     assert any("Taking up job" in line and "no new one is created" in line for line in runs.said)
     assert ended.xcoms["_link_PixxelJobLink"]
+    assert ended.xcoms["pixxel_conn_id"] == "pixxel_default"
 
 
 def test_the_next_try_knows_what_was_estimated_before_the_worker_died(runs: RunRunner) -> None:

@@ -346,6 +346,7 @@ class Life:
     def check_success(self, ended: Any, created: list[str]) -> None:
         job = ended.returned["id"]
         assert ended.xcoms["job_id"] == job
+        assert ended.xcoms["pixxel_conn_id"] == "pixxel_default"
         assert ended.xcoms["status"] == "completed"
         if self.history.store:
             assert ended.xcoms.get("estimated_cost") == (None if self.history.max_cost is None else COST)

@@ -67,7 +67,10 @@ def unreachable(pixxel: Any) -> None:
 CASES: dict[Callable[[Any], None], tuple[str, str]] = {
     succeeds: ("success", ""),
     has_succeeded: ("success", ""),
-    fails: ("PixxelJobFailedError", "Crop stress index"),
+    fails: (
+        "PixxelJobFailedError",
+        "task 'Crop stress index' failed in block spectral-index 3.0.1: runtime_exception: band 112 (870 nm)",
+    ),
     is_invalid: ("PixxelJobFailedError", "validation"),
     never_ends: ("AirflowSensorTimeout", "had not ended when the timeout of 600 s was over; it was"),
     wrong_key: ("PixxelAuthError", "HTTP 401"),
@@ -99,6 +102,7 @@ def test_every_mode_ends_the_same(in_every_mode: Any, arrange: Callable[[Any], N
 
     assert seen.xcoms["job_id"] == "job-1"
     assert seen.xcoms["workflow_id"] == "wf-succeeds"
+    assert seen.xcoms["pixxel_conn_id"] == "pixxel_default"
     assert seen.xcoms["_link_PixxelJobLink"] == "https://aurora.pixxel.space/"
     if kind == "success":
         assert seen.returned["id"] == "job-1"

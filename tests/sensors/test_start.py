@@ -166,7 +166,7 @@ class TestEnd:
 
     def test_the_trigger_is_told_what_it_has_to_know(self) -> None:
         expected = set(inspect.signature(workerless.last_event).parameters)
-        given = {"ending", "context", "workflow_id", "job_id", "say"}
+        given = {"ending", "context", "say"}
         assert set(self.end()) == expected - given
 
     @pytest.mark.parametrize(

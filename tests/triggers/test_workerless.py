@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(
     not AIRFLOW_V_3_3_PLUS, reason="Airflow before 3.3 starts every wait on a worker"
 )
 
+JOB_XCOMS = {"job_id": "j", "workflow_id": "w", "pixxel_conn_id": "pixxel_eu"}
 METADATA = {"id": "j", "workflow_id": "w", "status": "completed", "cost": 3}
 SUCCEEDED = Ending("succeeded", "it has ended", METADATA)
 FAILED = Ending("failed", "it failed", {**METADATA, "status": "failed"})
@@ -93,8 +94,8 @@ class TestRender:
 
 class TestPublish:
     def test_job_and_link_are_known_while_the_wait_lasts(self, ti: FakeTaskInstance) -> None:
-        publish({"ti": ti}, "w", "j", "https://console/")  # type: ignore[typeddict-item]
-        assert ti.xcoms == {"job_id": "j", "workflow_id": "w", "_link_PixxelJobLink": "https://console/"}
+        publish({"ti": ti}, "w", "j", "pixxel_eu", "https://console/")  # type: ignore[typeddict-item]
+        assert ti.xcoms == {**JOB_XCOMS, "_link_PixxelJobLink": "https://console/"}
 
     @pytest.mark.parametrize(("try_number", "left"), [(1, {"cost": 3, "return_value": {}}), (2, {})])
     def test_what_an_earlier_try_had_found_is_gone(
@@ -102,15 +103,15 @@ class TestPublish:
     ) -> None:
         ti.xcoms.update({"cost": 3, "return_value": {}})
         ti.try_number = try_number
-        publish({"ti": ti}, "w", "j", None)  # type: ignore[typeddict-item]
-        assert ti.xcoms == {"job_id": "j", "workflow_id": "w", **left}
+        publish({"ti": ti}, "w", "j", "pixxel_eu", None)  # type: ignore[typeddict-item]
+        assert ti.xcoms == {**JOB_XCOMS, **left}
 
     def test_where_xcoms_can_not_be_written_a_worker_takes_over(
         self, ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(workerless.XCom, "set", refuse)
         with pytest.raises(NeedsWorker, match="XComs can't be written here: RuntimeError: no portal"):
-            publish({"ti": ti}, "w", "j", None)  # type: ignore[typeddict-item]
+            publish({"ti": ti}, "w", "j", "pixxel_eu", None)  # type: ignore[typeddict-item]
 
 
 def refuse(**_: Any) -> None:
@@ -122,7 +123,7 @@ class TestLastEvent:
         how = {"soft_fail": False, "never_fail": False, "do_xcom_push": True, "worker_for": [], **how}
         said = [] if said is None else said
         say = lambda _level, words: said.append(words)  # noqa: E731
-        event = last_event(ending, {"ti": ti}, "w", "j", say=say, **how)  # type: ignore[typeddict-item]
+        event = last_event(ending, {"ti": ti}, say=say, **how)  # type: ignore[typeddict-item]
         assert event.xcoms is None  # type: ignore[attr-defined]
         return str(event.task_instance_state)  # type: ignore[attr-defined]
 
@@ -153,13 +154,7 @@ class TestLastEvent:
 
     def test_the_xcoms_have_their_types(self, ti: FakeTaskInstance) -> None:
         self.end(ti, SUCCEEDED)
-        assert ti.xcoms == {
-            "job_id": "j",
-            "workflow_id": "w",
-            "status": "completed",
-            "cost": 3,
-            "return_value": METADATA,
-        }
+        assert ti.xcoms == {"status": "completed", "cost": 3, "return_value": METADATA}
 
     def test_without_do_xcom_push_nothing_is_returned(self, ti: FakeTaskInstance) -> None:
         self.end(ti, SUCCEEDED, do_xcom_push=False)
@@ -212,7 +207,8 @@ class TestTrigger:
         trigger._pause, trigger._monotonic, trigger._now = clock.asleep, clock, clock
         clock.on_sleep.append(pixxel.advance)
         if ti is not None:
-            trigger.render_template_fields({"ti": ti, "params": {"job": "job-finished"}})
+            params = {"job": "job-finished", "connection": "default"}
+            trigger.render_template_fields({"ti": ti, "params": params})
 
         async def collect() -> list[Any]:
             return [event async for event in trigger.run()]
@@ -226,11 +222,12 @@ class TestTrigger:
     def test_it_renders_its_ids_and_publishes_them(
         self, pixxel: Any, clock: Any, ti: FakeTaskInstance
     ) -> None:
-        event = self.run(self.started("{{ params.job }}"), ti, clock, pixxel)
-        ending = ending_of(event.payload)
+        connection = "pixxel_{{ params.connection }}"
+        trigger = self.started("{{ params.job }}", pixxel_conn_id=connection)
+        ending = ending_of(self.run(trigger, ti, clock, pixxel).payload)
         assert ending is not None
         assert ending.kind == "succeeded"
-        assert ti.xcoms["job_id"] == "job-finished"
+        assert (ti.xcoms["job_id"], ti.xcoms["pixxel_conn_id"]) == ("job-finished", "pixxel_default")
         assert ti.xcoms["_link_PixxelJobLink"].startswith("https://")
 
     def test_a_template_for_a_worker_leaves_the_wait_to_one(
