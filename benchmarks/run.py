@@ -11,10 +11,11 @@ import loop_lag  # isort: skip
 import download
 import imports
 import one_get
+import page
 from scale import bench
 from scale.scenarios import GROUPS
 
-SINGLE = {"imports": imports, "one_get": one_get, "loop_lag": loop_lag, "download": download}
+SINGLE = {"imports": imports, "one_get": one_get, "loop_lag": loop_lag, "download": download, "page": page}
 
 
 def main() -> None:

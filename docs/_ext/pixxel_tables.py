@@ -139,6 +139,7 @@ def figures() -> dict[str, str]:
     """Return the numbers that pages name, from where the code keeps them."""
     from pixxel_provider import waiting
     from pixxel_provider.api import adoption
+    from pixxel_provider.plugins import asking
     from pixxel_provider.triggers import workerless
 
     seconds = {
@@ -149,6 +150,10 @@ def figures() -> dict[str, str]:
         "not_found_grace": wait.WaitPlan.not_found_grace,
         "slack": waiting._SLACK,
         "rendering": workerless.RENDERING,
+        "running_lasts": asking.RUNNING_LASTS,
+        "ended_lasts": asking.ENDED_LASTS,
+        "list_lasts": asking.LIST_LASTS,
+        "estimate_lasts": asking.ESTIMATE_LASTS,
     }
     return {
         **{name: f"{value:g} s" for name, value in seconds.items()},
@@ -157,6 +162,8 @@ def figures() -> dict[str, str]:
         "answer_limit": f"{transport.ANSWER_LIMIT // 2**20} MiB",
         "user_agent": f"``{transport.USER_AGENT}``",
         "redirects": str(transport.REDIRECTS),
+        "crowd": str(asking.CROWD),
+        "most_questions": str(asking.MOST_QUESTIONS),
     }
 
 

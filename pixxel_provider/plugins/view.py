@@ -1,0 +1,241 @@
+"""What the pages show, as JSON: words and numbers made from a job and a task instance. No I/O, no clock."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pixxel_provider.api import reading, timing
+from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.job import Job, Task
+from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, StatusRules, Verdict, normalise
+from pixxel_provider.api.summary import failure_text, is_running, tasks_done
+from pixxel_provider.plugins.answers import Found
+from pixxel_provider.plugins.asking import JobKey, Seen
+from pixxel_provider.plugins.instances import BETWEEN_TRIES, MOST_ROWS, Instance
+
+#: Seconds after which a page looks again.
+LOOK_AGAIN, LIST_AGAIN = 5.0, 10.0
+#: Characters of a single text; a log that was put into a message fills no screen.
+_LONGEST = 4_000
+#: Tasks and validation errors that are shown.
+_MOST_TASKS, _MOST_ERRORS = 1_000, 200
+_LONGEST_RAW = 1_000_000
+
+_NOT_PIXXELS = "This task doesn't run or wait for a Pixxel job."
+_NO_JOB_YET = "There is no Pixxel job yet: this page shows it as soon as the task knows it."
+_ENDED_WITHOUT = "This task has ended without a Pixxel job. Its log says why."
+_LAST_TRY = "This is the job of the task's last try; the next one hasn't begun."
+# What makes an address secret: user and password before its host, and its query. Slashes may be escaped.
+_ADDRESS = re.compile(
+    r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,30}:(?:\\?/){2})([^\s/?#\"<>]*@)?([^\s?#\"<>]*)([?#][^\s\"<>]*)?",
+    re.I,
+)
+# What does so in a query that stands alone.
+_PARAMETER = re.compile(
+    r"(?<![a-z0-9])((?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|sig|token|password)=[^&\s\"<>]+",
+    re.I,
+)
+
+
+def words(text: str) -> str:
+    """Return a text as a browser may have it: addresses without what makes them secret, not too long."""
+    text = _without_secrets(text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _without_secrets(text: str) -> str:
+    return _PARAMETER.sub(r"\1=…", _ADDRESS.sub(_shortened, text))
+
+
+def _shortened(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[3]}{'?…' if match[4] else ''}"
+
+
+def _scrubbed(value: Any) -> Any:
+    if isinstance(value, str):
+        return _without_secrets(value)
+    if isinstance(value, dict):
+        return {_without_secrets(key): _scrubbed(entry) for key, entry in value.items()}
+    return [_scrubbed(entry) for entry in value] if isinstance(value, list) else value
+
+
+def without_job(instance: Instance, now: datetime, *, pixxels: bool) -> dict[str, Any]:
+    """Return what is shown of a task instance that has no job (yet)."""
+    if not pixxels:
+        message, poll = _NOT_PIXXELS, None
+    elif _goes_on(instance):
+        message, poll = (
+            "There is no Pixxel job yet: this page shows it as soon as the task knows it.",
+            LOOK_AGAIN,
+        )
+    else:
+        message, poll = _ENDED_WITHOUT, None
+    return {"kind": "none", "message": message, "poll": poll, "now": _time(now), "task": _instance(instance)}
+
+
+def job_page(
+    instance: Instance, key: JobKey, seen: Found[Seen], estimate: int | float | None, now: datetime
+) -> dict[str, Any]:
+    """Return what is shown of a task instance and its job."""
+    notes = [_LAST_TRY] if instance.state in BETWEEN_TRIES else []
+    page: dict[str, Any] = {"kind": "job", "now": _time(now), "task": _instance(instance)}
+    trouble = seen.trouble
+    if trouble is not None:
+        page["kind"] = "trouble"
+        notes.append(_sentence(trouble))
+        if seen.at is not None:
+            notes.append("Below is what Pixxel said before.")
+            page["as_of"] = _time(seen.at)
+    running = True
+    if seen.value is not None:
+        job = seen.value.job
+        meaning = _meaning(job.verdict(), instance)
+        running = meaning == Verdict.WAITING.value
+        page["job"] = _job(job, key, meaning, estimate, seen.value.console)
+        page["tasks"] = _tasks(job)
+        page["val_errors"] = [
+            {name: words(text) for name, text in error.fields().items()}
+            for error in job.val_errors[:_MOST_ERRORS]
+        ]
+    final = trouble is not None and not trouble.transient
+    page["message"] = " ".join(notes)
+    page["poll"] = LOOK_AGAIN if _goes_on(instance) or (running and not final) else None
+    return page
+
+
+def _goes_on(instance: Instance) -> bool:
+    # Without a state is what was cleared a moment ago.
+    return instance.is_live or instance.state is None
+
+
+def jobs_page(
+    rows: Sequence[Instance], total: int, jobs: Mapping[JobKey, Job], now: datetime, *, complete: bool
+) -> dict[str, Any]:
+    """Return what the page of all waits shows."""
+    notes = [f"The newest {MOST_ROWS} of {total} are shown."] if total > len(rows) else []
+    if not complete:
+        notes.append("Of some of them it isn't known yet where they stand.")
+    return {
+        "now": _time(now),
+        "poll": LIST_AGAIN,
+        "total": total,
+        "note": " ".join(notes),
+        "rows": [_row(row, jobs.get(row.job) if row.job else None) for row in rows],
+    }
+
+
+def raw_text(job: Job) -> str:
+    """Return the job as Pixxel gave it, in readable JSON, with its byte fields decoded."""
+    raw = {**job.raw, **({"spec": job.spec} if "spec" in job.raw else {})}
+    if isinstance(raw.get("tasks"), list):
+        raw["tasks"] = [_raw_task(task) for task in job.tasks]
+    text = json.dumps(_scrubbed(reading.json_safe(raw)), indent=2, ensure_ascii=False)
+    if len(text) > _LONGEST_RAW:
+        text = f"{text[:_LONGEST_RAW]}\n… and {len(text) - _LONGEST_RAW} more characters"
+    return text
+
+
+def _raw_task(task: Task) -> dict[str, Any]:
+    decoded = {name: getattr(task, name) for name in ("inputs", "result", "info_logs")}
+    return {**task.raw, **{name: value for name, value in decoded.items() if name in task.raw}}
+
+
+def _instance(instance: Instance) -> dict[str, Any]:
+    names = ("dag_id", "run_id", "task_id", "map_index", "state", "try_number")
+    return {name: getattr(instance, name) for name in names}
+
+
+def _meaning(verdict: Verdict, instance: Instance) -> str:
+    if verdict in (Verdict.WAITING, Verdict.UNCLEAR) and instance.state == "success":
+        # By the words of its own that the task was given.
+        verdict = Verdict.SUCCEEDED
+    return verdict.value
+
+
+def _job(job: Job, key: JobKey, meaning: str, estimate: int | float | None, console: str) -> dict[str, Any]:
+    failed = meaning in (Verdict.FAILED.value, Verdict.UNCLEAR.value)
+    return {
+        "id": words(job.id),
+        "workflow_id": words(key.workflow_id),
+        "conn_id": key.conn_id,
+        "status": words(job.status),
+        "meaning": meaning,
+        "progress": job.progress,
+        "cost": job.cost,
+        "estimated_cost": estimate,
+        "created_by": words(job.created_by),
+        "created_at": _time(job.created_at),
+        "started_at": _time(timing.started_at(job)),
+        "updated_at": _time(job.updated_at),
+        "finished_at": _time(job.finished_at),
+        "expected_end": _time(timing.expected_end(job)),
+        "tasks_done": tasks_done(job) if job.tasks else None,
+        "console": console,
+        "failure": words(failure_text(job)) if failed else "",
+    }
+
+
+def _tasks(job: Job) -> list[dict[str, Any]]:
+    spans = timing.task_spans(job)
+    return [
+        {
+            "id": words(task.id),
+            "name": words(task.name),
+            "status": words(task.status),
+            "meaning": _task_meaning(task),
+            "progress": task.progress,
+            "block": {name: words(getattr(task.block, name)) for name in ("id", "name", "version")},
+            "start": _time(span.start),
+            "end": _time(span.end),
+            "expected_end": _time(span.expected_end),
+            "depends_on": [words(name) for name in task.depends_on[:20]],
+            "depth": span.depth,
+            "state_msg": words(task.state_msg),
+            "err_msg": words(task.err_msg),
+            "failure_type": words(task.failure_type),
+            "time_taken": words(task.time_taken),
+        }
+        for task, span in list(zip(job.tasks, spans, strict=True))[:_MOST_TASKS]
+    ]
+
+
+def _task_meaning(task: Task) -> str:
+    word = normalise(task.status)
+    if word in SUCCESS_WORDS:
+        return "succeeded"
+    if word in FAILURE_WORDS:
+        return "failed"
+    return "running" if is_running(task) else "waiting"
+
+
+def _row(instance: Instance, job: Job | None) -> dict[str, Any]:
+    status = job.status if job is not None else instance.text("status")
+    # Of a job that isn't asked for there is the word in XCom, which is pushed when a job has ended.
+    verdict = job.verdict() if job is not None else StatusRules().verdict(status, ended=bool(status))
+    return {
+        **_instance(instance),
+        "operator": instance.operator,
+        "start": _time(instance.start),
+        "end": _time(instance.end),
+        "workflow_id": words(instance.text("workflow_id")),
+        "job_id": words(instance.text("job_id")),
+        "status": words(status),
+        "meaning": _meaning(verdict, instance),
+        "progress": job.progress if job is not None else None,
+        "cost": job.cost if job is not None else instance.number("cost"),
+        "estimated_cost": instance.number("estimated_cost"),
+        "waiting": instance.is_live,
+    }
+
+
+def _sentence(trouble: PixxelError) -> str:
+    text = words(str(trouble))
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")

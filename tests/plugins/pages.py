@@ -1,0 +1,235 @@
+"""Where the pages can be tested, and a database of Airflow's for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.plugins_manager import AirflowPlugin
+
+HAS_A_PLACE = hasattr(AirflowPlugin, "external_views")
+WHY_NOT = "Airflow's UI has a place for pages of plugins from 3.1 on"
+
+DAGS = '''
+from datetime import datetime
+
+from airflow.sdk import DAG, BaseOperator
+
+from pixxel_provider.operators.pixxel import PixxelGetJobOperator
+from pixxel_provider.sensors.pixxel import PixxelJobSensor
+
+
+class Plain(BaseOperator):
+    def __init__(self, word="", **more):
+        super().__init__(**more)
+        self.word = word
+
+    def execute(self, context):
+        return self.word
+
+
+class OwnSensor(PixxelJobSensor):
+    """Somebody's own."""
+
+
+for dag_id in ("coast", "secret"):
+    with DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1)):
+        PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j")
+        OwnSensor(task_id="own", workflow_id="w", job_id="j")
+        PixxelGetJobOperator(task_id="get", workflow_id="w", job_id="j")
+        PixxelJobSensor.partial(task_id="each", workflow_id="w").expand(job_id=["a", "b", "c"])
+        Plain(task_id="plain")
+        Plain.partial(task_id="plain_each").expand(word=["a", "b"])
+'''
+
+
+def require_pages() -> None:
+    """Skip the module below Airflow 3.1."""
+    if not HAS_A_PLACE:
+        pytest.skip(WHY_NOT, allow_module_level=True)
+
+
+class Records:
+    """Airflow's own tables with two DAGs, ``coast`` and ``secret``; runs of them are made by the tests."""
+
+    def __init__(self, folder: Path) -> None:
+        from airflow import settings
+        from sqlalchemy import create_engine
+        from sqlalchemy.orm import scoped_session, sessionmaker
+        from sqlalchemy.pool import NullPool
+
+        self.engine = create_engine(f"sqlite:///{folder / 'airflow.db'}", poolclass=NullPool)
+        self.sessions = sessionmaker(bind=self.engine, autoflush=False, expire_on_commit=False)
+        self._names = {
+            "engine": self.engine,
+            "Session": scoped_session(self.sessions),
+            "NonScopedSession": self.sessions,
+        }
+        self._settings = settings
+        with self.in_force():
+            self._fill(folder)
+
+    @contextmanager
+    def in_force(self) -> Iterator[Records]:
+        """Let Airflow use this database, whatever it used before."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self._names.items():
+                patch.setattr(self._settings, name, value)
+            yield self
+
+    def _fill(self, folder: Path) -> None:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.models import import_all_models
+        from airflow.models.base import Base
+        from airflow.utils.db import synchronize_log_template
+
+        try:
+            from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+        except ImportError:  # 3.1
+            from airflow.models.dagbag import DagBag, sync_bag_to_db
+
+        import_all_models()
+        Base.metadata.create_all(self.engine)
+        synchronize_log_template()
+        file = folder / "pages_dags.py"
+        file.write_text(DAGS, encoding="utf-8")
+        bag = DagBag(file)
+        assert not bag.import_errors
+        DagBundlesManager().sync_bundles_to_db()
+        sync_bag_to_db(bag, "dags-folder", None)
+
+    def clear(self) -> None:
+        """Forget all runs."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.models.xcom import XComModel
+        from sqlalchemy import delete
+
+        with self.sessions.begin() as session:
+            for table in (XComModel, TaskInstance, DagRun):
+                session.execute(delete(table.__table__))
+
+    def run(self, dag_id: str = "coast", run_id: str = "manual__2026-11-24T04:00:00+00:00") -> str:
+        """Make a run with its task instances, as the scheduler does."""
+        from airflow.models.serialized_dag import SerializedDagModel
+        from airflow.utils.state import DagRunState
+        from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+        with self.sessions.begin() as session:
+            found = SerializedDagModel.get(dag_id, session=session)
+            assert found is not None
+            found.dag.create_dagrun(
+                run_id=run_id,
+                run_after=datetime(2026, 11, 24, tzinfo=timezone.utc),
+                run_type=DagRunType.MANUAL,
+                triggered_by=DagRunTriggeredByType.TEST,
+                state=DagRunState.RUNNING,
+                session=session,
+            )
+        return run_id
+
+    def change(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, **columns: Any) -> None:
+        """Put values into a task instance."""
+        from airflow.models.taskinstance import TaskInstance
+        from sqlalchemy import update
+
+        table = TaskInstance.__table__
+        statement = update(table).where(
+            table.c.dag_id == dag_id,
+            table.c.run_id == run_id,
+            table.c.task_id == task_id,
+            table.c.map_index == map_index,
+        )
+        with self.sessions.begin() as session:
+            assert session.execute(statement.values(**columns)).rowcount == 1
+
+    def push(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: int = -1,
+        *,
+        at: datetime | None = None,
+        **values: Any,
+    ) -> None:
+        """Store XComs, as Airflow's API for tasks does."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.xcom import XComModel
+        from sqlalchemy import select
+
+        with self.sessions.begin() as session:
+            number = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+            for key, value in values.items():
+                row = XComModel(
+                    dag_run_id=number,
+                    key=key,
+                    value=value,
+                    dag_id=dag_id,
+                    run_id=run_id,
+                    task_id=task_id,
+                    map_index=map_index,
+                )
+                if at is not None:
+                    row.timestamp = at
+                session.add(row)
+
+    def many(
+        self, dag_id: str, run_id: str, task_id: str, count: int, first: datetime, **columns: Any
+    ) -> None:
+        """Make copies of a task instance with a job each, mapped from 100 on, each a second younger."""
+        import uuid
+        from datetime import timedelta
+
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.models.xcom import XComModel
+        from sqlalchemy import insert, select
+
+        table, xcom = TaskInstance.__table__, XComModel.__table__
+        with self.sessions.begin() as session:
+            number = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+            pattern = dict(
+                session.execute(
+                    select(table).where(
+                        table.c.dag_id == dag_id, table.c.run_id == run_id, table.c.task_id == task_id
+                    )
+                )
+                .mappings()
+                .first()
+            )
+            id_of = type(pattern["id"])
+            tasks, values = [], []
+            for at in range(count):
+                moment = first + timedelta(seconds=at)
+                new = uuid.uuid4()
+                place = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": 100 + at}
+                tasks.append(
+                    {
+                        **pattern,
+                        **place,
+                        "id": new if id_of is uuid.UUID else str(new),
+                        "start_date": moment,
+                        **columns,
+                    }
+                )
+                for key, value in (
+                    ("pixxel_conn_id", "pixxel_default"),
+                    ("workflow_id", "wf-succeeds"),
+                    ("job_id", f"job-{at}"),
+                ):
+                    values.append(
+                        {
+                            **place,
+                            "dag_run_id": number,
+                            "key": key,
+                            "value": value,
+                            "timestamp": moment,
+                        }
+                    )
+            session.execute(insert(table), tasks)
+            session.execute(insert(xcom), values)

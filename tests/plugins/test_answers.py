@@ -1,0 +1,419 @@
+"""What is asked for many is asked once, and nobody waits longer than they want to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+import pytest
+
+from pixxel_provider.api.errors import (
+    PixxelConnectionError,
+    PixxelError,
+    PixxelNotFoundError,
+    PixxelRateLimitError,
+    PixxelServerError,
+)
+from pixxel_provider.plugins.answers import Answers, Found
+from tests.support import FakeClock
+
+T = TypeVar("T")
+#: Seconds; nothing of what is waited for takes them.
+LONG = 20.0
+AT_ONCE = 0.001
+
+
+class Question:
+    """Asks Pixxel in a thread, which a closed one holds up; counts how often."""
+
+    def __init__(self, *answers: Any, closed: bool = False) -> None:
+        self.answers, self.asked = list(answers), 0
+        self.begun, self.open = threading.Event(), threading.Event()
+        if not closed:
+            self.open.set()
+
+    def __call__(self) -> Any:
+        self.asked += 1
+        self.begun.set()
+        assert self.open.wait(LONG)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class Desk:
+    """Answers, a clock of their own, and a short way to ask."""
+
+    def __init__(self, pool: ThreadPoolExecutor, **options: Any) -> None:
+        self.clock = FakeClock(1_000.0)
+        self.answers: Answers[Any] = Answers(pool, monotonic=self.clock, **{"keep": 8, **options})
+
+    async def get(
+        self, question: Question, key: Any = "k", *, lasts: float = 3, patience: float = LONG
+    ) -> Any:
+        return await self.answers.get(key, question, lambda _: lasts, patience=patience)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as found:
+        yield found
+
+
+@pytest.fixture
+def desk(pool: ThreadPoolExecutor) -> Desk:
+    return Desk(pool)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    async def bounded() -> T:
+        return await asyncio.wait_for(work, 2 * LONG)
+
+    return asyncio.run(bounded())
+
+
+async def has_begun(question: Question) -> None:
+    assert await asyncio.to_thread(question.begun.wait, LONG)
+
+
+async def settled(desk: Desk) -> None:
+    """Wait until nothing is being asked."""
+    while asking := [each.asking for each in desk.answers._entries.values() if each.asking is not None]:
+        await asyncio.wait(asking)
+
+
+def words(found: Found[Any]) -> str:
+    return repr(found) + str(found.trouble) + repr(vars(found.trouble) if found.trouble else "")
+
+
+# ------------------------------------------------------------------------------------------ fresh and stale
+
+
+def test_a_fresh_answer_comes_from_memory_and_a_stale_one_is_asked_for(desk: Desk) -> None:
+    question = Question("first", "second")
+
+    async def look() -> list[Any]:
+        seen = []
+        for pause in (0, 2.9, 0.1):
+            desk.clock.sleep(pause)
+            seen.append((await desk.get(question)).value)
+        return seen
+
+    assert run(look()) == ["first", "first", "second"]
+    assert question.asked == 2
+
+
+def test_each_answer_says_itself_how_long_it_lasts(desk: Desk) -> None:
+    question = Question(60, 1)
+
+    async def look() -> None:
+        for pause in (0, 59, 1, 0.5):
+            desk.clock.sleep(pause)
+            await desk.answers.get("k", question, lambda seconds: seconds, patience=LONG)
+
+    run(look())
+    assert question.asked == 2
+
+
+def test_an_answer_says_when_it_was_given(desk: Desk) -> None:
+    before = datetime.now(timezone.utc)
+    found = run(desk.get(Question("x")))
+
+    assert found.at is not None
+    assert timedelta(0) <= found.at - before < timedelta(seconds=LONG)
+    assert found.trouble is None
+
+
+def test_an_answer_that_is_false_is_an_answer(desk: Desk) -> None:
+    question = Question(0)
+
+    async def twice() -> list[Found[Any]]:
+        return [await desk.get(question), await desk.get(question)]
+
+    assert [(found.value, found.trouble) for found in run(twice())] == [(0, None)] * 2
+    assert question.asked == 1
+
+
+def test_different_keys_are_different_questions(desk: Desk) -> None:
+    one, other = Question("one"), Question("other")
+
+    async def both() -> list[Any]:
+        return [(await desk.get(one, "a")).value, (await desk.get(other, "b")).value]
+
+    assert run(both()) == ["one", "other"]
+
+
+# -------------------------------------------------------------------------------------------- many who look
+
+
+def test_twenty_who_ask_at_once_cost_one_question(desk: Desk) -> None:
+    question = Question("x", closed=True)
+
+    async def crowd() -> list[Found[Any]]:
+        looks = [asyncio.ensure_future(desk.get(question)) for _ in range(20)]
+        await has_begun(question)
+        question.open.set()
+        return await asyncio.gather(*looks)
+
+    found = run(crowd())
+    assert [each.value for each in found] == ["x"] * 20
+    assert question.asked == 1
+
+
+def test_a_slow_answer_holds_nobody_up_and_is_there_later(desk: Desk) -> None:
+    question = Question("x", closed=True)
+
+    async def look() -> list[Found[Any]]:
+        hurried = await desk.get(question, patience=AT_ONCE)
+        again = await desk.get(question, patience=AT_ONCE)
+        question.open.set()
+        await settled(desk)
+        return [hurried, again, await desk.get(question)]
+
+    hurried, again, later = run(look())
+    for found in (hurried, again):
+        assert found.value is None
+        assert isinstance(found.trouble, PixxelConnectionError)
+        assert found.trouble.transient
+        assert "hasn't answered yet" in str(found.trouble)
+    assert later.value == "x"
+    assert later.trouble is None
+    assert question.asked == 1
+
+
+def test_what_was_known_has_to_do_while_a_newer_answer_takes_its_time(desk: Desk) -> None:
+    question = Question("old", "new")
+
+    async def look() -> list[Any]:
+        seen = [(await desk.get(question)).value]
+        question.open.clear()
+        desk.clock.sleep(3)
+        seen.append((await desk.get(question, patience=AT_ONCE)).value)
+        question.open.set()
+        await settled(desk)
+        seen.append((await desk.get(question)).value)
+        return seen
+
+    assert run(look()) == ["old", "old", "new"]
+
+
+@pytest.mark.parametrize("how", ["out of patience", "gone"])
+def test_whoever_gives_up_takes_the_answer_from_nobody(desk: Desk, how: str) -> None:
+    question = Question("x", closed=True)
+
+    async def look() -> Any:
+        patient = asyncio.ensure_future(desk.get(question))
+        await has_begun(question)
+        if how == "gone":
+            hurried = asyncio.ensure_future(desk.get(question))
+            await asyncio.sleep(0)
+            hurried.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await hurried
+        else:
+            await desk.get(question, patience=AT_ONCE)
+        question.open.set()
+        return (await patient).value
+
+    assert run(look()) == "x"
+    assert question.asked == 1
+
+
+def test_the_first_who_asked_may_go_too(desk: Desk) -> None:
+    question = Question("x", closed=True)
+
+    async def look() -> Any:
+        first = asyncio.ensure_future(desk.get(question))
+        await has_begun(question)
+        second = asyncio.ensure_future(desk.get(question))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        question.open.set()
+        return (await second).value
+
+    assert run(look()) == "x"
+    assert question.asked == 1
+
+
+# -------------------------------------------------------------------------------------------------- trouble
+
+
+def test_trouble_keeps_the_older_answer_beside_it(desk: Desk) -> None:
+    trouble = PixxelServerError("overloaded", status_code=503)
+    question = Question("old", trouble, "new")
+
+    async def look() -> list[Found[Any]]:
+        seen = []
+        for _ in range(3):
+            seen.append(await desk.get(question))
+            desk.clock.sleep(5)
+        return seen
+
+    first, second, third = run(look())
+    assert (second.value, second.at, second.trouble) == ("old", first.at, trouble)
+    assert (third.value, third.trouble) == ("new", None)
+
+
+def test_trouble_without_an_older_answer_is_all_there_is(desk: Desk) -> None:
+    found = run(desk.get(Question(PixxelNotFoundError("no such job", status_code=404))))
+
+    assert found.value is None
+    assert found.at is None
+    assert isinstance(found.trouble, PixxelNotFoundError)
+    # It would keep whatever the frames hold: an answer of a megabyte, the key.
+    assert found.trouble.__traceback__ is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pause"),
+    [(None, 5.0), (0.0, 5.0), (1.0, 5.0), (42.0, 42.0), (300.0, 300.0), (86_400.0, 300.0)],
+)
+def test_a_server_is_left_alone_for_as_long_as_it_asks_within_reason(
+    desk: Desk, wanted: float | None, pause: float
+) -> None:
+    question = Question(PixxelRateLimitError("slow down", status_code=429, retry_after=wanted), "x")
+
+    async def look() -> list[int]:
+        counts = []
+        for seconds in (0, pause - 0.1, 0.1):
+            desk.clock.sleep(seconds)
+            await desk.get(question)
+            counts.append(question.asked)
+        return counts
+
+    assert run(look()) == [1, 1, 2]
+
+
+@pytest.mark.parametrize("lost", [ValueError("sig=s3cret"), KeyError("s3cret"), MemoryError("s3cret")])
+def test_the_unexpected_gives_no_words_away_and_is_logged(
+    desk: Desk, lost: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    question = Question(lost, "x")
+
+    async def look() -> list[Found[Any]]:
+        first = await desk.get(question)
+        desk.clock.sleep(4.9)
+        second = await desk.get(question)
+        desk.clock.sleep(0.1)
+        return [first, second, await desk.get(question)]
+
+    with caplog.at_level(logging.ERROR, logger="pixxel_provider.plugins.answers"):
+        first, second, third = run(look())
+
+    assert isinstance(first.trouble, PixxelError)
+    assert "s3cret" not in words(first)
+    assert "log" in str(first.trouble)
+    assert second.trouble is first.trouble
+    assert third.value == "x"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is lost
+
+
+def test_an_answer_whose_age_cannot_be_told_is_asked_for_again_later(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    question = Question("x")
+
+    def lasts(_: Any) -> float:
+        raise ZeroDivisionError
+
+    async def look() -> None:
+        for pause in (0, 4.9, 0.1):
+            desk.clock.sleep(pause)
+            await desk.answers.get("k", question, lasts, patience=LONG)
+
+    run(look())
+    assert question.asked == 2
+
+
+# --------------------------------------------------------------------------------------------------- bounds
+
+
+def test_only_so_many_wait_for_a_thread(pool: ThreadPoolExecutor) -> None:
+    desk = Desk(pool, waiting=2)
+    held, other, third = Question("a", closed=True), Question("b", closed=True), Question("c")
+
+    async def look() -> list[Found[Any]]:
+        first = [asyncio.ensure_future(desk.get(held, "a")), asyncio.ensure_future(desk.get(other, "b"))]
+        await has_begun(held)
+        await has_begun(other)
+        refused = await desk.get(third, "c")
+        assert third.asked == 0
+        held.open.set()
+        other.open.set()
+        await asyncio.gather(*first)
+        return [refused, await desk.get(third, "c")]
+
+    refused, later = run(look())
+    assert isinstance(refused.trouble, PixxelConnectionError)
+    assert later.value == "c"
+
+
+def test_room_is_made_again_by_trouble_of_any_kind(pool: ThreadPoolExecutor) -> None:
+    desk = Desk(pool, waiting=1)
+    questions = [Question(PixxelError("x")), Question(ValueError("x")), Question("x")]
+
+    async def look() -> list[Any]:
+        return [(await desk.get(each, at)).value for at, each in enumerate(questions)]
+
+    assert run(look()) == [None, None, "x"]
+
+
+def test_a_crowd_before_a_full_house_gets_what_was_known(pool: ThreadPoolExecutor) -> None:
+    desk = Desk(pool, waiting=1)
+    known, slow = Question("old", "new"), Question("x", closed=True)
+
+    async def look() -> Any:
+        await desk.get(known, "known")
+        desk.clock.sleep(3)
+        waiting = asyncio.ensure_future(desk.get(slow, "slow"))
+        await has_begun(slow)
+        found = await desk.get(known, "known")
+        slow.open.set()
+        await waiting
+        return found
+
+    found = run(look())
+    assert (found.value, found.trouble) == ("old", None)
+    assert known.asked == 1
+
+
+def test_what_nobody_looked_at_for_longest_is_forgotten(pool: ThreadPoolExecutor) -> None:
+    desk = Desk(pool, keep=2)
+    questions = {key: Question(key) for key in "abc"}
+
+    async def look() -> dict[str, int]:
+        for key in "abac" + "a":
+            await desk.get(questions[key], key, lasts=1_000)
+        before = {key: each.asked for key, each in questions.items()}
+        await desk.get(questions["b"], "b", lasts=1_000)
+        assert len(desk.answers._entries) == 2
+        return before
+
+    assert run(look()) == {"a": 1, "b": 1, "c": 1}
+    assert questions["b"].asked == 2
+
+
+def test_what_is_being_asked_is_not_forgotten(pool: ThreadPoolExecutor) -> None:
+    desk = Desk(pool, keep=1)
+    slow, quick = Question("slow", closed=True), Question("quick")
+
+    async def look() -> list[Any]:
+        first = asyncio.ensure_future(desk.get(slow, "slow"))
+        await has_begun(slow)
+        seen = [(await desk.get(quick, "quick")).value]
+        again = asyncio.ensure_future(desk.get(slow, "slow"))
+        await asyncio.sleep(0)
+        slow.open.set()
+        return [*seen, (await first).value, (await again).value]
+
+    assert run(look()) == ["quick", "slow", "slow"]
+    assert slow.asked == 1

@@ -1,0 +1,368 @@
+"""What the pages ask a simulated Pixxel, and above all what they don't."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+from pixxel_provider.api.errors import (
+    PixxelAuthError,
+    PixxelInputError,
+    PixxelNotFoundError,
+    PixxelRateLimitError,
+    PixxelServerError,
+)
+from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.plugins import asking as asking_module
+from pixxel_provider.plugins.asking import Asking, JobKey
+from tests.support import CANARY, FakeClock
+
+T = TypeVar("T")
+PATIENCE = 20.0
+
+
+def key(job_id: str, workflow_id: str = "wf-succeeds", conn_id: str = "pixxel_default") -> JobKey:
+    return JobKey(conn_id, workflow_id, job_id)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(1_000.0)
+
+
+@pytest.fixture
+def asking(pixxel: Any, clock: FakeClock) -> Asking:
+    found = Asking()
+    for answers in (found._jobs, found._lists, found._estimates):
+        answers._monotonic = clock
+    return found
+
+
+def connect(
+    pixxel: Any, monkeypatch: pytest.MonkeyPatch, name: str = "PIXXEL_DEFAULT", **changes: Any
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps({**pixxel.airflow_connection, **changes}))
+
+
+def asked(asking: Asking, clock: FakeClock, pixxel: Any, job: JobKey, *pauses: float) -> list[int]:
+    """Look after each pause; return how many requests there had been each time."""
+
+    async def look() -> list[int]:
+        counts = []
+        for pause in pauses:
+            clock.sleep(pause)
+            await asking.job(job, PATIENCE)
+            counts.append(pixxel.requests("get_job"))
+        return counts
+
+    return run(look())
+
+
+# --------------------------------------------------------------------------------------------------- one job
+
+
+def test_a_job_comes_with_its_page_in_the_console(
+    asking: Asking, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(pixxel, monkeypatch, extra={"console_url": "https://c.example.com/{workflow_id}/{job_id}"})
+
+    found = run(asking.job(key("job-finished"), PATIENCE))
+
+    assert found.value is not None
+    assert found.value.job.id == "job-finished"
+    assert found.value.job.tasks
+    assert found.value.console == "https://c.example.com/wf-succeeds/job-finished"
+
+
+def test_twenty_who_look_cost_one_request(asking: Asking, pixxel: Any) -> None:
+    pixxel.create_job("wf-succeeds", "job-1")
+
+    async def crowd() -> set[str]:
+        found = await asyncio.gather(*(asking.job(key("job-1"), PATIENCE) for _ in range(20)))
+        return {each.value.job.id for each in found if each.value is not None}
+
+    assert run(crowd()) == {"job-1"}
+    assert pixxel.requests() == 1
+
+
+def test_a_job_that_runs_is_asked_for_every_three_seconds(
+    asking: Asking, clock: FakeClock, pixxel: Any
+) -> None:
+    pixxel.create_job("wf-succeeds", "job-1")
+
+    assert asked(asking, clock, pixxel, key("job-1"), 0, 2.9, 0.1, 2.9, 0.1) == [1, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("end", ["job-finished", "job-failed", "unclear"])
+def test_a_job_that_has_ended_is_asked_for_once_a_minute(
+    asking: Asking, clock: FakeClock, pixxel: Any, end: str
+) -> None:
+    workflow = "wf-fails" if end == "job-failed" else "wf-succeeds"
+    if end == "unclear":
+        pixxel.create_job(workflow, end, age=3600, fields={"status": "archived"})
+
+    assert asked(asking, clock, pixxel, key(end, workflow), 0, 3, 56.9, 0.1) == [1, 1, 1, 2]
+
+
+def test_the_same_job_of_another_connection_is_another_question(
+    asking: Asking, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(pixxel, monkeypatch, "OTHER", password="wrong-key-of-the-other-one")
+
+    async def both() -> list[Any]:
+        return [
+            await asking.job(key("job-finished", conn_id=name), PATIENCE)
+            for name in ("pixxel_default", "other")
+        ]
+
+    mine, other = run(both())
+    assert mine.value is not None
+    assert other.value is None
+    assert isinstance(other.trouble, PixxelAuthError)
+
+
+# --------------------------------------------------------------------------------------------------- trouble
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (5.0, 15.0)),
+        ({"connect_timeout": 600, "read_timeout": 3600}, (5.0, 15.0)),
+        ({"connect_timeout": 2, "read_timeout": 3}, (2.0, 3.0)),
+        ({"connect_timeout": 5, "read_timeout": 15}, (5.0, 15.0)),
+    ],
+)
+def test_no_request_waits_long_whatever_the_connection_says(
+    asking: Asking,
+    pixxel: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+    expected: tuple[float, float],
+) -> None:
+    connect(pixxel, monkeypatch, extra=given)
+    seen: list[tuple[float, float]] = []
+    send = PixxelHook.send
+
+    def watched(self: PixxelHook, call: Any, **more: Any) -> Any:
+        seen.append((self.settings.connect_timeout, self.settings.read_timeout))
+        return send(self, call, **more)
+
+    monkeypatch.setattr(PixxelHook, "send", watched)
+
+    async def everything() -> None:
+        await asking.job(key("job-finished"), PATIENCE)
+        await asking.estimate(key("job-finished"), PATIENCE)
+        await asking.several([key(f"job-{number}") for number in range(4)], PATIENCE)
+
+    run(everything())
+    assert seen == [expected] * 3
+
+
+def test_trouble_is_not_tried_again_by_itself(asking: Asking, pixxel: Any) -> None:
+    pixxel.fail_next("get_job", status=503, times=None)
+
+    found = run(asking.job(key("job-finished"), PATIENCE))
+
+    assert isinstance(found.trouble, PixxelServerError)
+    assert pixxel.requests() == 1
+
+
+def test_a_server_that_wants_to_be_left_alone_is(asking: Asking, clock: FakeClock, pixxel: Any) -> None:
+    pixxel.fail_next("get_job", status=429, retry_after="30")
+
+    assert asked(asking, clock, pixxel, key("job-finished"), 0, 29.9, 0.1) == [1, 1, 2]
+
+
+def test_a_server_in_trouble_leaves_what_was_known(asking: Asking, clock: FakeClock, pixxel: Any) -> None:
+    pixxel.create_job("wf-succeeds", "job-1")
+
+    async def look() -> Any:
+        await asking.job(key("job-1"), PATIENCE)
+        pixxel.fail_next("get_job", status=429)
+        clock.sleep(3)
+        return await asking.job(key("job-1"), PATIENCE)
+
+    found = run(look())
+    assert found.value is not None
+    assert isinstance(found.trouble, PixxelRateLimitError)
+
+
+def test_a_job_or_connection_that_is_not_there_is_trouble(asking: Asking, pixxel: Any) -> None:
+    async def both() -> list[Any]:
+        return [
+            await asking.job(key("nothing"), PATIENCE),
+            await asking.job(key("job-finished", conn_id="nothing"), PATIENCE),
+            await asking.job(key("..", workflow_id=".."), PATIENCE),
+        ]
+
+    missing, unconnected, climbing = run(both())
+    assert isinstance(missing.trouble, PixxelNotFoundError)
+    assert isinstance(unconnected.trouble, PixxelInputError)
+    assert "'nothing'" in str(unconnected.trouble)
+    assert isinstance(climbing.trouble, PixxelInputError)
+    assert pixxel.requests() == 1
+
+
+def test_trouble_never_holds_the_key(asking: Asking, pixxel: Any) -> None:
+    pixxel.fail_next("get_job", status=401, json={"error": {"message": f"who is {CANARY}?", "code": CANARY}})
+
+    found = run(asking.job(key("job-finished"), PATIENCE))
+
+    assert "who is ***?" in str(found.trouble)
+    assert CANARY not in repr(found) + str(vars(found.trouble))
+
+
+def test_a_session_is_closed_also_after_trouble(
+    asking: Asking, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[PixxelHook] = []
+    monkeypatch.setattr(PixxelHook, "close", lambda self: closed.append(self))
+    pixxel.fail_next("estimate_cost", status=500)
+
+    async def both() -> None:
+        await asking.job(key("job-finished"), PATIENCE)
+        await asking.estimate(key("job-finished"), PATIENCE)
+
+    run(both())
+    assert len(closed) == 2
+
+
+def test_four_requests_run_at_once_and_no_more(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, everybody, go = threading.Semaphore(0), [], threading.Event()
+
+    def ask(job: JobKey) -> Any:
+        everybody.append(job)
+        begun.release()
+        assert go.wait(PATIENCE)
+        raise PixxelServerError("x", status_code=500)
+
+    monkeypatch.setattr(asking_module, "_ask_job", ask)
+
+    async def crowd() -> int:
+        looks = [asyncio.ensure_future(asking.job(key(f"job-{n}"), PATIENCE)) for n in range(10)]
+        for _ in range(4):
+            assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE)
+        fifth = await asyncio.to_thread(begun.acquire, timeout=0.1)
+        at_once = len(everybody)
+        go.set()
+        await asyncio.gather(*looks)
+        assert not fifth
+        return at_once
+
+    assert run(crowd()) == 4
+    assert len(everybody) == 10
+
+
+# ------------------------------------------------------------------------------------------------- estimates
+
+
+def test_an_estimate_is_asked_for_once_a_workflow(asking: Asking, clock: FakeClock, pixxel: Any) -> None:
+    async def look() -> list[Any]:
+        found = [
+            await asking.estimate(key(job), PATIENCE) for job in ("job-finished", "job-finished-earlier")
+        ]
+        clock.sleep(599.9)
+        found.append(await asking.estimate(key("job-finished"), PATIENCE))
+        return found
+
+    promised = pixxel.world.workflow("wf-succeeds").promised_cost
+    assert run(look()) == [promised] * 3
+    assert pixxel.requests("estimate_cost") == 1
+
+
+def test_an_estimate_that_pixxel_does_not_give_is_none(asking: Asking, pixxel: Any) -> None:
+    pixxel.fail_next("estimate_cost", status=404)
+
+    assert run(asking.estimate(key("job-finished"), PATIENCE)) is None
+
+
+# -------------------------------------------------------------------------------------------------- the list
+
+
+def jobs(pixxel: Any, count: int, workflow_id: str = "wf-succeeds") -> list[JobKey]:
+    names = [f"{workflow_id}-{number}" for number in range(count)]
+    for name in names:
+        pixxel.create_job(workflow_id, name)
+    return [key(name, workflow_id) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("count", "singly", "lists"), [(0, 0, 0), (1, 1, 0), (3, 3, 0), (4, 0, 1), (40, 0, 1)]
+)
+def test_from_four_jobs_of_a_workflow_on_their_list_is_asked_for(
+    asking: Asking, pixxel: Any, count: int, singly: int, lists: int
+) -> None:
+    keys = jobs(pixxel, count)
+
+    found, complete = run(asking.several(keys, PATIENCE))
+
+    assert {each: job.id for each, job in found.items()} == {each: each.job_id for each in keys}
+    assert complete
+    assert (pixxel.requests("get_job"), pixxel.requests("list_jobs")) == (singly, lists)
+
+
+def test_workflows_are_counted_apart(asking: Asking, pixxel: Any) -> None:
+    keys = jobs(pixxel, 3) + jobs(pixxel, 5, "wf-fails")
+
+    found, complete = run(asking.several(keys, PATIENCE))
+
+    assert found.keys() == set(keys)
+    assert complete
+    assert (pixxel.requests("get_job"), pixxel.requests("list_jobs")) == (3, 1)
+
+
+def test_a_list_lasts_ten_seconds(asking: Asking, clock: FakeClock, pixxel: Any) -> None:
+    keys = jobs(pixxel, 4)
+
+    async def look() -> list[int]:
+        counts = []
+        for pause in (0, 9.9, 0.1):
+            clock.sleep(pause)
+            await asking.several(keys, PATIENCE)
+            counts.append(pixxel.requests("list_jobs"))
+        return counts
+
+    assert run(look()) == [1, 1, 2]
+
+
+def test_a_job_that_its_list_lacks_is_missing_and_said_to_be(asking: Asking, pixxel: Any) -> None:
+    keys = jobs(pixxel, 5)
+    pixxel.fail_next("list_jobs", hide=[keys[2].job_id])
+
+    found, complete = run(asking.several(keys, PATIENCE))
+
+    assert found.keys() == set(keys) - {keys[2]}
+    assert not complete
+
+
+def test_a_job_in_trouble_leaves_the_others_alone(asking: Asking, pixxel: Any) -> None:
+    keys = jobs(pixxel, 3)
+    pixxel.fail_next("get_job", job_id=keys[1].job_id, status=500)
+
+    found, complete = run(asking.several(keys, PATIENCE))
+
+    assert found.keys() == {keys[0], keys[2]}
+    assert not complete
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning", "error::pytest.PytestUnraisableExceptionWarning")
+def test_one_look_leads_to_a_bounded_number_of_questions(asking: Asking, pixxel: Any) -> None:
+    keys = []
+    for number in range(30):
+        pixxel.world.add_workflow(f"wf-{number}")
+        keys += jobs(pixxel, 1, f"wf-{number}")
+
+    found, complete = run(asking.several(keys, PATIENCE))
+
+    assert pixxel.requests() == len(found) == asking_module.MOST_QUESTIONS == 24
+    assert not complete
