@@ -16,7 +16,7 @@ PY := $(BIN)/python
 SETUP := @scripts/python.sh scripts/setup.py
 IN_FRESH_HOME := scripts/with_airflow_home.sh
 
-.PHONY: help demo test check docs standalone matrix cluster bench constraints format clean
+.PHONY: help demo test check docs standalone matrix cluster browser screenshots bench constraints format clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,9 +25,9 @@ demo: ## show a DAG running a workflow of a simulated Pixxel and paying once, in
 	$(SETUP)
 	@$(PY) scripts/demo.py
 
-test: ## run all tests but those of tests/cluster, with coverage
+test: ## run all tests but those of tests/cluster and tests/browser, with coverage
 	$(SETUP) test
-	@$(IN_FRESH_HOME) $(PY) -m pytest --ignore=tests/cluster --cov --cov-report=term $(PYTEST_ARGS)
+	@$(IN_FRESH_HOME) $(PY) -m pytest --ignore=tests/cluster --ignore=tests/browser --cov --cov-report=term $(PYTEST_ARGS)
 
 check: ## lint, types, the house's layers, and what the package tells pip and Airflow
 	$(SETUP) lint
@@ -53,6 +53,14 @@ matrix: ## run the tests on every supported Airflow version
 cluster: ## run the tests that start a whole Airflow
 	$(SETUP) test
 	@$(IN_FRESH_HOME) $(PY) -m pytest tests/cluster $(PYTEST_ARGS)
+
+browser: ## look at the pages inside Airflow with Chromium, which has to be installed; pictures in build/screenshots
+	$(SETUP) test browser
+	@$(IN_FRESH_HOME) $(PY) -m pytest tests/browser $(PYTEST_ARGS)
+
+screenshots: ## take the documentation's pictures of the pages inside Airflow anew, with Chromium
+	$(SETUP) browser
+	@$(IN_FRESH_HOME) $(PY) scripts/screenshots.py
 
 bench: ## measure the costs that the package promises to keep low, beside other providers
 	@scripts/python.sh scripts/setup.py --into .bench bench

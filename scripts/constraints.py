@@ -29,7 +29,7 @@ HEADER = """\
 
 def compile_constraints(uv: str, supported: Supported) -> str:
     """The resolved versions, as the text of a constraint file."""
-    groups = ["test", "docs", "lint", "bench"] if supported is NEWEST else ["test"]
+    groups = ["test", "docs", "lint", "bench", "browser"] if supported is NEWEST else ["test"]
     oldest = ".".join(map(str, OLDEST_PYTHON))
     with tempfile.TemporaryDirectory() as folder:
         extra = Path(folder) / "airflow.in"
