@@ -48,6 +48,20 @@ def test_every_wait_has_a_row_with_what_is_known(resident: Any, stage: Any) -> N
     expect(failed.locator('td[data-label="Status"]')).to_have_text("failed")
 
 
+def test_what_is_chosen_before_the_script_has_come_holds(visit: Any) -> None:
+    seen = visit()
+    held: list[Any] = []
+    seen.page.route("**/static/jobs.js", lambda route: held.append(route))
+    with seen.page.expect_request("**/static/jobs.js"):
+        seen.page.goto(f"{seen.url}/pixxel/jobs", wait_until="commit")
+    seen.page.get_by_role("searchbox").fill("mapped-0")
+    seen.page.get_by_role("combobox").select_option("waiting")
+    held.pop().continue_()
+    expect(rows(seen.page)).to_have_count(1)
+    expect(seen.page.get_by_role("searchbox")).to_have_value("mapped-0")
+    expect(seen.page.get_by_role("combobox")).to_have_value("waiting")
+
+
 def test_the_filter_looks_in_dag_task_job_and_workflow(resident: Any) -> None:
     frame = resident.look_inside(LIST, "Pixxel jobs")
     field = frame.get_by_role("searchbox")

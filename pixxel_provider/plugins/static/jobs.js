@@ -1,12 +1,12 @@
 "use strict";
-// The page of all waits: "Pixxel jobs" under Browse.
+// All waits: "Pixxel jobs" under Browse.
 const [bar, filter, shown, rows] = document.querySelectorAll("#top, #filter, #shown, #list");
 const KEPT = "pixxel-jobs";
 const view = { filter: "", shown: "all", sort: "Started", down: true, ...kept() };
 const source = watch({ 403: "You have no right to see this page." }, render);
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
-// Filter and sort live as long as the browser's tab.
+// Filter and sort live as long as the tab.
 function kept() {
   return JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
 }
@@ -131,8 +131,10 @@ function choose() {
   render();
 }
 
-filter.value = text(view.filter);
-shown.value = view.shown;
-if (!shown.value) shown.value = view.shown = "all"; // kept by another version of this page
+// What was chosen before this script came stays.
+filter.value ||= text(view.filter);
+if (shown.value === "all") shown.value = view.shown;
+shown.value ||= "all"; // kept by another version
 filter.addEventListener("input", choose);
 shown.addEventListener("change", choose);
+choose();
