@@ -28,9 +28,9 @@ def job(control: Any, pixxel: Any) -> str:
     return begin(control)
 
 
-def begin(control: Any) -> str:
-    control("POST", "/jobs", {"workflow_id": "wf-succeeds", "id": "job-long", "seconds": 600})
-    return "job-long"
+def begin(control: Any, job: str = "job-long") -> str:
+    control("POST", "/jobs", {"workflow_id": "wf-succeeds", "id": job, "seconds": 600})
+    return job
 
 
 def finish(control: Any, job: str) -> None:
@@ -165,14 +165,16 @@ def test_a_failed_job_fails_the_task_in_words_and_is_not_tried_again(
 
 @needs_3_3
 def test_a_failed_job_skips_a_gate_with_soft_fail_and_what_follows(
-    trigger: Any, pixxel: Any, way: str
+    trigger: Any, airflow: Any, way: str
 ) -> None:
     run: Run = trigger(f"{way}_soft", workflow_id="wf-fails", job_id="job-failed")
     run.until("skipped")
     run.until("skipped", task_id="use")
     if way == "unaided":
         assert workers(run) == 0
-        assert "soft_fail is set: Pixxel job job-failed of workflow wf-fails failed" in run.log()
+        # On a busy machine the last lines of a trigger that ends at once are in the triggerer's log alone.
+        said = run.log() + airflow.log.read_text(encoding="utf-8")
+        assert "soft_fail is set: Pixxel job job-failed of workflow wf-fails failed" in said
 
 
 @needs_3_3
@@ -187,10 +189,10 @@ def test_a_wait_that_takes_too_long_fails_with_what_was_seen_last(
 
 
 @needs_3_3
-def test_an_error_is_tried_again_from_the_start(
-    trigger: Any, control: Any, pixxel: Any, job: str, way: str
-) -> None:
-    pixxel.fail_next("get_job", status=403, times=1)
+def test_an_error_is_tried_again_from_the_start(trigger: Any, control: Any, pixxel: Any, way: str) -> None:
+    # A job of its own: a trigger that is being cancelled may still look at that of the test before.
+    job = begin(control, f"job-refused-{way}")
+    pixxel.fail_next("get_job", status=403, times=1, job_id=job)
     run: Run = trigger(f"{way}_gate", job_id=job)
     eventually(lambda: run.task()["try_number"] == 2, "a second try")
     assert "HTTP 403" in run.log(attempt=1)
