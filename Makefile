@@ -16,7 +16,7 @@ PY := $(BIN)/python
 SETUP := @scripts/python.sh scripts/setup.py
 IN_FRESH_HOME := scripts/with_airflow_home.sh
 
-.PHONY: help demo test check docs standalone matrix cluster browser screenshots bench constraints format clean
+.PHONY: help demo test check docs standalone matrix cluster browser stores screenshots bench constraints format clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,9 +25,9 @@ demo: ## show a DAG running a workflow of a simulated Pixxel and paying once, in
 	$(SETUP)
 	@$(PY) scripts/demo.py
 
-test: ## run all tests but those of tests/cluster and tests/browser, with coverage
+test: ## run all tests but those of tests/cluster, tests/browser and tests/stores, with coverage
 	$(SETUP) test
-	@$(IN_FRESH_HOME) $(PY) -m pytest --ignore=tests/cluster --ignore=tests/browser --cov --cov-report=term $(PYTEST_ARGS)
+	@$(IN_FRESH_HOME) $(PY) -m pytest --ignore=tests/cluster --ignore=tests/browser --ignore=tests/stores --cov --cov-report=term $(PYTEST_ARGS)
 
 check: ## lint, types, the house's layers, and what the package tells pip and Airflow
 	$(SETUP) lint
@@ -58,6 +58,12 @@ browser: ## look at the pages inside Airflow with Chromium, which has to be inst
 	$(SETUP) test browser
 	@$(IN_FRESH_HOME) $(PY) -m pytest tests/browser $(PYTEST_ARGS)
 
+stores: ## put packages into S3, Google Cloud Storage and Azure, as emulators on this machine; needs npm and Python 3.11
+	@scripts/python.sh scripts/setup.py --into .stores --constraints constraints/airflow-3.3.2-stores.txt test stores
+	@mkdir -p .stores/azurite && cp tests/stores/package.json .stores/azurite/
+	@cd .stores/azurite && npm install --silent --no-audit --no-fund --no-package-lock
+	@$(IN_FRESH_HOME) .stores/bin/python -m pytest tests/stores $(PYTEST_ARGS)
+
 screenshots: ## take the documentation's pictures of the pages inside Airflow anew, with Chromium
 	$(SETUP) browser
 	@$(IN_FRESH_HOME) $(PY) scripts/screenshots.py
@@ -75,6 +81,6 @@ format: ## let ruff put imports and layout in order
 	$(BIN)/ruff format .
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv.lock .bench .bench.lock .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv.lock .bench .bench.lock .stores .stores.lock .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -rf .coverage .coverage.* htmlcov build dist docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

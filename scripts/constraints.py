@@ -15,21 +15,22 @@ from environments import (
     NEWEST,
     OLDEST_PYTHON,
     ROOT,
+    STORES,
     SUPPORTED,
     Environment,
     Supported,
     uv_settings,
 )
 
+OF_NEWEST = ("test", "docs", "lint", "bench", "browser")
 HEADER = """\
 # What airflow-provider-pixxel is tested with on Airflow {airflow}, for Python {oldest} to {newest}.
 # Written by "make constraints"; not to be edited by hand.
 """
 
 
-def compile_constraints(uv: str, supported: Supported) -> str:
+def compile_constraints(uv: str, supported: Supported, groups: tuple[str, ...]) -> str:
     """The resolved versions, as the text of a constraint file."""
-    groups = ["test", "docs", "lint", "bench", "browser"] if supported is NEWEST else ["test"]
     oldest = ".".join(map(str, OLDEST_PYTHON))
     with tempfile.TemporaryDirectory() as folder:
         extra = Path(folder) / "airflow.in"
@@ -62,7 +63,13 @@ def main() -> int:
         if not (uv := environment.find_uv()):
             print("error: uv is needed, and pip could not install it", file=sys.stderr)
             return 1
-        texts = {supported.constraints: compile_constraints(uv, supported) for supported in SUPPORTED}
+        texts = {
+            supported.constraints: compile_constraints(
+                uv, supported, OF_NEWEST if supported is NEWEST else ("test",)
+            )
+            for supported in SUPPORTED
+        }
+        texts[STORES] = compile_constraints(uv, NEWEST, ("test", "stores"))
     for path, text in texts.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -53,6 +53,8 @@ SUPPORTED = (
     Supported("3.3.2", python="3.13", newest_python="3.13"),
 )
 NEWEST = SUPPORTED[-1]
+#: The newest beside the providers of object stores, which hold some libraries back.
+STORES = NEWEST.constraints.with_name(f"airflow-{NEWEST.airflow}-stores.txt")
 OLDEST_PYTHON = (3, 10)
 
 

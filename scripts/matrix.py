@@ -124,7 +124,7 @@ def try_version(supported: Supported, pytest_arguments: list[str]) -> Outcome:
         mine = str(environment.python)
         wrong = run([mine, "scripts/check_package.py", "--provider-info"], log, environ)
         command = [mine, "-m", "pytest", "--ignore=tests/cluster", "--ignore=tests/browser"]
-        command += ["-p", "no:cacheprovider", "--color=no"]
+        command += ["--ignore=tests/stores", "-p", "no:cacheprovider", "--color=no"]
         if supported is NEWEST:
             command += ["-p", "scripts.deprecations"]
         failed = run([*command, *pytest_arguments], log, environ)

@@ -54,7 +54,9 @@ class StoredFile:
             if self._given_up:
                 # What still fetches while the task is ended would leave something behind.
                 raise PixxelDownloadError(f"{self._place} was given up.")
-            self._abandon()
+            # An upload that can't be taken back is left over, and no reason against beginning another one.
+            with contextlib.suppress(Exception):
+                self._abandon()
             self._block = max(PART, -(-(length or 0) // _MOST_PARTS))
             self._count = 0
             self._open()

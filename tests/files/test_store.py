@@ -364,6 +364,16 @@ def test_a_new_beginning_aborts_the_upload_before() -> None:
     assert (bucket.done("create"), bucket.done("abort"), bucket.done("complete")) == (2, 1, 1)
 
 
+def test_what_cant_be_taken_back_doesnt_keep_another_beginning_from_coming_whole(bucket: Bucket) -> None:
+    file = begin(bucket)
+    fill(file, OLD * 3)
+    bucket.failing = {"abort": 1, "remove": 1}
+    file.begin(len(NEW))
+    fill(file)
+    file.commit()
+    assert bucket.objects[KEY] == NEW
+
+
 def test_parts_grow_with_the_object_so_that_no_store_has_too_many() -> None:
     for length, block in ((None, BLOCK), (0, BLOCK), (BLOCK * 9_000, BLOCK), (180_000, 2 * BLOCK)):
         bucket = Bucket()
