@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +15,37 @@ from typing import Any
 CANARY = "canary-5up3r-53cr3t-k3y"
 #: How many random histories a property is tried with; fewer where only another Airflow is in question.
 HISTORIES = int(os.environ.get("PIXXEL_TEST_HISTORIES", "500"))
+
+
+# The user that owns nothing, on every Linux and macOS.
+_NOBODY = 65534
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder into which every user may look: those of pytest are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="pixxel-open-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def without_rights() -> Iterator[None]:
+    """Be somebody whose rights are checked: root, whose aren't, becomes nobody meanwhile.
+
+    What has to be imported must have been before, as nobody may be unable to read it.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 class FakeClock:

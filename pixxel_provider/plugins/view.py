@@ -68,10 +68,7 @@ def without_job(instance: Instance, now: datetime, *, pixxels: bool) -> dict[str
     if not pixxels:
         message, poll = _NOT_PIXXELS, None
     elif _goes_on(instance):
-        message, poll = (
-            "There is no Pixxel job yet: this page shows it as soon as the task knows it.",
-            LOOK_AGAIN,
-        )
+        message, poll = _NO_JOB_YET, LOOK_AGAIN
     else:
         message, poll = _ENDED_WITHOUT, None
     return {"kind": "none", "message": message, "poll": poll, "now": _time(now), "task": _instance(instance)}

@@ -25,7 +25,7 @@ from pixxel_provider.files.storage import Storage
 from pixxel_provider.files.store import StoredPlace
 from pixxel_provider.files.transfer import Received
 from tests.files.hosting import Host, Reply, reply, settings_for, then_reset
-from tests.support import CANARY
+from tests.support import CANARY, open_folder, without_rights
 
 PACKAGE = random.Random(11).randbytes(3 * SAMPLE)
 SHA256 = hashlib.sha256(PACKAGE).hexdigest()
@@ -333,8 +333,12 @@ def test_what_lies_there_and_cant_be_read_is_an_error_that_names_it(
         look(host, place, part(PACKAGE, **headers))
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_rights_is_an_error_that_names_it(host: Host, disk: LocalPlace) -> None:
-    disk.path.chmod(0)
-    with pytest.raises(PixxelDownloadError, match=r"package\.zip can't be read: Permission denied"):
-        look(host, disk, part(PACKAGE))
+def test_a_file_without_rights_is_an_error_that_names_it(host: Host) -> None:
+    with open_folder() as folder:
+        place = LocalPlace(folder / "package.zip")
+        place.path.write_bytes(PACKAGE)
+        assert look(host, place, part(PACKAGE)) is not None
+        place.path.chmod(0)
+        words = r"package\.zip can't be read: Permission denied"
+        with without_rights(), pytest.raises(PixxelDownloadError, match=words):
+            look(host, place, part(PACKAGE))

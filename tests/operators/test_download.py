@@ -30,7 +30,7 @@ from pixxel_provider.operators import download as download_module
 from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
 from pixxel_provider.simulator.package_plans import CHECKSUMS
 from tests.operators.fetching import MODES, DownloadRunner
-from tests.support import CANARY
+from tests.support import CANARY, open_folder, without_rights
 
 PACKAGE = random.Random(7).randbytes(300_000)
 OLD = b"what lay there before"
@@ -489,15 +489,19 @@ def test_a_folder_that_cant_be_made_is_an_error_that_names_it(here: DownloadRunn
     assert everything(target.parent) == before
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_rights_is_an_error_that_names_it(here: DownloadRunner, target: Path) -> None:
-    target.parent.chmod(0o500)
-    try:
-        ended = here.run(destination=str(target))
-    finally:
-        target.parent.chmod(0o700)
-    assert ended.kind == "PixxelDownloadError"
-    assert "Permission denied" in ended.message
+def test_a_folder_without_rights_is_an_error_that_names_it(here: DownloadRunner) -> None:
+    with open_folder() as folder:
+        target = folder / "package.zip"
+        assert here.run(destination=str(folder / "other.zip")).kind == "success"
+        target.write_bytes(OLD)
+        before = everything(folder)
+        folder.chmod(0o555)
+        with without_rights():
+            ended = here.run(destination=str(target))
+        folder.chmod(0o755)
+        assert ended.kind == "PixxelDownloadError"
+        assert f"{target} can't be written: Permission denied" in ended.message
+        assert everything(folder) == before
 
 
 def test_a_folder_isnt_written_over(here: DownloadRunner, target: Path) -> None:
