@@ -29,6 +29,8 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 # RFC 9110's auth-scheme: a token. Whoever pastes "Bearer abc" as the key means just that.
 _WITH_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9-]*\s+\S")
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+# Besides our own, those that say nothing of whose password it is.
+_TYPES = frozenset({CONNECTION_TYPE, "http", "https", "generic", ""})
 # What Airflow 3's form shows, and on "Save" stores, for a field whose name looks secret, such as "proxy".
 _MASK = "***"
 #: Shorter keys than this are not looked for in answers: they would match ordinary words.
@@ -88,6 +90,7 @@ def read_connection(conn: Connection) -> Settings:
         secret.
     """
     try:
+        _check_type(conn.conn_type)
         extras = _extras(conn)
         base_url = _base_url(conn, allow_http=extras["allow_http"])
         key = _key(conn.password)
@@ -121,6 +124,14 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _check_type(conn_type: str | None) -> None:
+    # Who mistypes an id, or writes another one into an XCom, must not send that service's password to Pixxel.
+    if (conn_type or "").lower() not in _TYPES:
+        raise PixxelInputError(
+            "conn_type", f"is {conn_type!r}, and {CONNECTION_TYPE!r} is needed: its password isn't Pixxel's"
+        )
 
 
 def _extras(conn: Connection) -> dict[str, Any]:

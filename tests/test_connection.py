@@ -15,8 +15,8 @@ KEY = "a-key-of-some-length"
 
 def read(extra: Any = None, **fields: Any) -> Settings:
     stored = extra if isinstance(extra, str) else json.dumps(extra or {})
-    fields = {"password": KEY, "host": None, **fields}
-    return read_connection(Connection(conn_id="pixxel_default", conn_type="pixxel", extra=stored, **fields))
+    fields = {"conn_type": "pixxel", "password": KEY, "host": None, **fields}
+    return read_connection(Connection(conn_id="pixxel_default", extra=stored, **fields))
 
 
 def problem(extra: Any = None, **fields: Any) -> str:
@@ -26,6 +26,18 @@ def problem(extra: Any = None, **fields: Any) -> str:
     assert words.startswith("connection 'pixxel_default': ")
     assert KEY not in words
     return words.removeprefix("connection 'pixxel_default': ")
+
+
+@pytest.mark.parametrize("conn_type", ["aws", "postgres", "wasb", "google_cloud_platform"])
+def test_another_services_password_is_never_sent_to_pixxel(conn_type: str) -> None:
+    words = problem(conn_type=conn_type)
+    assert f"conn_type is {conn_type!r}, and 'pixxel' is needed" in words
+    assert "isn't Pixxel's" in words
+
+
+@pytest.mark.parametrize("conn_type", ["pixxel", "Pixxel", "http", "https", "generic", ""])
+def test_a_connection_that_says_nothing_of_another_service_is_taken(conn_type: str) -> None:
+    assert read(conn_type=conn_type).conn_id
 
 
 def test_a_key_is_all_that_a_connection_needs() -> None:
@@ -219,14 +231,22 @@ def test_extras_must_be_an_object(extra: str) -> None:
 
 @pytest.mark.parametrize("extra", ["[" * 100_000, 7, ["read_timeout"]])
 def test_extras_that_airflow_itself_would_not_store_are_refused_too(extra: Any) -> None:
-    stored = SimpleNamespace(conn_id="c", password=KEY, host=None, port=None, schema=None, extra=extra)
+    stored = SimpleNamespace(
+        conn_id="c", conn_type="pixxel", password=KEY, host=None, port=None, schema=None, extra=extra
+    )
     with pytest.raises(PixxelInputError, match="extra isn't a JSON object"):
         read_connection(stored)  # type: ignore[arg-type]
 
 
 def test_extras_may_be_parsed_already() -> None:
     stored = SimpleNamespace(
-        conn_id="c", password=KEY, host=None, port=None, schema=None, extra={"read_timeout": "5"}
+        conn_id="c",
+        conn_type="pixxel",
+        password=KEY,
+        host=None,
+        port=None,
+        schema=None,
+        extra={"read_timeout": "5"},
     )
     assert read_connection(stored).read_timeout == 5  # type: ignore[arg-type]
 
