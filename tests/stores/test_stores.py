@@ -7,7 +7,6 @@ import hashlib
 import io
 import random
 import zipfile
-from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -33,14 +32,6 @@ def fill(file: StoredFile, content: bytes = NEW) -> StoredFile:
     for at in range(0, len(content), STEP):
         file.write(content[at : at + STEP])
     return file
-
-
-def unfinished_uploads(store: Store) -> list[Any]:
-    """Return what S3 would go on billing for; the others forget by themselves what nobody completes."""
-    if store.emulator.scheme != "s3":
-        return []
-    found = store.fs.call_s3("list_multipart_uploads", Bucket="results")
-    return list(found.get("Uploads", ()))
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
@@ -84,7 +75,7 @@ def test_what_is_given_up_leaves_what_was_there_and_nothing_else(store: Store, l
     store.put(KEY, OLD)
     begun(store, NEW[:length]).discard()
     assert store.objects() == {KEY: OLD}
-    assert unfinished_uploads(store) == []
+    assert store.unfinished_uploads() == []
 
 
 def test_what_is_only_forgotten_is_never_completed(store: Store) -> None:
@@ -100,7 +91,7 @@ def test_a_new_beginning_forgets_what_came(store: Store) -> None:
     file.write(NEW[:1000])
     file.commit()
     assert store.objects() == {KEY: NEW[:1000]}
-    assert unfinished_uploads(store) == []
+    assert store.unfinished_uploads() == []
 
 
 def test_a_bucket_that_isnt_there_is_an_error_and_isnt_made(store: Store) -> None:
@@ -162,7 +153,7 @@ def test_a_package_that_isnt_what_was_promised_leaves_what_was_there(
     ended = runner.run(destination=store.url(KEY), storage_conn_id=CONNECTION)
     assert ended.kind == "PixxelDownloadError", ended.message
     assert store.objects() == {KEY: OLD}
-    assert unfinished_uploads(store) == []
+    assert store.unfinished_uploads() == []
 
 
 def test_a_zip_is_unpacked_below_a_prefix(runner: DownloadRunner, store: Store) -> None:
