@@ -27,7 +27,7 @@ demo: ## show a DAG running a workflow of a simulated Pixxel and paying once, in
 
 test: ## run all tests but those of tests/cluster, tests/browser and tests/stores, with coverage
 	$(SETUP) test
-	@$(IN_FRESH_HOME) $(PY) -m pytest --ignore=tests/cluster --ignore=tests/browser --ignore=tests/stores --cov --cov-report=term $(PYTEST_ARGS)
+	@$(IN_FRESH_HOME) $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal --ignore=tests/cluster --ignore=tests/browser --ignore=tests/stores --cov --cov-report=term $(PYTEST_ARGS)
 
 check: ## lint, types, the house's layers, and what the package tells pip and Airflow
 	$(SETUP) lint

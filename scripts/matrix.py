@@ -1,7 +1,7 @@
 """Run the tests on every supported Airflow, each in an environment of its own: ``matrix.py [VERSION ...]``.
 
-Two versions at a time. What they print goes to ``.matrix/<version>.log``; its end is shown when something
-failed.
+Two versions at a time; one that is left over, or alone, has two processes for its tests. What they print
+goes to ``.matrix/<version>.log``; its end is shown when something failed.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def run(command: list[str], log: Path, environ: dict[str, str]) -> int:
             running.discard(process)
 
 
-def try_version(supported: Supported, pytest_arguments: list[str]) -> Outcome:
+def try_version(supported: Supported, processes: int, pytest_arguments: list[str]) -> Outcome:
     """Set one version up and test with it."""
     log = FOLDER / f"{supported.airflow}.log"
     log.write_text("", encoding="utf-8")
@@ -125,6 +125,8 @@ def try_version(supported: Supported, pytest_arguments: list[str]) -> Outcome:
         wrong = run([mine, "scripts/check_package.py", "--provider-info"], log, environ)
         command = [mine, "-m", "pytest", "--ignore=tests/cluster", "--ignore=tests/browser"]
         command += ["--ignore=tests/stores", "-p", "no:cacheprovider", "--color=no"]
+        if processes > 1:
+            command += ["-n", str(processes), "--dist", "worksteal"]
         if supported is NEWEST:
             command += ["-p", "scripts.deprecations"]
         failed = run([*command, *pytest_arguments], log, environ)
@@ -167,8 +169,13 @@ def main() -> int:
     print(f"Testing on Airflow {', '.join(s.airflow for s in chosen)}, {AT_ONCE} at a time ...", flush=True)
     started = time.monotonic()
     outcomes = []
+    # Else a core has nothing to do while the last of an odd number is tested.
+    left_over = chosen[len(chosen) - len(chosen) % AT_ONCE :]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for future in as_completed([pool.submit(try_version, s, arguments.pytest) for s in chosen]):
+        futures = [
+            pool.submit(try_version, s, AT_ONCE if s in left_over else 1, arguments.pytest) for s in chosen
+        ]
+        for future in as_completed(futures):
             outcome = future.result()
             outcomes.append(outcome)
             print(outcome, flush=True)

@@ -185,7 +185,7 @@ class TestEnd:
             ({"email": "a@b.c", "email_on_failure": False}, ["retry"]),
             ({"email": "a@b.c", "email_on_failure": False, "email_on_retry": False}, []),
         ],
-        ids=str,
+        ids=lambda given: ",".join(given) or "nothing",
     )
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_what_only_a_worker_does_takes_a_worker(
