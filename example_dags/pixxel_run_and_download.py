@@ -27,7 +27,7 @@ WORKFLOW = "{{ params.workflow_id }}"
     start_date=datetime(2026, 1, 1),
     catchup=False,
     tags=["pixxel"],
-    # A worker that dies is replaced; none of these tasks pays for a second job in its next try.
+    # A worker that dies is replaced. From Airflow 3.3 on the next try takes up its job: docs/money.rst.
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
     params={
         "workflow_id": Param("wf-succeeds", type="string"),

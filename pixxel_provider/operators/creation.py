@@ -69,7 +69,8 @@ class Creation:
 
         :raises PixxelUnconfirmedJobError: there may be a job, and which one can't be told.
         :raises PixxelCostError: the job would cost more than ``max_cost``.
-        :raises PixxelError: the API refused, or couldn't be reached; nothing was created.
+        :raises PixxelError: the API refused, or couldn't be reached. Where there may be a job all the same,
+            the memory says so, and the next try looks for it first.
         """
         try:
             record = self.memory.load()
@@ -128,8 +129,13 @@ class Creation:
         self.say("info", check_estimate(self.workflow_id, self._estimate, self.max_cost))
 
     def _listed_before(self, began_at: float) -> list[str] | None:
+        listed = self._if_listed(lambda: self.hook.send(calls.list_jobs(self.workflow_id)))
+        return None if listed is None else adoption.worth_remembering(listed, began_at)
+
+    def _if_listed(self, ask: Callable[[], list[Job]]) -> list[Job] | None:
+        """Return what a look at the list says, None where the key can create jobs but not list them."""
         try:
-            listed = self.hook.send(calls.list_jobs(self.workflow_id))
+            return ask()
         except (PixxelApiError, PixxelResponseError) as error:
             if isinstance(error, PixxelApiError) and (error.transient or error.status_code in (401, 404)):
                 raise
@@ -138,7 +144,6 @@ class Creation:
                 f"{error} Without the list of jobs, one whose creation is in doubt can't be found again",
             )
             return None
-        return adoption.worth_remembering(listed, began_at)
 
     def _known(self, record: Record, job: Job) -> Started:
         self.asking = False
@@ -188,7 +193,7 @@ class Creation:
         told = record.state == UNCONFIRMED
         self.say("info", "An earlier try may have created a job: looking for it before anything else")
         if told and self.memory.cleared_since(record):
-            found = beyond_doubt(self.search.once(record), record)
+            found = beyond_doubt(self._if_listed(lambda: self.search.once(record)), record)
             if found is not None:
                 return self._found(found, record)
             self.say("info", "The task was cleared since: a new job is created")

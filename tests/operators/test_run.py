@@ -468,6 +468,10 @@ def test_a_list_that_the_key_may_not_read_lets_jobs_run_but_not_be_found_again(
     ended = runs.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     assert "403" in ended.message
+    asked = runs.pixxel.requests("create_job")
+    runs.clear()
+    assert runs.run().kind == "success"
+    assert runs.pixxel.requests("create_job") == asked + 1
 
 
 def test_a_list_that_can_not_be_read_now_creates_nothing_yet(runs: RunRunner) -> None:
