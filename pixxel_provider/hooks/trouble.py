@@ -50,9 +50,10 @@ class _Trouble(NamedTuple):
 
 
 _PROXY = _Trouble("proxy", "the proxy can't be reached or refuses", sent=False)
+_PROXY_NAMES = {"ClientProxyConnectionError", "ClientHttpProxyError"}
+_CONNECTING = {"NewConnectionError", "ConnectTimeoutError", "ConnectTimeout"}
 # The names of exceptions of requests, urllib3, http.client, asyncio and aiohttp, by what they mean.
 _BY_NAME = (
-    ({"ProxyError", "ClientProxyConnectionError", "ClientHttpProxyError"}, _PROXY),
     (
         {"ConnectTimeoutError", "ConnectTimeout", "ConnectionTimeoutError"},
         _Trouble("timeout", "connecting took too long", sent=False),
@@ -75,6 +76,22 @@ _BY_NAME = (
 _DROPPED = _BY_NAME[-1][1]
 
 
+def _without_the_proxy(chain: list[BaseException]) -> bool:
+    """Tell whether a client got no further than its proxy.
+
+    urllib3's ``ProxyError`` alone doesn't say so: it also stands for a connection that was dropped when the
+    request had gone through.
+    """
+    names = {type(found).__name__ for found in chain}
+    if "ProxyError" not in names:
+        return bool(names & _PROXY_NAMES)
+    return bool(names & _CONNECTING) or any(
+        isinstance(found, (socket.gaierror, ConnectionRefusedError))
+        or (isinstance(found, OSError) and str(found).startswith("Tunnel connection failed"))
+        for found in chain
+    )
+
+
 def _trouble(error: BaseException) -> _Trouble:
     chain = list(_chain(error))
     names = {type(found).__name__ for found in chain}
@@ -92,13 +109,13 @@ def _trouble(error: BaseException) -> _Trouble:
         return _Trouble("tls", f"TLS: the certificate isn't trusted ({why})", sent=False)
     if first(ssl.SSLError):
         return _Trouble("tls", f"TLS: {detail(ssl.SSLError, 'reason')}")
+    if _without_the_proxy(chain):
+        return _PROXY
     if lookup := first(socket.gaierror):
-        if names & _BY_NAME[0][0]:
-            return _PROXY
         again = lookup.errno == socket.EAI_AGAIN
         words = "the host's name could not be looked up" if again else "no such host"
         return _Trouble("dns", words, sent=False)
-    if first(ConnectionRefusedError) and not names & _BY_NAME[0][0]:
+    if first(ConnectionRefusedError):
         return _Trouble("refused", "the connection was refused", sent=False)
     for known, trouble in _BY_NAME:
         if names & known:
