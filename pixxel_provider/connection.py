@@ -78,9 +78,19 @@ class Settings:
     def redact_bytes(self, body: bytes) -> bytes:
         """Return an answer's body without the key."""
         for secret in self.secrets:
-            if (found := secret.encode()) in body:
-                body = body.replace(found, b"***")
+            for form in _as_json_may_have_it(secret):
+                body = body.replace(form.encode(), b"***")
         return body
+
+
+def _as_json_may_have_it(words: str) -> set[str]:
+    """Return the ways in which encoders write a text into JSON; some escape more than they must."""
+    plain = json.dumps(words)[1:-1]
+    numbered = re.sub(r"[&<>+=']", lambda sign: f"\\u{ord(sign[0]):04x}", plain)
+    shouted = re.sub(r"\\u[0-9a-f]{4}", lambda code: "\\u" + code[0][2:].upper(), numbered)
+    html = re.sub(r"[&<>]", lambda sign: f"\\u{ord(sign[0]):04x}", plain)
+    forms = {words, plain, numbered, shouted, html}
+    return forms | {form.replace("/", "\\/") for form in forms}
 
 
 def read_connection(conn: Connection) -> Settings:

@@ -283,5 +283,20 @@ def test_the_key_is_redacted_with_and_without_its_scheme() -> None:
     assert settings.redact_bytes(f"you sent {KEY}".encode()) == b"you sent ***"
 
 
+@pytest.mark.parametrize("slash", ["/", "\\/"])
+@pytest.mark.parametrize(
+    ("plus", "less", "amp"),
+    [("+", "<", "&"), ("+", "\\u003c", "\\u0026"), ("\\u002b", "\\u003C", "\\u0026")],
+    ids=["plain", "as Go does", "as .NET does"],
+)
+def test_the_key_is_redacted_however_json_has_it(slash: str, plus: str, less: str, amp: str) -> None:
+    key = "a/key+with<signs&that-are-escaped"
+    echoed = f'"a{slash}key{plus}with{less}signs{amp}that-are-escaped"'
+    if less == "\\u003C":
+        echoed = echoed.replace("\\u002b", "\\u002B")
+    assert json.loads(echoed) == key
+    assert read(password=key).redact_bytes(echoed.encode()) == b'"***"'
+
+
 def test_a_key_like_a_common_word_is_not_looked_for() -> None:
     assert read(password="demo").redact("a demo workflow") == "a demo workflow"

@@ -38,6 +38,8 @@ class Call(Generic[T]):
     """May it be sent twice?"""
     keyed: bool = True
     """Does it carry the API key?"""
+    quotable: bool = True
+    """May messages show how its answer begins? Not where that may be a signed address."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -116,13 +118,15 @@ def estimate_cost(workflow_id: str) -> Call[int | float]:
 
 def download_job(workflow_id: str, job_id: str) -> Call[Download]:
     """Ask for a package of a job's files; asked again, it says whether the package is ready."""
-    return Call("download_job", "PUT", f"{_job_path(workflow_id, job_id)}/download", Download.read)
+    return Call(
+        "download_job", "PUT", f"{_job_path(workflow_id, job_id)}/download", Download.read, quotable=False
+    )
 
 
 def download_task(workflow_id: str, job_id: str, task_id: str) -> Call[Download]:
     """Ask for a package of one task's files; asked again, it says whether the package is ready."""
     path = f"{_job_path(workflow_id, job_id)}/tasks/{_segment('task_id', task_id)}/download"
-    return Call("download_task", "PUT", path, Download.read)
+    return Call("download_task", "PUT", path, Download.read, quotable=False)
 
 
 def ping() -> Call[str]:

@@ -36,6 +36,8 @@ REDIRECTS = 3
 CHUNK = 64 * 1024
 
 _SNIPPET = 120
+# An address in an answer, with its slashes as JSON may have them; then the query, which is what signs it.
+_SIGNED = re.compile(rb"([a-z][a-z0-9+.-]{0,30}:(?:\\?/){2}[^\s?\"<>]*)\?[^\s\"<>]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def read(settings: Settings, call: Call[T], answer: Answer) -> T:
     """
     body = settings.redact_bytes(answer.body)
     if answer.status >= 400:
+        if not call.quotable:
+            body = _SIGNED.sub(rb"\1?...", body)
         raise _api_error(settings, call, answer, body)
     if not 200 <= answer.status < 300:
         raise PixxelResponseError(f"{call}: HTTP {answer.status} is no answer that the API documents.")
@@ -134,7 +138,7 @@ def read(settings: Settings, call: Call[T], answer: Answer) -> T:
         decoded = json.loads(body)
     except (ValueError, RecursionError):
         raise PixxelResponseError(
-            f"{call}: the answer isn't JSON but {_kind_of_body(answer, body)}."
+            f"{call}: the answer isn't JSON but {_kind_of_body(answer, body if call.quotable else b'')}."
         ) from None
     try:
         return call.read(decoded)
@@ -178,7 +182,7 @@ def _kind_of_body(answer: Answer, body: bytes) -> str:
     title = re.search(r"<title[^>]*>(.*?)</title>", words, re.IGNORECASE | re.DOTALL)
     begins = " ".join((title.group(1) if title else words).split())
     begins = "".join(c if c.isprintable() else "\ufffd" for c in begins)
-    return f"{kind} ({begins[:_SNIPPET]!r})"
+    return f"{kind} ({begins[:_SNIPPET]!r})" if begins else kind
 
 
 def _phrase(status: int) -> str:

@@ -26,7 +26,7 @@ from pixxel_provider.api.errors import (
     PixxelServerError,
     PixxelTemporaryError,
 )
-from pixxel_provider.hooks import sessions
+from pixxel_provider.hooks import sessions, transport
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 
 JOB = calls.get_job("wf-succeeds", "job-finished")
@@ -585,6 +585,27 @@ def test_debug_logs_hold_no_key(pixxel: Any, client: Any, caplog: pytest.LogCapt
     pixxel.fail_next("get_job", status=401, body="echo")
     client.error(JOB)
     assert pixxel.key not in caplog.text
+
+
+SIGNED = "https:\\/\\/h.example.com\\/p.zip?sig=SIGNATURE\\u0026more=SIGNATURE"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, f'{{"signed_url":"{SIGNED}"}} and more'),
+        (200, f'"signed_url":"{SIGNED}'),
+        (500, f'{{"error":{{"message":"m","details":{{"url":"{SIGNED}"}}}}}}'),
+        (400, f'{{"error":{{"message":"no {json.loads(chr(34) + SIGNED + chr(34))}"}}}}'),
+        (502, f"<html>{SIGNED}"),
+    ],
+    ids=["not JSON", "cut", "in details", "in words", "in HTML"],
+)
+def test_no_error_shows_what_signs_an_address(pixxel: Any, status: int, body: str) -> None:
+    answer = transport.Answer(status, {"content-type": "application/json"}, body.encode())
+    with pytest.raises(PixxelError) as caught:
+        transport.read(PixxelHook().settings, calls.download_job("w", "j"), answer)
+    assert "SIGNATURE" not in f"{caught.value} {vars(caught.value)} {caught.value.fields()}"
 
 
 def test_a_connection_that_only_the_synchronous_way_finds_is_found(
