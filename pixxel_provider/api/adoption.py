@@ -22,7 +22,7 @@ from pixxel_provider.api.summary import status_of
 if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
 
-#: How far Pixxel's clock may be behind the worker's, in seconds, before a job seems older than its request.
+#: How far Pixxel's clock may be from the worker's, in seconds, before a job seems not to be of a request.
 CLOCK_SKEW = 300.0
 #: How many jobs a message lists.
 _SHOWN = 5
@@ -45,6 +45,7 @@ def candidates(
     workflow_id: str,
     *,
     since: float | None,
+    until: float | None = None,
     known: Collection[str] | None = None,
     created_by: str | None = None,
 ) -> list[Job]:
@@ -52,6 +53,8 @@ def candidates(
 
     :param since: when the request began, in Unix seconds. A job may seem up to five minutes older, as clocks
         differ; one without a readable time of creation is kept.
+    :param until: when it was over at the latest, in Unix seconds, None where that isn't known. What was
+        created more than five minutes later is somebody else's.
     :param known: ids that were listed just before the request, None where that isn't known.
     :param created_by: the user to whom the API key belongs, where that is known.
     """
@@ -62,6 +65,7 @@ def candidates(
         and job.workflow_id in ("", workflow_id)
         and (not created_by or not job.created_by or job.created_by == created_by)
         and (since is None or job.created_at is None or job.created_at >= _moment(since - CLOCK_SKEW))
+        and (until is None or job.created_at is None or job.created_at <= _moment(until + CLOCK_SKEW))
     ]
     return sorted({job.id: job for job in found}.values(), key=lambda job: job.created_at or _moment(0))
 

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from pixxel_provider.api import adoption, calls
 from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelNotFoundError, PixxelResponseError
+from pixxel_provider.api.retry import PATIENCE
 from pixxel_provider.api.status import StatusRules, Verdict
 from pixxel_provider.api.summary import name_of, status_of
 from pixxel_provider.operators.cost import Credits, check_estimate
@@ -20,8 +21,6 @@ from pixxel_provider.operators.search import Search, beyond_doubt
 if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
     from pixxel_provider.hooks.pixxel import PixxelHook
-
-_NONE_LISTED = "No new job is listed."
 
 
 class PixxelUnconfirmedJobError(AirflowFailException):
@@ -75,9 +74,11 @@ class Creation:
         try:
             record = self.memory.load()
         except ValueError as error:
-            raise self._for_a_person(f"{error}.", None, self._blank()) from None
+            raise self._for_a_person(f"{error}.", _which(None), self._blank()) from None
         if record is None:
             return self._without_a_record()
+        if record.workflow_id not in (None, self.workflow_id):
+            return self._of_another_workflow(record)
         if record.state == DONE and self.memory.cleared_since(record):
             self.say("info", "The task had succeeded and was cleared: a new job is created")
             return self._create(record)
@@ -100,7 +101,13 @@ class Creation:
             # An earlier job of our own is none of the new ones, whether it was listed or not. But where a
             # request is still in doubt, what appears may have come of that one.
             known = [*known, before.job_id] if before.job_id else None
-        record = replace(self._blank(), began_at=began_at, known=known, estimated_cost=self._estimate)
+        record = replace(
+            self._blank(),
+            began_at=began_at,
+            known=known,
+            over_by=self.search.now() + self._longest_request(),
+            estimated_cost=self._estimate,
+        )
         # From here on, a worker that dies leaves word that there may be a job.
         self.memory.save(record)
         self.asking = True
@@ -119,6 +126,10 @@ class Creation:
             return self._found(self._look_for(record, str(error), self.search.now()), record)
         self.say("info", f"{name_of(self.workflow_id, job.id)} is created: {status_of(job)}")
         return self._known(record, job)
+
+    def _longest_request(self) -> float:
+        # Tried again for as long as that, and twice where the key is read anew.
+        return PATIENCE + 2 * (self.hook.settings.connect_timeout + self.hook.settings.read_timeout)
 
     def _check_cost(self) -> None:
         self._estimate = None
@@ -201,13 +212,21 @@ class Creation:
         why = "An earlier try ended while it asked Pixxel to create a job."
         return self._found(self._look_for(record, why, record.began_at), record)
 
+    def _of_another_workflow(self, record: Record) -> Started:
+        if self.memory.cleared_since(record):
+            self.say("info", "The task was cleared since, and runs another workflow: a new job is created")
+            return self._create()
+        why = f"An earlier try was about workflow {record.workflow_id}."
+        raise self._for_a_person(why, f"Its job is {record.job_id}." if record.job_id else "", record)
+
     def _without_a_record(self) -> Started:
         if self.memory.lasts or self.memory.first_try or not self.durable:
             return self._create()
         record = replace(self._blank(), began_at=self.begun.timestamp() if self.begun else 0.0)
         found = [job for job in self.search.once(record) if not self._failed(job)]
         if len(found) > 1:
-            raise self._for_a_person("An earlier try may have created one of several jobs.", found, record)
+            why = "An earlier try may have created one of several jobs."
+            raise self._for_a_person(why, _which(found), record)
         if found:
             return self._found(found[0], record)
         self.say("info", "This is a retry, and no job of this run is listed: a new job is created")
@@ -225,7 +244,7 @@ class Creation:
         if trouble is not None and trouble.transient and self.memory.lasts:
             self.say("warning", f"{why} {trouble} There may be a job: the next try looks for it first")
             raise trouble
-        raise self._for_a_person(why if trouble is None else f"{why} {trouble}", finding.jobs, record)
+        raise self._for_a_person(f"{why} {trouble or ''}".rstrip(), _which(finding.jobs), record)
 
     def _found(self, job: Job, record: Record) -> Started:
         self.say(
@@ -233,15 +252,18 @@ class Creation:
             f"Adopting {adoption.describe([job])}: the only job of the workflow that appeared since the "
             "request to create one",
         )
-        return self._known(record, job)
+        started = self._known(record, job)
+        try:
+            # A list has no validation errors.
+            return Started(job.id, self.hook.send(calls.get_job(self.workflow_id, job.id)))
+        except PixxelError as error:
+            self.say("warning", f"{error} The job is as the list has it")
+            return started
 
-    def _for_a_person(self, why: str, found: list[Job] | None, record: Record) -> PixxelUnconfirmedJobError:
-        # Newest first: where there are many, the older ones are the less likely.
-        which = f"It may be one of these: {adoption.describe(found[::-1])}." if found else _NONE_LISTED
-        if found is None:
-            which = "The list of jobs couldn't be had."
+    def _for_a_person(self, why: str, which: str, record: Record) -> PixxelUnconfirmedJobError:
+        told = " ".join(filter(None, (why, which)))
         words = (
-            f"Whether Pixxel created a job of workflow {self.workflow_id} isn't known. {why} {which} No "
+            f"Whether Pixxel created a job of workflow {self.workflow_id} isn't known. {told} No "
             "second job is created, as it could be billed twice. Look at the workflow's jobs in Pixxel's "
             "console; then wait for the right one with PixxelJobSensor, or clear this task to create one."
         )
@@ -251,4 +273,12 @@ class Creation:
         return PixxelUnconfirmedJobError(words)
 
     def _blank(self) -> Record:
-        return self.memory.stamped(Record(state=ASKING, began_at=self.search.now()))
+        record = Record(state=ASKING, began_at=self.search.now(), workflow_id=self.workflow_id)
+        return self.memory.stamped(record)
+
+
+def _which(found: list[Job] | None) -> str:
+    if found is None:
+        return "The list of jobs couldn't be had."
+    # Newest first: where there are many, the older ones are the less likely.
+    return f"It may be one of these: {adoption.describe(found[::-1])}." if found else "No new job is listed."

@@ -33,6 +33,10 @@ class Record:
     """Unix seconds before the request to create the job."""
     known: list[str] | None = None
     """Ids of jobs that were there just before the request; None where that isn't known for certain."""
+    over_by: float | None = None
+    """Unix seconds at which the request was over at the latest, answered or not."""
+    workflow_id: str | None = None
+    """The workflow that the request was about."""
     job_id: str | None = None
     estimated_cost: int | float | None = None
     clearing: int = 0
@@ -64,7 +68,9 @@ class Memory:
         self.clearing = int(getattr(ti, "max_tries", 0) or 0)
         self.attempt = int(ti.try_number)
         retries = int(getattr(getattr(ti, "task", None), "retries", 0) or 0)
-        self.first_try = self.attempt <= self.clearing - retries + 1
+        # Airflow sets max_tries to the tries there were and the retries, whenever a task is cleared.
+        self._tries_before = self.clearing - retries
+        self.first_try = self.attempt <= self._tries_before + 1
 
     @property
     def lasts(self) -> bool:
@@ -86,7 +92,10 @@ class Memory:
 
     def cleared_since(self, record: Record) -> bool:
         """Tell whether a person cleared the task after this was written."""
-        return record.clearing != self.clearing
+        if record.clearing != self.clearing:
+            return True
+        # Where the DAG has fewer retries by now, max_tries may be the same again.
+        return record.state == DONE and self._tries_before >= record.attempt
 
     def stamped(self, record: Record) -> Record:
         """Return the record as one of this try."""

@@ -54,6 +54,7 @@ class Search:
             listed,
             self.workflow_id,
             since=record.began_at,
+            until=record.over_by,
             known=record.known,
             created_by=self.created_by,
         )

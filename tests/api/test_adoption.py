@@ -67,6 +67,12 @@ def test_clocks_may_differ_by_five_minutes() -> None:
     assert found(job("a", age=301)) == []
 
 
+def test_what_was_created_long_after_the_request_was_over_is_no_candidate() -> None:
+    jobs = job("a", age=-359), job("b", age=-361), job("c", age=None)
+    assert set(found(*jobs, until=BEGAN + 60)) == {"a", "c"}
+    assert set(found(*jobs)) == {"a", "b", "c"}
+
+
 def test_a_job_of_unknown_age_is_kept() -> None:
     assert found(job("a", age=None)) == ["a"]
 

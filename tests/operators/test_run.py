@@ -378,6 +378,75 @@ def test_nothing_is_adopted_while_two_requests_are_in_doubt(
     assert runs.pixxel.bill().jobs[0] in ended.message
 
 
+def test_a_job_that_came_long_after_the_request_is_somebody_elses(runs: RunRunner) -> None:
+    runs.kill = once("before create_job")
+    next_try = runs._next_try
+
+    def an_hour_later() -> None:
+        runs.clock.sleep(3600)
+        runs.pixxel.create_job("wf-succeeds", "of-another-run")
+        next_try()
+
+    runs._next_try = an_hour_later  # type: ignore[method-assign]
+    ended = runs.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    assert "No new job is listed" in ended.message
+    runs._next_try = next_try  # type: ignore[method-assign]
+    runs.clear()
+    ended = runs.run()
+    assert ended.kind == "success"
+    assert runs.pixxel.requests("create_job") == 1
+    assert ended.returned["id"] != "of-another-run"
+
+
+def test_what_is_known_of_one_workflow_says_nothing_of_another(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("server"), accepted=False)
+    assert runs.run(workflow_id="wf-fails").kind == "PixxelUnconfirmedJobError"
+    runs.clear()
+    runs.pixxel.create_job("wf-succeeds", "of-another-run")
+    ended = runs.run(workflow_id="wf-succeeds")
+    assert ended.kind == "success"
+    assert ended.returned["id"] != "of-another-run"
+    assert runs.pixxel.requests("create_job") == 1
+
+
+@pytest.mark.parametrize("step", ["after create_job", "after get_job"])
+def test_a_try_that_is_about_another_workflow_is_for_a_person(runs: RunRunner, step: str) -> None:
+    runs.kill = once(step)
+    make = runs.operator
+    runs.operator = lambda **given: make(  # type: ignore[method-assign]
+        workflow_id="wf-fails" if runs.ti.try_number == 1 else "wf-succeeds", **given
+    )
+    runs.mode = "poke"
+    ended = runs.run()
+    assert ended.kind == "PixxelUnconfirmedJobError"
+    assert "An earlier try was about workflow wf-fails" in ended.message
+    (created,) = jobs(runs.pixxel, "wf-fails")
+    assert (f"Its job is {created}" in ended.message) is (step == "after get_job")
+    assert jobs(runs.pixxel) == []
+
+
+def test_an_adopted_job_that_pixxel_refused_to_run_fails_at_once(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("server"))
+    ended = runs.run(workflow_id="wf-invalid", wait=False)
+    assert ended.kind == "PixxelJobFailedError"
+    assert "validation: " in ended.message
+    assert len(jobs(runs.pixxel, "wf-invalid")) == 1
+
+
+def test_an_adopted_job_that_can_not_be_read_is_adopted_all_the_same(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("server"))
+    runs.pixxel.fail_next("get_job", status=403)
+    ended = runs.run()
+    assert (ended.kind, [ended.returned["id"]]) == ("success", jobs(runs.pixxel))
+
+
 def test_of_many_candidates_the_newest_are_named(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
         runs.pixxel.create_job("wf-succeeds", f"before-{number}", age=200 - number)
@@ -559,6 +628,19 @@ def test_dying_after_success_was_stored_is_no_second_job(runner: RunRunner) -> N
     runner.kill = once("before success")
     assert runner.run().kind == "success"
     assert len(jobs(runner.pixxel)) == 1
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2, 3, 4])
+def test_clearing_after_success_runs_a_new_job_however_many_retries_there_are_now(
+    make: Callable[..., RunRunner], retries: int
+) -> None:
+    runs = make(retries=2)
+    for _ in range(3):
+        assert runs.run().kind == "success"
+        runs.retries = runs.ti.task.retries = retries
+        runs.clear()
+    assert runs.run().kind == "success"
+    assert len(jobs(runs.pixxel)) == 4
 
 
 def test_clearing_where_the_job_was_started_without_waiting_starts_another(
