@@ -183,7 +183,8 @@ def _seconds(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         seconds = math.nan
     if not 0 < seconds <= 3600:
-        raise PixxelInputError(name, f"must be a number of seconds above 0, at most 3600, not {value!r}")
+        shown = _shown(value)
+        raise PixxelInputError(name, f"must be a number of seconds above 0, at most 3600, not {shown}")
     return seconds
 
 
@@ -191,7 +192,13 @@ def _boolean(name: str, value: Any) -> bool:
     word = str(value).strip().lower()
     if word in _TRUE | _FALSE:
         return word in _TRUE
-    raise PixxelInputError(name, f"must be true or false, not {value!r}")
+    raise PixxelInputError(name, f"must be true or false, not {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message, unless it is so long that it may be the key in the wrong field."""
+    words = repr(value)
+    return words if len(words) < _SHORTEST_REDACTED else f"a value of {len(str(value))} characters"
 
 
 def _base_url(conn: Connection, *, allow_http: bool) -> str:
@@ -255,9 +262,8 @@ def _verify(value: str) -> bool | str:
     else:
         name = "extra 'verify'"
     if not Path(value).exists():
-        raise PixxelInputError(
-            name, f"must be true, false or the path of CA certificates; {value!r} isn't there"
-        )
+        shown = repr(value) if os.sep in value else _shown(value)
+        raise PixxelInputError(name, f"must be true, false or a path of CA certificates; {shown} isn't there")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import pickle
@@ -102,6 +103,18 @@ def test_an_exception_shows_no_key_in_any_of_its_parts(
     assert not [words for words in shown if CANARY in words]
 
 
+def test_raw_fields_hold_no_key_either(pixxel: Any, context: Any) -> None:
+    spec = json.dumps({"sent": CANARY}).encode()
+    inputs = base64.b64encode(spec).decode()
+    task = {"id": "t", "name": "t", "status": "completed", "inputs": inputs}
+    pixxel.change_job("job-finished", spec=list(spec), tasks=[task])
+    operator = PixxelGetJobOperator(
+        task_id="get", workflow_id="wf-succeeds", job_id="job-finished", include=["spec", "inputs"]
+    )
+    found = operator.execute(context)
+    assert (found["spec"], found["tasks"][0]["inputs"]) == ({"sent": "***"}, {"sent": "***"})
+
+
 def test_no_repr_shows_the_key(pixxel: Any) -> None:
     import asyncio
 
@@ -126,7 +139,12 @@ def test_rendered_fields_hold_no_key(pixxel: Any) -> None:
 
 
 def test_a_key_in_the_wrong_field_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    for field, value in (("host", f"https://{CANARY}@api.example.com"), ("password", f"{CANARY}\n{CANARY}")):
+    extras = "allow_http verify read_timeout connect_timeout console_url proxy auth_scheme".split()
+    for field, value in (
+        ("host", f"https://{CANARY}@api.example.com"),
+        ("password", f"{CANARY}\n{CANARY}"),
+        *(("extra", {extra: f"{CANARY} {CANARY}"}) for extra in extras),
+    ):
         monkeypatch.setenv(
             "AIRFLOW_CONN_ODD", json.dumps({"conn_type": "pixxel", "password": "k" * 20, field: value})
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,5 +74,8 @@ class PixxelGetJobOperator(BaseOperator):
         job = hook.send(call)
         self.log.info("%s: %s", job.id, progress_line(job))
         metadata = job.metadata(include)
+        if include:
+            # Bytes that were only decoded now may echo the key as well as any text.
+            metadata = json.loads(hook.settings.redact_bytes(json.dumps(metadata).encode()))
         push_end(context, metadata)
         return metadata
