@@ -16,7 +16,7 @@ SAMPLE = 64 * 1024
 def already_there(storage: Storage, url: str, place: Place) -> Received | None:
     """Return what lies at a place where that is the whole package, and None where it has to be fetched.
 
-    The length has to be the same, and the checksum where the host gives one. Without one, a sample is.
+    The length has to be the same, and the checksum where the host gives one. Without one, the end is.
     """
     length = place.size()
     if not length:
@@ -36,13 +36,17 @@ def already_there(storage: Storage, url: str, place: Place) -> Received | None:
 
 def _compared(storage: Storage, url: str, place: Place, length: int) -> Delivery | None:
     # The end of what is here: a host that sends parts sends no more than that.
-    headers = {"Range": f"bytes={max(0, length - SAMPLE)}-{length - 1}"}
+    start = max(0, length - SAMPLE)
+    headers = {"Range": f"bytes={start}-{length - 1}"}
     try:
         with storage.get(url, headers) as answer:
             delivery = read_delivery(answer.status, answer.headers)
             if delivery.total != length:
                 return None
-            same = bool(delivery.promised) or _same(_sample(answer), place, delivery.start, length)
+            if delivery.promised:
+                return delivery
+            # From another byte on it isn't the end, and packages may begin alike for long.
+            same = delivery.start == start and _same(_sample(answer), place, start, length)
             return delivery if same else None
     except PixxelError as error:
         # The transfer will meet the same trouble, and knows what to do.
