@@ -71,19 +71,35 @@ class StoredFile:
         self._count += len(part)
 
     def commit(self) -> None:
-        """Let the object appear under its key, in place of what is there."""
+        """Let the object appear under its key, in place of what is there.
+
+        :raises PixxelDownloadError: it doesn't, or something of another length lies there afterwards.
+        """
         with in_words(self._place):
             file = self._current()
             file.close()
             if self._held_back:
                 file.commit()
                 self._file = None
-                self._check(self._path)
+                self._let_go(file)
+                found = self._unlike(self._path)
+                if found is not None:
+                    # It stays: whoever wrote there meanwhile has written a whole object.
+                    raise PixxelDownloadError(
+                        f"{self._place} has {found} bytes after {self._count} were written there: "
+                        "something else lies there now, perhaps another writer's. It isn't touched."
+                    )
             else:
-                self._check(self._temporary)
+                found = self._unlike(self._temporary)
+                if found is not None:
+                    # What has come goes with discard(): that key is nobody else's.
+                    raise PixxelDownloadError(
+                        f"{self._place} can't be written: the store has {found} bytes after {self._count} "
+                        "were written."
+                    )
                 self._fs.mv(self._temporary, self._path)
                 self._file = None
-            self._let_go(file)
+                self._let_go(file)
 
     def discard(self) -> None:
         """Leave no trace, unless it was committed."""
@@ -92,14 +108,11 @@ class StoredFile:
         with contextlib.suppress(Exception):
             self._abandon()
 
-    def _check(self, path: str) -> None:
-        """See that nothing got lost on the way; what is too short must not be taken for the package."""
+    def _unlike(self, path: str) -> int | None:
+        """Return the length of what lies at a key, None where it is as long as what was written."""
         self._fs.invalidate_cache()
-        found = self._fs.info(path).get("size")
-        if found is None or found == self._count:
-            return
-        self._fs.rm_file(path)
-        raise PixxelDownloadError(f"{self._place} has {found} bytes after {self._count} were written there.")
+        found: int | None = self._fs.info(path).get("size")
+        return None if found == self._count else found
 
     def _let_go(self, file: Any) -> None:
         # The file system would keep it, and what it holds, for a transaction that nobody has begun.
