@@ -133,13 +133,14 @@ class LocalPlace:
 
 
 class LocalFolder:
-    """A folder in the making, beside where it is to lie."""
+    """A folder for what is unfinished, beside a path; nobody else may look into it."""
 
     def __init__(self, path: Path) -> None:
         with in_words(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.path = path.parent / hidden_name()
-            self.path.mkdir()
+            # What passes through may be meant for few, and what is beside may be open to all.
+            self.path.mkdir(0o700)
 
     def discard(self) -> None:
         """Take away what is in it."""

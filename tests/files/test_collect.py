@@ -333,6 +333,25 @@ def test_a_store_gets_the_members_and_the_package_is_spooled_elsewhere(
     assert everything(spool) == {}
 
 
+@pytest.mark.parametrize("kind", ["disk", "store"])
+def test_nobody_else_may_look_at_what_is_unfinished(
+    collecting: Collecting, tmp_path: Path, memory: Any, spool: Path, kind: str
+) -> None:
+    during: list[int] = []
+
+    def cut_off(seconds: float) -> None:
+        during.extend(each.stat().st_mode & 0o777 for each in tmp_path.rglob(".pixxel-*") if each.is_dir())
+        collecting.clock.sleep(seconds)
+
+    place = (
+        LocalPlace(tmp_path / "out") if kind == "disk" else StoredPlace(memory, "/b/out", "memory://b/out")
+    )
+    broken = then_reset(reply(body=ZIP)[:-20])
+    collecting.folder(place, broken, reply(body=ZIP), pause=cut_off)
+    assert during == [0o700]
+    assert kind == "store" or (tmp_path / "out").stat().st_mode == spool.stat().st_mode
+
+
 @pytest.mark.parametrize(
     ("content", "options", "words"),
     [
