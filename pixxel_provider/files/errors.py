@@ -11,7 +11,7 @@ from pixxel_provider.api.errors import PixxelError
 
 
 class PixxelDownloadError(PixxelError):
-    """A package couldn't be fetched, or couldn't be written; nothing half-written is left."""
+    """A package couldn't be fetched, or couldn't be written; if that has changed anything, it says so."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self),)

@@ -6,13 +6,15 @@ import contextlib
 import os
 import stat
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
 from pixxel_provider.files.archive import Archive, Member
 from pixxel_provider.files.destination import Place
-from pixxel_provider.files.errors import PixxelArchiveError
+from pixxel_provider.files.errors import PixxelArchiveError, PixxelDownloadError
 from pixxel_provider.files.local import LocalPlace, in_words, sync_folder
 from pixxel_provider.files.store import StoredPlace
 
@@ -29,6 +31,8 @@ class Unpacked:
 
 def unpack_into_folder(archive: Archive, place: LocalPlace, workspace: Path) -> Unpacked:
     """Unpack into a folder of this machine: first beside it, and into it once all members are whole.
+
+    In a folder that has files, new ones are removed where a later one fails; what was replaced stays so.
 
     :param workspace: an empty folder in the same file system.
     :raises PixxelArchiveError: a member is damaged, or doesn't fit what lies in the folder.
@@ -54,7 +58,8 @@ def unpack_into_folder(archive: Archive, place: LocalPlace, workspace: Path) -> 
             # The one step in which everything appears.
             staged.rename(target)
         else:
-            _move(staged, target, archive.folders, missing)
+            with _one_by_one(target) as steps:
+                _move(staged, target, archive.folders, missing, steps)
         sync_folder(target)
     return _unpacked(archive, len(missing))
 
@@ -69,7 +74,7 @@ def unpack_into_store(archive: Archive, place: StoredPlace) -> Unpacked:
         for _ in archive.parts(member):
             pass
     written = 0
-    with contextlib.ExitStack() as undo:
+    with _one_by_one(place) as steps, contextlib.ExitStack() as undo:
         for member in archive.members:
             there = place.member(member.name)
             length = there.size()
@@ -83,7 +88,9 @@ def unpack_into_store(archive: Archive, place: StoredPlace) -> Unpacked:
             file.commit()
             written += 1
             if length is None:
-                undo.callback(_remove, there)
+                steps.undo(there.remove)
+            else:
+                steps.replaced += 1
         undo.pop_all()
     return _unpacked(archive, written)
 
@@ -133,13 +140,81 @@ def _write(archive: Archive, member: Member, path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _move(staged: Path, target: Path, folders: list[str], members: list[Member]) -> None:
+class _Steps:
+    """What changes a place that isn't new, and how the new of it is taken back."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+        self.replaced = 0
+
+    def undo(self, step: Callable[[], None]) -> None:
+        """Take back the last step so, where a later one fails."""
+        self._undo.append(step)
+
+    def take_back(self) -> str:
+        """Take back what is new, and say what stays all the same."""
+        stuck = 0
+        for step in reversed(self._undo):
+            try:
+                step()
+            except Exception:
+                # What led here is what a person has to know; and the others can be taken back still.
+                stuck += 1
+        replaced = (
+            f" Members that were replaced before, and stay so: {self.replaced}." if self.replaced else ""
+        )
+        left = f" New ones that couldn't be removed again: {stuck}." if stuck else ""
+        return replaced + left
+
+
+@contextlib.contextmanager
+def _one_by_one(place: Path | Place) -> Iterator[_Steps]:
+    """Take back what is new where a step fails, and add to the error what that doesn't undo."""
+    steps = _Steps()
+    try:
+        yield steps
+    except BaseException as error:
+        left = steps.take_back()
+        if left and isinstance(error, OSError):
+            why = error.strerror or type(error).__name__
+            raise PixxelDownloadError(f"{place} can't be written: {why}.{left}") from error
+        if left and isinstance(error, PixxelDownloadError):
+            raise PixxelDownloadError(f"{str(error).rstrip('.')}.{left}") from error
+        raise
+
+
+def _move(staged: Path, target: Path, folders: list[str], members: list[Member], steps: _Steps) -> None:
     for folder in folders:
-        target.joinpath(folder).mkdir(parents=True, exist_ok=True)
+        _make_folders(target, folder.split("/"), steps)
     for member in members:
-        path = target.joinpath(member.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged.joinpath(member.name).replace(path)
+        _make_folders(target, member.name.split("/")[:-1], steps)
+        path, ours = target.joinpath(member.name), staged.joinpath(member.name)
+        new = not os.path.lexists(path)
+        if new:
+            # Before it is there: what ends the task may come right after.
+            steps.undo(partial(_unlink, path, os.lstat(ours)))
+        ours.replace(path)
+        steps.replaced += not new
+
+
+def _make_folders(target: Path, folders: list[str], steps: _Steps) -> None:
+    path = target
+    for folder in folders:
+        path = path / folder
+        try:
+            path.mkdir()
+        except OSError:
+            if not path.is_dir():
+                raise
+        else:
+            steps.undo(path.rmdir)
+
+
+def _unlink(path: Path, ours: os.stat_result) -> None:
+    """Remove a file if it is ours: another task may have replaced it."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(path.lstat(), ours):
+            path.unlink()
 
 
 def _crc(place: Place) -> int:
@@ -147,8 +222,3 @@ def _crc(place: Place) -> int:
     for part in place.parts():
         found = zlib.crc32(part, found)
     return found
-
-
-def _remove(place: StoredPlace) -> None:
-    with contextlib.suppress(Exception):
-        place.remove()

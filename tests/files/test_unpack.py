@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,107 @@ def test_a_damaged_member_makes_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def last_move_fails(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Let the disk refuse the last member; what was moved before is in the list."""
+    moved: list[Path] = []
+    replace = Path.replace
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name == "b.txt":
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        moved.append(target)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    return moved
+
+
+def test_a_move_that_fails_takes_back_what_is_new(tmp_path: Path, last_move_fails: list[Path]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "other").write_bytes(b"other")
+    words = r"out can't be written: Disk quota exceeded\. Nothing half-written is left\.$"
+    with pytest.raises(PixxelDownloadError, match=words):
+        unpack(tmp_path, made({"new/a.txt": b"a", "empty/": b"", **MEMBERS}))
+    assert last_move_fails == [out / "new" / "a.txt", out / "a.txt"]
+    assert everything(out) == {"other": b"other"}
+
+
+def test_a_move_that_fails_keeps_folders_that_were_there_and_says_what_was_replaced(
+    tmp_path: Path, last_move_fails: list[Path]
+) -> None:
+    out = tmp_path / "out"
+    (out / "deep").mkdir(parents=True)
+    (out / "a.txt").write_bytes(b"x")
+    words = (
+        r"out can't be written: Disk quota exceeded\. Members that were replaced before, and stay so: 1\.$"
+    )
+    with pytest.raises(PixxelDownloadError, match=words):
+        unpack(tmp_path, made({"c.txt": b"c", **MEMBERS}))
+    assert last_move_fails == [out / "c.txt", out / "a.txt"]
+    assert everything(out) == {"a.txt": b"a", "deep": None}
+
+
+def test_what_another_task_put_in_a_members_place_isnt_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "other").write_bytes(b"other")
+    replace = Path.replace
+
+    def overtaken(path: Path, target: Path) -> Path:
+        if path.name == "b.txt":
+            (tmp_path / "theirs").write_bytes(b"theirs")
+            replace(tmp_path / "theirs", out / "a.txt")
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", overtaken)
+    with pytest.raises(PixxelDownloadError, match="Disk quota"):
+        unpack(tmp_path, made(MEMBERS))
+    assert everything(out) == {"a.txt": b"theirs", "other": b"other"}
+
+
+def test_a_task_that_is_ended_in_the_middle_takes_back_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "other").write_bytes(b"other")
+    replace = Path.replace
+
+    def ended(path: Path, target: Path) -> Path:
+        replace(path, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", ended)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(tmp_path, made(MEMBERS))
+    assert everything(out) == {"other": b"other"}
+
+
+def test_what_cant_be_taken_back_is_told(
+    tmp_path: Path, last_move_fails: list[Path], monkeypatch: Any
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "other").write_bytes(b"other")
+    unlink = Path.unlink
+
+    def kept(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "a.txt":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", kept)
+    words = r"Disk quota exceeded\. New ones that couldn't be removed again: 1\.$"
+    with pytest.raises(PixxelDownloadError, match=words):
+        unpack(tmp_path, made({"c.txt": b"c", **MEMBERS}))
+    assert everything(out) == {"a.txt": b"a", "other": b"other"}
+
+
 @pytest.mark.parametrize("way", ["link", "file", "folder"])
 def test_what_is_in_the_way_is_an_error_and_nothing_is_written(tmp_path: Path, way: str) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
@@ -127,6 +229,29 @@ def test_a_store_that_fails_in_the_middle_keeps_no_new_object(
         unpack_into_store(archive, StoredPlace(memory, "/bucket/out", "memory://bucket/out"))
     assert len(commits) == 2
     assert stored(memory) == {"/bucket/out/other": b"other"}
+
+
+@pytest.mark.parametrize("end", ["", "."])
+def test_a_store_that_fails_in_the_middle_says_what_was_replaced(
+    tmp_path: Path, memory: Any, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    memory.pipe("/bucket/out/a.txt", b"x")
+    commit = StoredFile.commit
+
+    def failing(file: StoredFile) -> None:
+        if "b.txt" in str(file._place):
+            raise PixxelDownloadError(f"the store is full{end}")
+        commit(file)
+
+    monkeypatch.setattr(StoredFile, "commit", failing)
+    (tmp_path / "package").write_bytes(made({"c.txt": b"c", **MEMBERS}))
+    words = r"the store is full\. Members that were replaced before, and stay so: 1\.$"
+    with (
+        Archive(tmp_path / "package", Limits()) as archive,
+        pytest.raises(PixxelDownloadError, match=words),
+    ):
+        unpack_into_store(archive, StoredPlace(memory, "/bucket/out", "memory://bucket/out"))
+    assert stored(memory) == {"/bucket/out/a.txt": b"a"}
 
 
 def test_a_damaged_member_writes_nothing_to_a_store(tmp_path: Path, memory: Any) -> None:
