@@ -150,9 +150,14 @@ def _resolved(place: LocalPlace) -> Path:
 
 
 def _can_be_replaced(folder: Path) -> bool:
-    """Tell whether a folder can be put in another's place in one step: it isn't a mount of its own."""
-    above = folder.parent
-    return os.access(above, os.W_OK | os.X_OK) and above.stat().st_dev == folder.stat().st_dev
+    """Tell whether another folder can be put in its place in one step, and have the same owner and group.
+
+    A mount of its own can't be replaced; and only root can give another user a folder.
+    """
+    above, found = folder.parent, folder.stat()
+    ours = found.st_uid == os.geteuid() and found.st_gid in (os.getegid(), *os.getgroups())
+    can_be_made = ours or os.geteuid() == 0
+    return can_be_made and os.access(above, os.W_OK | os.X_OK) and above.stat().st_dev == found.st_dev
 
 
 def _compared(received: Received) -> str:

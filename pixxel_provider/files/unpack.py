@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -48,13 +49,17 @@ def unpack_into_folder(archive: Archive, place: LocalPlace, workspace: Path) -> 
             _clear_way(target, folder.split("/"))
     missing = archive.members if fresh else [m for m in archive.members if not _fits(target, m)]
     staged = workspace / "files"
+    whole = fresh and workspace.parent != target
     with in_words(target):
         staged.mkdir()
+        if whole and target.exists():
+            # Before anything is in it: what is made in a folder inherits from it.
+            whole = _made_like(staged, target)
         for folder in archive.folders:
             staged.joinpath(folder).mkdir(parents=True, exist_ok=True)
         for member in missing:
             _write(archive, member, staged.joinpath(member.name))
-        if fresh and workspace.parent != target:
+        if whole:
             # The one step in which everything appears.
             staged.rename(target)
         else:
@@ -102,6 +107,18 @@ def _unpacked(archive: Archive, written: int) -> Unpacked:
 
 def _is_empty(target: Path, workspace: Path) -> bool:
     return all(entry == workspace for entry in target.iterdir())
+
+
+def _made_like(folder: Path, other: Path) -> bool:
+    """Give a folder the rights, owner and group of another, and tell whether it has them all."""
+    wanted = other.stat()
+    with contextlib.suppress(OSError):
+        # First, as it takes the set-group-ID bit away.
+        os.chown(folder, wanted.st_uid, wanted.st_gid)
+        shutil.copystat(other, folder)
+    found = folder.stat()
+    # A group that isn't one's own costs that bit too, and without an error.
+    return all(getattr(found, each) == getattr(wanted, each) for each in ("st_mode", "st_uid", "st_gid"))
 
 
 def _fits(target: Path, member: Member) -> bool:

@@ -288,6 +288,26 @@ def test_what_fits_already_is_left_and_counted(collecting: Collecting, tmp_path:
     assert (tmp_path / "a.txt").stat().st_ino == before
 
 
+def test_a_folder_of_another_user_is_filled_in_place(
+    collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    out.chmod(0o2777)
+    before, beside = out.stat(), set[str]()
+
+    def cut_off(seconds: float) -> None:
+        beside.update(each.name for each in tmp_path.iterdir())
+        collecting.clock.sleep(seconds)
+
+    monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1)
+    collecting.folder(out, then_reset(reply(body=ZIP)[:-20]), reply(body=ZIP), pause=cut_off)
+    # Made inside of it, files have its group.
+    assert beside == {"out"}
+    assert (out.stat().st_ino, out.stat().st_mode) == (before.st_ino, before.st_mode)
+    assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
+
+
 @pytest.mark.parametrize("filled", [False, True])
 def test_a_folder_that_cant_be_replaced_is_filled_in_place_and_nothing_goes_beside_it(
     collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +45,63 @@ def test_a_new_folder_holds_the_package_and_nothing_else(tmp_path: Path, before:
     found = unpack(tmp_path, made({**MEMBERS, "empty/": b""}))
     assert (found.names, found.bytes, found.written) == (["a.txt", "deep/b.txt"], 3, 2)
     assert everything(tmp_path / "out") == {**MEMBERS, "deep": None, "empty": None}
+
+
+# Root can give a folder any group, and others those that they are in.
+GROUP = 12345 if os.geteuid() == 0 else [os.getegid(), *os.getgroups()][-1]
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o2770, 0o1777])
+def test_an_empty_folder_keeps_its_rights_and_its_members_inherit_its_group(
+    tmp_path: Path, mode: int
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    # A container may keep even root from it.
+    with contextlib.suppress(PermissionError):
+        os.chown(out, -1, GROUP)
+    out.chmod(mode)
+    before = out.stat()
+    unpack(tmp_path, made(MEMBERS))
+    after = out.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert everything(out) == {**MEMBERS, "deep": None}
+    if mode & stat.S_ISGID:
+        assert {path.stat().st_gid for path in out.rglob("*")} == {before.st_gid}
+
+
+@pytest.mark.parametrize("step", ["owner", "rights", "special bits"])
+def test_an_empty_folder_of_which_no_other_can_have_the_rights_is_filled_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    out = tmp_path / "out"
+    out.mkdir()
+    out.chmod(0o2770)
+    before = out.stat()
+    if step == "owner":
+        monkeypatch.setattr(os, "chown", refused)
+    elif step == "rights":
+        monkeypatch.setattr(shutil, "copystat", refused)
+    else:
+        monkeypatch.setattr(shutil, "copystat", lambda _, folder: folder.chmod(0o770))
+    assert unpack(tmp_path, made({**MEMBERS, "empty/": b""})).written == 2
+    after = out.stat()
+    assert (after.st_ino, after.st_mode, after.st_gid) == (before.st_ino, before.st_mode, before.st_gid)
+    assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
+
+
+def test_an_empty_folder_that_is_filled_as_it_is_is_empty_again_where_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_move_fails: list[Path]
+) -> None:
+    monkeypatch.setattr("pixxel_provider.files.unpack._made_like", lambda *_: False)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(PixxelDownloadError, match="Nothing half-written is left"):
+        unpack(tmp_path, made({**MEMBERS, "empty/": b""}))
+    assert last_move_fails
+    assert everything(tmp_path / "out") == {}
 
 
 def test_other_files_stay_and_the_same_ones_arent_touched(tmp_path: Path) -> None:
