@@ -134,12 +134,10 @@ class Collector:
         """Make a folder for what is unfinished: in the place's own file system, where that is a local one."""
         if isinstance(place, LocalPlace):
             target = _resolved(place)
-            beside = target
-            if target.is_dir() and not _can_be_replaced(target):
-                beside = target / "inside"
+            inside = target.is_dir() and not _can_be_replaced(target)
+            workspace = LocalFolder(target, inside=inside)
         else:
-            beside = Path(tempfile.gettempdir()) / "package"
-        workspace = LocalFolder(beside)
+            workspace = LocalFolder(Path(tempfile.gettempdir()), inside=True)
         self._undo.callback(workspace.discard)
         return workspace
 

@@ -133,12 +133,13 @@ class LocalPlace:
 
 
 class LocalFolder:
-    """A folder for what is unfinished, beside a path; nobody else may look into it."""
+    """A folder for what is unfinished, beside a path or in it; nobody else may look into it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, inside: bool = False) -> None:
         with in_words(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.path = path.parent / hidden_name()
+            above = path if inside else path.parent
+            above.mkdir(parents=True, exist_ok=True)
+            self.path = above / hidden_name()
             # What passes through may be meant for few, and what is beside may be open to all.
             self.path.mkdir(0o700)
 

@@ -24,7 +24,7 @@ from pixxel_provider.files.local import LocalPlace
 from pixxel_provider.files.store import StoredPlace
 from tests.files.archives import everything, made
 from tests.files.hosting import SIGNATURE, Host, Reply, everything_said, reply, settings_for, then_reset
-from tests.support import CANARY, FakeClock
+from tests.support import CANARY, FakeClock, open_folder, without_rights
 
 PACKAGE = random.Random(5).randbytes(100_000)
 MEMBERS = {"a.txt": b"a", "deep/b.txt": b"bb"}
@@ -306,6 +306,20 @@ def test_a_folder_of_another_user_is_filled_in_place(
     assert beside == {"out"}
     assert (out.stat().st_ino, out.stat().st_mode) == (before.st_ino, before.st_mode)
     assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
+
+
+def test_a_folder_without_rights_is_an_error_that_names_it_before_anybody_is_asked(
+    collecting: Collecting,
+) -> None:
+    with open_folder() as folder:
+        (folder / "out").mkdir()
+        (folder / "out").chmod(0o555)
+        folder.chmod(0o555)
+        with without_rights(), pytest.raises(PixxelDownloadError, match="out can't be written: Permission"):
+            collecting.folder(folder / "out")
+        folder.chmod(0o755)
+        assert everything(folder) == {"out": None}
+    assert collecting.host.connections == 0
 
 
 @pytest.mark.parametrize("filled", [False, True])
