@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pixxel_provider.api import reading, timing
-from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
 from pixxel_provider.api.job import Job, Task
-from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, StatusRules, Verdict, normalise
+from pixxel_provider.api.status import (
+    FAILURE_WORDS,
+    SUCCESS_WORDS,
+    WAITING_WORDS,
+    StatusRules,
+    Verdict,
+    normalise,
+)
 from pixxel_provider.api.summary import failure_text, is_running, tasks_done
 from pixxel_provider.plugins.answers import Found
 from pixxel_provider.plugins.asking import JobKey, Seen
@@ -24,6 +31,8 @@ _LONGEST = 4_000
 #: Tasks and validation errors that are shown.
 _MOST_TASKS, _MOST_ERRORS = 1_000, 200
 _LONGEST_RAW = 1_000_000
+# A job may take a while until it can be seen; whoever doesn't wait for it has ended before.
+_UNSEEN = timedelta(minutes=2)
 
 _NOT_PIXXELS = "This task doesn't run or wait for a Pixxel job."
 _NO_JOB_YET = "There is no Pixxel job yet: this page shows it as soon as the task knows it."
@@ -90,7 +99,7 @@ def job_page(
     running = True
     if seen.value is not None:
         job = seen.value.job
-        meaning = _meaning(job.verdict(), instance)
+        meaning = _meaning(job.verdict(), job.status, instance)
         running = meaning == Verdict.WAITING.value
         page["job"] = _job(job, key, meaning, estimate, seen.value.console)
         page["tasks"] = _tasks(job)
@@ -98,10 +107,16 @@ def job_page(
             {name: words(text) for name, text in error.fields().items()}
             for error in job.val_errors[:_MOST_ERRORS]
         ]
-    final = trouble is not None and not trouble.transient
+    final = trouble is not None and _is_final(trouble, instance, now)
     page["message"] = " ".join(notes)
     page["poll"] = LOOK_AGAIN if _goes_on(instance) or (running and not final) else None
     return page
+
+
+def _is_final(trouble: PixxelError, instance: Instance, now: datetime) -> bool:
+    if isinstance(trouble, PixxelNotFoundError) and instance.end is not None and now - instance.end < _UNSEEN:
+        return False
+    return not trouble.transient
 
 
 def _goes_on(instance: Instance) -> bool:
@@ -146,9 +161,17 @@ def _instance(instance: Instance) -> dict[str, Any]:
     return {name: getattr(instance, name) for name in names}
 
 
-def _meaning(verdict: Verdict, instance: Instance) -> str:
-    if verdict in (Verdict.WAITING, Verdict.UNCLEAR) and instance.state == "success":
-        # By the words of its own that the task was given.
+def _meaning(verdict: Verdict, status: str, instance: Instance) -> str:
+    word = normalise(status)
+    if (
+        verdict in (Verdict.WAITING, Verdict.UNCLEAR)
+        and instance.state == "success"
+        # A task that doesn't wait is content with a job that runs.
+        and word
+        and word not in WAITING_WORDS
+        and word == normalise(instance.text("status"))
+    ):
+        # By the words of its own that the task was given: it ended with this one.
         verdict = Verdict.SUCCEEDED
     return verdict.value
 
@@ -221,7 +244,7 @@ def _row(instance: Instance, job: Job | None) -> dict[str, Any]:
         "workflow_id": words(instance.text("workflow_id")),
         "job_id": words(instance.text("job_id")),
         "status": words(status),
-        "meaning": _meaning(verdict, instance),
+        "meaning": _meaning(verdict, status, instance),
         "progress": job.progress if job is not None else None,
         "cost": job.cost if job is not None else instance.number("cost"),
         "estimated_cost": instance.number("estimated_cost"),

@@ -388,9 +388,13 @@ def test_a_job_that_failed(data: Callable[..., Any], wait: Callable[..., None]) 
 
 
 def test_a_job_that_pixxel_does_not_know(
-    data: Callable[..., Any], wait: Callable[..., None], pixxel: Any
+    data: Callable[..., Any], wait: Callable[..., None], pixxel: Any, records: Records
 ) -> None:
     wait("nothing", state="failed")
+    # It may just have been created.
+    assert data()["poll"] == 5
+    ended = datetime.now(timezone.utc) - timedelta(minutes=3)
+    records.change("coast", RUN, "wait", end_date=ended)
     found = data()
 
     assert (found["kind"], found["poll"]) == ("trouble", None)

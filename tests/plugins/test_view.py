@@ -38,9 +38,14 @@ JOB = {"pixxel_conn_id": KEY.conn_id, "workflow_id": KEY.workflow_id, "job_id": 
 WAITING = Instance("d", "r", "wait", -1, "deferred", 1, BEFORE, None, "PixxelJobSensor", dict(JOB))
 ENDED = replace(WAITING, state="success", end=NOW)
 FAILED = replace(ENDED, state="failed")
+LONG_OVER = replace(FAILED, end=NOW - timedelta(minutes=2))
 REFUSED = PixxelNotFoundError("no such job", status_code=404, request="GET /v0/j")
 SLOW = PixxelConnectionError("Pixxel hasn't answered yet.", reason="timeout")
 RUNNING = {"id": "7f3", "status": "running", "progress": 40}
+
+
+def ended_with(status: str) -> Instance:
+    return replace(ENDED, xcoms={**JOB, "status": status})
 
 
 def seen(answer: Mapping[str, Any] | None, trouble: PixxelError | None = None) -> Found[Seen]:
@@ -191,10 +196,17 @@ MEANINGS: list[tuple[dict[str, Any], Instance, str]] = [
     ({"status": "archived"}, WAITING, "waiting"),
     ({"status": "archived", **ENDS}, WAITING, "unclear"),
     ({"status": "archived", **ENDS}, FAILED, "unclear"),
-    # A task may have words of its own for a success.
-    ({"status": "archived", **ENDS}, ENDED, "succeeded"),
-    ({"status": "archived"}, ENDED, "succeeded"),
-    ({"status": "failed"}, ENDED, "failed"),
+    # A task may have words of its own for a success, which it ends with.
+    ({"status": "archived", **ENDS}, ended_with("archived"), "succeeded"),
+    ({"status": "Archived"}, ended_with("archived"), "succeeded"),
+    # What it didn't end with says nothing of the job: it may not have waited for it.
+    ({"status": "archived", **ENDS}, ENDED, "unclear"),
+    ({"status": "archived"}, ended_with("created"), "waiting"),
+    ({"status": "archived", **ENDS}, replace(ended_with("archived"), state="failed"), "unclear"),
+    ({"status": "running"}, ENDED, "waiting"),
+    ({"status": "running"}, ended_with("created"), "waiting"),
+    ({"status": "In Progress"}, ended_with("inprogress"), "waiting"),
+    ({"status": "failed"}, ended_with("failed"), "failed"),
 ]
 
 
@@ -265,14 +277,18 @@ POLLS: dict[str, tuple[Mapping[str, Any] | None, Instance, PixxelError | None, f
     "both have ended": ({**RUNNING, "status": "completed"}, ENDED, None, None),
     "both have failed": ({**RUNNING, "status": "failed"}, FAILED, None, None),
     "the task has given up, the job runs": (RUNNING, FAILED, None, 5),
-    "the task is content with a job that runs": (RUNNING, ENDED, None, None),
+    "the task is content with a job that runs": (RUNNING, ended_with("running"), None, 5),
+    "the task is content with a job that was created": (RUNNING, ended_with("created"), None, 5),
+    "the task ended with a word of its own": ({**RUNNING, "status": "b"}, ended_with("b"), None, None),
+    "the job can't be seen yet": (None, replace(ENDED, end=NOW - timedelta(seconds=119)), REFUSED, 5),
+    "the job can't be seen, and nobody knows since when": (None, replace(ENDED, end=None), REFUSED, None),
     "unclear": ({**RUNNING, "status": "archived", **ENDS}, FAILED, None, None),
     "trouble that may pass": (None, FAILED, SLOW, 5),
     "trouble that may pass, the job runs": (RUNNING, FAILED, SLOW, 5),
     "trouble that may pass, the job has ended": ({**RUNNING, "status": "done"}, ENDED, SLOW, None),
     "final trouble while the task is live": (None, WAITING, REFUSED, 5),
-    "final trouble after the task": (None, FAILED, REFUSED, None),
-    "final trouble after the task, the job ran": (RUNNING, FAILED, REFUSED, None),
+    "final trouble after the task": (None, LONG_OVER, REFUSED, None),
+    "final trouble after the task, the job ran": (RUNNING, LONG_OVER, REFUSED, None),
 }
 
 
@@ -360,6 +376,9 @@ def test_a_row_that_has_ended_shows_what_the_task_kept() -> None:
         ("success", "archived", "succeeded"),
         ("failed", "finished", "succeeded"),
         ("failed", "cancelled", "failed"),
+        ("success", "created", "waiting"),
+        ("success", "running", "waiting"),
+        ("success", "", "waiting"),
         ("deferred", "", "waiting"),
         ("deferred", "created", "waiting"),
     ],
