@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pixxel_provider.api import reading, timing
-from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
+from pixxel_provider.api.errors import PixxelAuthError, PixxelError, PixxelNotFoundError
 from pixxel_provider.api.job import Job, Task
 from pixxel_provider.api.status import (
     FAILURE_WORDS,
@@ -114,9 +114,11 @@ def job_page(
 
 
 def _is_final(trouble: PixxelError, instance: Instance, now: datetime) -> bool:
-    if isinstance(trouble, PixxelNotFoundError) and instance.end is not None and now - instance.end < _UNSEEN:
+    """Tell whether looking again can't help: by Pixxel's word alone, as all else may be mended meanwhile."""
+    if not isinstance(trouble, PixxelAuthError | PixxelNotFoundError):
         return False
-    return not trouble.transient
+    fresh = instance.end is not None and now - instance.end < _UNSEEN
+    return not (fresh and isinstance(trouble, PixxelNotFoundError))
 
 
 def _goes_on(instance: Instance) -> bool:

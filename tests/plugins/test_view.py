@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixxel_provider.api.errors import (
+    PixxelApiError,
+    PixxelAuthError,
     PixxelConnectionError,
     PixxelError,
+    PixxelInputError,
     PixxelNotFoundError,
     PixxelRateLimitError,
 )
@@ -40,6 +43,7 @@ ENDED = replace(WAITING, state="success", end=NOW)
 FAILED = replace(ENDED, state="failed")
 LONG_OVER = replace(FAILED, end=NOW - timedelta(minutes=2))
 REFUSED = PixxelNotFoundError("no such job", status_code=404, request="GET /v0/j")
+ODD = PixxelApiError("a teapot", status_code=418)
 SLOW = PixxelConnectionError("Pixxel hasn't answered yet.", reason="timeout")
 RUNNING = {"id": "7f3", "status": "running", "progress": 40}
 
@@ -286,6 +290,11 @@ POLLS: dict[str, tuple[Mapping[str, Any] | None, Instance, PixxelError | None, f
     "trouble that may pass": (None, FAILED, SLOW, 5),
     "trouble that may pass, the job runs": (RUNNING, FAILED, SLOW, 5),
     "trouble that may pass, the job has ended": ({**RUNNING, "status": "done"}, ENDED, SLOW, None),
+    "an unexpected hiccup, the job runs": (RUNNING, LONG_OVER, PixxelError("Something"), 5),
+    "a connection that can't be used": (None, LONG_OVER, PixxelInputError("host", "is odd"), 5),
+    "an answer that is neither a refusal nor a job": (None, LONG_OVER, ODD, 5),
+    "a key that isn't accepted": (RUNNING, FAILED, PixxelAuthError("who?", status_code=401), None),
+    "a key without access": (RUNNING, FAILED, PixxelAuthError("no", status_code=403), None),
     "final trouble while the task is live": (None, WAITING, REFUSED, 5),
     "final trouble after the task": (None, LONG_OVER, REFUSED, None),
     "final trouble after the task, the job ran": (RUNNING, LONG_OVER, REFUSED, None),
