@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskreschedule import TaskReschedule
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
-from sqlalchemy import and_, select, tuple_
+from sqlalchemy import and_, exists, or_, select, tuple_
 
 from pixxel_provider.api import reading
 from pixxel_provider.plugins.asking import JobKey
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 #: States of a task instance that isn't over.
 LIVE = ("running", "deferred", "up_for_reschedule", "up_for_retry", "queued", "scheduled", "restarting")
-#: States in which the next try hasn't begun, so that what is known is the last one's.
-BETWEEN_TRIES = (None, "queued", "scheduled", "up_for_retry")
+# States in which the next try hasn't begun, so that what is known is the last one's; and those that a try
+# also passes through after each of its pauses.
+_BETWEEN_TRIES, _BACK_TO_WORK = (None, "queued", "scheduled", "up_for_retry"), ("queued", "scheduled")
 #: The most rows that the page of all waits shows.
 MOST_ROWS = 500
 # Pushed by every operator of this package as soon as it knows its job, and by nobody else.
@@ -46,6 +48,10 @@ _COLUMNS = (
     TaskInstance.start_date,
     TaskInstance.end_date,
     TaskInstance.operator,
+)
+# Airflow forgets both when the try is over.
+_HAS_PAUSED = or_(
+    TaskInstance.next_method.is_not(None), exists().where(TaskReschedule.ti_id == TaskInstance.id)
 )
 _SAME = and_(
     XComModel.dag_id == TaskInstance.dag_id,
@@ -69,11 +75,18 @@ class Instance:
     end: datetime | None
     operator: str
     xcoms: dict[str, Any] = field(default_factory=dict)
+    has_paused: bool = False
+    """Whether its try was deferred or rescheduled before; known of one that was looked for by itself."""
 
     @property
     def is_live(self) -> bool:
         """Whether the task instance isn't over."""
         return self.state in LIVE
+
+    @property
+    def is_between_tries(self) -> bool:
+        """Whether its next try hasn't begun, so that what is known of its job is the last one's."""
+        return self.state in _BETWEEN_TRIES and not (self.has_paused and self.state in _BACK_TO_WORK)
 
     @property
     def job(self) -> JobKey | None:
@@ -97,7 +110,7 @@ class Instance:
 def find(dag_id: str, run_id: str, task_id: str, map_index: int) -> tuple[Instance | None, bool]:
     """Return a task instance, and whether its task is one of Pixxel's."""
     with create_session(scoped=False) as session:
-        statement = select(*_COLUMNS, TaskInstance.dag_version_id).where(
+        statement = select(*_COLUMNS, TaskInstance.dag_version_id, _HAS_PAUSED).where(
             TaskInstance.dag_id == dag_id,
             TaskInstance.run_id == run_id,
             TaskInstance.task_id == task_id,
@@ -106,9 +119,10 @@ def find(dag_id: str, run_id: str, task_id: str, map_index: int) -> tuple[Instan
         row = session.execute(statement).one_or_none()
         if row is None:
             return None, False
-        (instance,) = _with_xcoms(session, [row[:-1]])
-        known = instance.job is not None or _is_pixxels(session, instance, row[-1])
-        return instance, known
+        *columns, version, has_paused = row
+        (instance,) = _with_xcoms(session, [columns])
+        known = instance.job is not None or _is_pixxels(session, instance, version)
+        return replace(instance, has_paused=bool(has_paused)), known
 
 
 def lately(dag_ids: Collection[str], since: datetime) -> tuple[list[Instance], int]:

@@ -22,7 +22,7 @@ from pixxel_provider.api.status import (
 from pixxel_provider.api.summary import failure_text, is_running, tasks_done
 from pixxel_provider.plugins.answers import Found
 from pixxel_provider.plugins.asking import JobKey, Seen
-from pixxel_provider.plugins.instances import BETWEEN_TRIES, MOST_ROWS, Instance
+from pixxel_provider.plugins.instances import MOST_ROWS, Instance
 
 #: Seconds after which a page looks again.
 LOOK_AGAIN, LIST_AGAIN = 5.0, 10.0
@@ -87,7 +87,7 @@ def job_page(
     instance: Instance, key: JobKey, seen: Found[Seen], estimate: int | float | None, now: datetime
 ) -> dict[str, Any]:
     """Return what is shown of a task instance and its job."""
-    notes = [_LAST_TRY] if instance.state in BETWEEN_TRIES else []
+    notes = [_LAST_TRY] if instance.is_between_tries else []
     page: dict[str, Any] = {"kind": "job", "now": _time(now), "task": _instance(instance)}
     trouble = seen.trouble
     if trouble is not None:

@@ -147,6 +147,23 @@ class Records:
         with self.sessions.begin() as session:
             assert session.execute(statement.values(**columns)).rowcount == 1
 
+    def reschedule(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Note that a sensor has looked once and looks again later."""
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.models.taskreschedule import TaskReschedule
+        from sqlalchemy import select
+
+        moment = datetime(2026, 11, 24, tzinfo=timezone.utc)
+        with self.sessions.begin() as session:
+            number = session.scalar(
+                select(TaskInstance.id).where(
+                    TaskInstance.dag_id == dag_id,
+                    TaskInstance.run_id == run_id,
+                    TaskInstance.task_id == task_id,
+                )
+            )
+            session.add(TaskReschedule(number, moment, moment, moment))
+
     def push(
         self,
         dag_id: str,

@@ -50,6 +50,27 @@ def test_a_wait_that_has_begun_has_its_job(records: Records, run_id: str) -> Non
     assert "other" not in instance.xcoms
 
 
+def test_a_try_is_told_from_the_next_one_by_its_pauses(records: Records, run_id: str) -> None:
+    from airflow.models.taskinstance import TaskInstance
+
+    for task_id in ("wait", "own", "get"):
+        records.change("coast", run_id, task_id, state="queued")
+        records.push("coast", run_id, task_id, **JOB)
+    records.change("coast", run_id, "wait", next_method="execute_complete")
+    records.reschedule("coast", run_id, "own")
+
+    assert {task_id: found(run_id, task_id)[0].is_between_tries for task_id in ("wait", "own", "get")} == {
+        "wait": False,
+        "own": False,
+        "get": True,
+    }
+    with records.sessions.begin() as session:
+        # As Airflow does after a try and where somebody clears the task.
+        own = session.query(TaskInstance).filter_by(run_id=run_id, task_id="own").one()
+        own.prepare_db_for_next_try(session)
+    assert found(run_id, "own")[0].is_between_tries
+
+
 @pytest.mark.parametrize("task_id", ["wait", "own", "get"])
 def test_a_task_of_pixxels_is_known_before_it_ran(run_id: str, task_id: str) -> None:
     instance, pixxels = found(run_id, task_id)

@@ -31,7 +31,7 @@ require_pages()
 from pixxel_provider.plugins import view  # noqa: E402
 from pixxel_provider.plugins.answers import Found  # noqa: E402
 from pixxel_provider.plugins.asking import JobKey, Seen  # noqa: E402
-from pixxel_provider.plugins.instances import BETWEEN_TRIES, LIVE, Instance  # noqa: E402
+from pixxel_provider.plugins.instances import LIVE, Instance  # noqa: E402
 
 NOW = datetime(2026, 11, 24, 4, 0, 0, 123_456, timezone.utc)
 BEFORE = NOW - timedelta(seconds=30)
@@ -237,7 +237,7 @@ def test_validation_errors_keep_pixxels_own_names() -> None:
     assert page({**RUNNING, "val_errors": [error]})["val_errors"] == [error]
 
 
-@pytest.mark.parametrize("state", BETWEEN_TRIES)
+@pytest.mark.parametrize("state", [None, "queued", "scheduled", "up_for_retry"])
 def test_between_two_tries_the_job_is_said_to_be_the_last_ones(state: str | None) -> None:
     assert "last try" in page(RUNNING, replace(WAITING, state=state))["message"]
 
@@ -245,6 +245,15 @@ def test_between_two_tries_the_job_is_said_to_be_the_last_ones(state: str | None
 @pytest.mark.parametrize("state", ["running", "deferred", "up_for_reschedule", "success", "failed"])
 def test_in_a_try_nothing_is_said_of_the_last_one(state: str) -> None:
     assert page(RUNNING, replace(WAITING, state=state))["message"] == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "said"), [("queued", False), ("scheduled", False), ("up_for_retry", True), (None, True)]
+)
+def test_a_try_that_goes_on_after_a_pause_has_begun(state: str | None, said: bool) -> None:
+    message = page(RUNNING, replace(WAITING, state=state, has_paused=True))["message"]
+
+    assert ("last try" in message) == said
 
 
 # ------------------------------------------------------------------------------------------- trouble, none
