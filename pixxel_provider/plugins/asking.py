@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,15 @@ from typing import TypeVar
 
 from pixxel_provider.api import calls
 from pixxel_provider.api.calls import Call
+from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import Verdict
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.plugins.answers import Answers, Found
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 #: Seconds for which a running job, one that has ended, a list and an estimate count as known.
 RUNNING_LASTS, ENDED_LASTS, LIST_LASTS, ESTIMATE_LASTS = 3.0, 60.0, 10.0, 600.0
@@ -27,6 +31,9 @@ AT_ONCE = 4
 CROWD = 4
 #: Questions that one look at the page of all waits may lead to.
 MOST_QUESTIONS = 24
+# The field of an error about a connection that isn't defined; that of any other names the connection.
+_ID = "pixxel_conn_id"
+_UNUSABLE = "isn't usable; the log of Airflow's API server says why"
 # A page can say that Pixxel is slow; a thread that waits a minute serves nobody.
 _CONNECT, _READ = 5.0, 15.0
 
@@ -104,16 +111,23 @@ def _lasts(seen: Seen) -> float:
 
 
 def _ask(conn_id: str, make: Callable[[], Call[T]]) -> tuple[PixxelHook, T]:
-    hook = PixxelHook(conn_id)
-    settings = hook.settings
-    hook.settings = replace(
-        settings,
-        connect_timeout=min(settings.connect_timeout, _CONNECT),
-        read_timeout=min(settings.read_timeout, _READ),
-    )
+    call, hook = make(), PixxelHook(conn_id)
     try:
+        settings = hook.settings
+        hook.settings = replace(
+            settings,
+            connect_timeout=min(settings.connect_timeout, _CONNECT),
+            read_timeout=min(settings.read_timeout, _READ),
+        )
         # Once: the page looks again by itself.
-        return hook, hook.send(make(), patience=0)
+        return hook, hook.send(call, patience=0)
+    except PixxelInputError as error:
+        if error.field == _ID:
+            # There is no such connection, so that nothing of it can be said.
+            raise
+        # Its words may quote the connection, and whoever may see a task need not be allowed to see that.
+        log.warning("A page can't use a connection: %s", error)
+        raise PixxelInputError(error.field, _UNUSABLE) from None
     finally:
         hook.close()
 

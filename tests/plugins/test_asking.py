@@ -222,6 +222,56 @@ def test_trouble_never_holds_the_key(asking: Asking, pixxel: Any) -> None:
     assert CANARY not in repr(found) + str(vars(found.trouble))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"extra": {"allow_http": CANARY}},
+        {"extra": {"read_timeout": CANARY}},
+        {"extra": {"verify": f"/nowhere/{CANARY}"}},
+        {"extra": {"proxy": f"ftp://{CANARY}@proxy"}},
+        {"conn_type": CANARY},
+    ],
+    ids=["allow_http", "read_timeout", "verify", "proxy", "conn_type"],
+)
+def test_a_connection_that_cannot_be_used_is_quoted_in_the_log_alone(
+    asking: Asking,
+    pixxel: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    changes: dict[str, Any],
+) -> None:
+    connect(pixxel, monkeypatch, **changes)
+    (name,) = list(changes["extra"]) if "extra" in changes else list(changes)
+
+    found = run(asking.job(key("job-finished"), PATIENCE))
+
+    assert isinstance(found.trouble, PixxelInputError)
+    for word in ("'pixxel_default'", name, "log"):
+        assert word in str(found.trouble)
+    assert CANARY not in repr(found) + str(found.trouble) + str(vars(found.trouble))
+    (record,) = [each for each in caplog.records if each.name == "pixxel_provider.plugins.asking"]
+    assert name in record.getMessage()
+
+
+def test_a_connection_that_is_spoilt_meanwhile_is_quoted_in_the_log_alone(
+    asking: Asking, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixxel.fail_next("get_job", status=401)
+    send = PixxelHook._send_with
+
+    def spoil(self: PixxelHook, *args: Any) -> Any:
+        # After a 401 the connection is read anew.
+        connect(pixxel, monkeypatch, extra={"allow_http": CANARY})
+        return send(self, *args)
+
+    monkeypatch.setattr(PixxelHook, "_send_with", spoil)
+
+    found = run(asking.job(key("job-finished"), PATIENCE))
+
+    assert isinstance(found.trouble, PixxelInputError)
+    assert CANARY not in str(found.trouble)
+
+
 def test_a_session_is_closed_also_after_trouble(
     asking: Asking, pixxel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
