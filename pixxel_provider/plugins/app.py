@@ -126,7 +126,7 @@ async def job_raw(request: Request, found: _Found) -> PlainTextResponse:
     seen = await request.app.state.asking.job(key, PATIENCE)
     if seen.value is None:
         raise HTTPException(502, view.words(str(seen.trouble)))
-    return PlainTextResponse(await run_in_threadpool(view.raw_text, seen.value.job))
+    return PlainTextResponse(await run_in_threadpool(view.raw_text, seen.value))
 
 
 def jobs_page(request: Request) -> HTMLResponse:

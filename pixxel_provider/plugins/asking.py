@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -47,12 +47,18 @@ class JobKey:
     job_id: str
 
 
+def _as_it_is(words: str) -> str:
+    return words
+
+
 @dataclass(frozen=True)
 class Seen:
     """A job, and its page in Pixxel's console."""
 
     job: Job
     console: str
+    redact: Callable[[str], str] = field(default=_as_it_is, repr=False, compare=False)
+    """Takes the key out of a text: an answer loses it as it comes, and its byte fields are decoded later."""
 
 
 class Asking:
@@ -134,7 +140,8 @@ def _ask(conn_id: str, make: Callable[[], Call[T]]) -> tuple[PixxelHook, T]:
 
 def _ask_job(key: JobKey) -> Seen:
     hook, job = _ask(key.conn_id, lambda: calls.get_job(key.workflow_id, key.job_id))
-    return Seen(job, hook.settings.console_link(key.workflow_id, key.job_id))
+    settings = hook.settings
+    return Seen(job, settings.console_link(key.workflow_id, key.job_id), settings.redact)
 
 
 def _ask_list(conn_id: str, workflow_id: str) -> dict[str, Job]:

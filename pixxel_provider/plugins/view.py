@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,9 @@ from pixxel_provider.api.summary import failure_text, is_running, tasks_done
 from pixxel_provider.plugins.answers import Found
 from pixxel_provider.plugins.asking import JobKey, Seen
 from pixxel_provider.plugins.instances import MOST_ROWS, Instance
+
+# What makes a text one that may be shown.
+Words = Callable[[str], str]
 
 #: Seconds after which a page looks again.
 LOOK_AGAIN, LIST_AGAIN = 5.0, 10.0
@@ -64,12 +67,12 @@ def _shortened(match: re.Match[str]) -> str:
     return f"{match[1]}{match[3]}{'?…' if match[4] else ''}"
 
 
-def _scrubbed(value: Any) -> Any:
+def _scrubbed(value: Any, redact: Words) -> Any:
     if isinstance(value, str):
-        return _without_secrets(value)
+        return _without_secrets(redact(value))
     if isinstance(value, dict):
-        return {_without_secrets(key): _scrubbed(entry) for key, entry in value.items()}
-    return [_scrubbed(entry) for entry in value] if isinstance(value, list) else value
+        return {_without_secrets(redact(key)): _scrubbed(entry, redact) for key, entry in value.items()}
+    return [_scrubbed(entry, redact) for entry in value] if isinstance(value, list) else value
 
 
 def without_job(instance: Instance, now: datetime, *, pixxels: bool) -> dict[str, Any]:
@@ -98,13 +101,18 @@ def job_page(
             page["as_of"] = _time(seen.at)
     running = True
     if seen.value is not None:
-        job = seen.value.job
+        job, redact = seen.value.job, seen.value.redact
+
+        def say(text: str) -> str:
+            # The key first: an end that is cut off would hide it from the search and not from people.
+            return words(redact(text))
+
         meaning = _meaning(job.verdict(), job.status, instance)
         running = meaning == Verdict.WAITING.value
-        page["job"] = _job(job, key, meaning, estimate, seen.value.console)
-        page["tasks"] = _tasks(job)
+        page["job"] = _job(job, key, meaning, estimate, seen.value.console, say)
+        page["tasks"] = _tasks(job, say)
         page["val_errors"] = [
-            {name: words(text) for name, text in error.fields().items()}
+            {name: say(text) for name, text in error.fields().items()}
             for error in job.val_errors[:_MOST_ERRORS]
         ]
     final = trouble is not None and _is_final(trouble, instance, now)
@@ -142,12 +150,13 @@ def jobs_page(
     }
 
 
-def raw_text(job: Job) -> str:
+def raw_text(seen: Seen) -> str:
     """Return the job as Pixxel gave it, in readable JSON, with its byte fields decoded."""
+    job = seen.job
     raw = {**job.raw, **({"spec": job.spec} if "spec" in job.raw else {})}
     if isinstance(raw.get("tasks"), list):
         raw["tasks"] = [_raw_task(task) for task in job.tasks]
-    text = json.dumps(_scrubbed(reading.json_safe(raw)), indent=2, ensure_ascii=False)
+    text = json.dumps(_scrubbed(reading.json_safe(raw), seen.redact), indent=2, ensure_ascii=False)
     if len(text) > _LONGEST_RAW:
         text = f"{text[:_LONGEST_RAW]}\n… and {len(text) - _LONGEST_RAW} more characters"
     return text
@@ -178,18 +187,20 @@ def _meaning(verdict: Verdict, status: str, instance: Instance) -> str:
     return verdict.value
 
 
-def _job(job: Job, key: JobKey, meaning: str, estimate: int | float | None, console: str) -> dict[str, Any]:
+def _job(
+    job: Job, key: JobKey, meaning: str, estimate: int | float | None, console: str, say: Words
+) -> dict[str, Any]:
     failed = meaning in (Verdict.FAILED.value, Verdict.UNCLEAR.value)
     return {
-        "id": words(job.id),
-        "workflow_id": words(key.workflow_id),
+        "id": say(job.id),
+        "workflow_id": say(key.workflow_id),
         "conn_id": key.conn_id,
-        "status": words(job.status),
+        "status": say(job.status),
         "meaning": meaning,
         "progress": job.progress,
         "cost": job.cost,
         "estimated_cost": estimate,
-        "created_by": words(job.created_by),
+        "created_by": say(job.created_by),
         "created_at": _time(job.created_at),
         "started_at": _time(timing.started_at(job)),
         "updated_at": _time(job.updated_at),
@@ -197,29 +208,29 @@ def _job(job: Job, key: JobKey, meaning: str, estimate: int | float | None, cons
         "expected_end": _time(timing.expected_end(job)),
         "tasks_done": tasks_done(job) if job.tasks else None,
         "console": console,
-        "failure": words(failure_text(job)) if failed else "",
+        "failure": say(failure_text(job)) if failed else "",
     }
 
 
-def _tasks(job: Job) -> list[dict[str, Any]]:
+def _tasks(job: Job, say: Words) -> list[dict[str, Any]]:
     spans = timing.task_spans(job)
     return [
         {
-            "id": words(task.id),
-            "name": words(task.name),
-            "status": words(task.status),
+            "id": say(task.id),
+            "name": say(task.name),
+            "status": say(task.status),
             "meaning": _task_meaning(task),
             "progress": task.progress,
-            "block": {name: words(getattr(task.block, name)) for name in ("id", "name", "version")},
+            "block": {name: say(getattr(task.block, name)) for name in ("id", "name", "version")},
             "start": _time(span.start),
             "end": _time(span.end),
             "expected_end": _time(span.expected_end),
-            "depends_on": [words(name) for name in task.depends_on[:20]],
+            "depends_on": [say(name) for name in task.depends_on[:20]],
             "depth": span.depth,
-            "state_msg": words(task.state_msg),
-            "err_msg": words(task.err_msg),
-            "failure_type": words(task.failure_type),
-            "time_taken": words(task.time_taken),
+            "state_msg": say(task.state_msg),
+            "err_msg": say(task.err_msg),
+            "failure_type": say(task.failure_type),
+            "time_taken": say(task.time_taken),
         }
         for task, span in list(zip(job.tasks, spans, strict=True))[:_MOST_TASKS]
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -558,6 +559,20 @@ def test_no_answer_holds_the_key_an_extra_or_a_signature(
     for each in said:
         for secret in (CANARY, "pa55w0rd", "s1gn4ture", "extra-canary", "Bearer"):
             assert secret not in each
+
+
+def test_the_key_is_not_in_bytes_either(
+    get: Callable[..., Any], wait: Callable[..., None], pixxel: Any
+) -> None:
+    spec = list(json.dumps({"spec says": CANARY}).encode())
+    inputs = base64.b64encode(f'{{"inputs say": "Bearer {CANARY}"}}'.encode()).decode()
+    pixxel.create_job("wf-succeeds", "job-1", fields={"spec": spec, "tasks": [{"inputs": inputs}]})
+    wait()
+    shown = get(f"/job/coast/{RUN}/wait/-1/raw").text
+
+    assert json.loads(shown)["spec"] == {"spec says": "***"}
+    assert "inputs say" in shown
+    assert CANARY not in shown
 
 
 def test_twenty_at_once_cost_one_request(app: Any, wait: Callable[..., None], pixxel: Any) -> None:

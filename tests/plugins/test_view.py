@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from pixxel_provider.api.errors import (
 from pixxel_provider.api.job import Job
 from tests.api.test_any_json import JOB as ANY_JOB
 from tests.plugins.pages import require_pages
+from tests.support import CANARY
 
 require_pages()
 
@@ -66,6 +68,10 @@ def page(
 ) -> dict[str, Any]:
     found = view.job_page(instance, KEY, seen(answer, trouble), estimate, NOW)
     return json.loads(json.dumps(found, allow_nan=False))
+
+
+def raw(answer: Mapping[str, Any]) -> str:
+    return view.raw_text(Seen(Job.read(answer), CONSOLE))
 
 
 def row(instance: Instance, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -487,9 +493,9 @@ def test_no_text_of_a_job_keeps_what_makes_an_address_secret() -> None:
     found = page(answer, FAILED, PixxelError(SIGNED))
     listed = row(replace(FAILED, xcoms=dict.fromkeys((*JOB, "status"), SIGNED)))
     live = row(WAITING, answer)
-    raw = view.raw_text(Job.read(answer))
+    whole = raw(answer)
 
-    for shown in (found, listed, live, raw):
+    for shown in (found, listed, live, whole):
         for secret in SECRETS:
             assert secret not in json.dumps(shown)
     hosts = [
@@ -499,7 +505,20 @@ def test_no_text_of_a_job_keeps_what_makes_an_address_secret() -> None:
     assert len(hosts) == 4 + 11 + 6
     assert all("https://files.example/p.zip?…" in text for text in hosts)
     assert "files.example/p.zip?…" in found["message"]
-    assert raw.count("https://files.example/p.zip?…") >= 20
+    assert whole.count("https://files.example/p.zip?…") >= 20
+
+
+def test_no_text_of_a_job_keeps_the_key() -> None:
+    # Escaped, as JSON within bytes may be, and where a text is cut.
+    answer = everywhere(f"who is {CANARY}?" + "x" * 3_960 + CANARY)
+    found = Seen(Job.read(answer), CONSOLE, lambda text: text.replace(CANARY, "***"))
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in CANARY)
+    found.job.raw["tasks"][0]["inputs"] = base64.b64encode(f'{{"{escaped}": "{CANARY}"}}'.encode()).decode()
+    shown = json.dumps(view.job_page(FAILED, KEY, Found(found, BEFORE), None, NOW)) + view.raw_text(found)
+
+    assert CANARY[:20] not in shown
+    assert shown.count("who is ***?") >= 40
+    assert '"***": "***"' in shown
 
 
 @pytest.mark.parametrize(
@@ -568,7 +587,7 @@ def test_the_raw_job_has_its_bytes_decoded() -> None:
             {"id": "t", "inputs": "eyJhIjogMX0=", "result": list(b"[1]"), "info_logs": "[]", "else": 1}
         ],
     }
-    shown = json.loads(view.raw_text(Job.read(answer)))
+    shown = json.loads(raw(answer))
 
     assert shown == {
         **answer,
@@ -581,20 +600,20 @@ def test_the_raw_job_has_its_bytes_decoded() -> None:
     "text", ['say "https://h/p?sig=1" now', "https://h/p?sig=1\nnext", "https://h/p?sig=\\"]
 )
 def test_the_raw_job_stays_json_where_an_address_is_shortened(text: str) -> None:
-    shown = json.loads(view.raw_text(Job.read({**RUNNING, "text": text, "https://u:p@h/p?sig=1": 1})))
+    shown = json.loads(raw({**RUNNING, "text": text, "https://u:p@h/p?sig=1": 1}))
 
     assert shown["text"] == text.replace("sig=1", "…").replace("sig=\\", "…")
     assert "https://h/p?…" in shown
 
 
 def test_the_raw_job_is_laid_out_for_people() -> None:
-    text = view.raw_text(Job.read({**RUNNING, "words": "größer"}))
+    text = raw({**RUNNING, "words": "größer"})
 
     assert '\n  "words": "größer"' in text
 
 
 def test_a_huge_raw_job_is_cut_and_says_so() -> None:
-    text = view.raw_text(Job.read({**RUNNING, "log": "é" * 1_200_000}))
+    text = raw({**RUNNING, "log": "é" * 1_200_000})
 
     assert 1_000_000 <= len(text) <= 1_000_100
     assert "more characters" in text.splitlines()[-1]
@@ -602,7 +621,7 @@ def test_a_huge_raw_job_is_cut_and_says_so() -> None:
 
 @pytest.mark.parametrize("tasks", [None, "x", 7, {"a": 1}, [None, 7, "x"]])
 def test_a_raw_job_with_odd_tasks_is_shown(tasks: Any) -> None:
-    shown = json.loads(view.raw_text(Job.read({**RUNNING, "tasks": tasks})))
+    shown = json.loads(raw({**RUNNING, "tasks": tasks}))
 
     assert shown["tasks"] == tasks or shown["tasks"] == [{}] * 3
 
@@ -627,7 +646,7 @@ def test_any_job_is_strict_json_of_the_promised_shape(answer: Any, instance: Ins
     found = page(answer, instance)
     json.dumps(found, ensure_ascii=False).encode()
     listed = row(instance, answer)
-    view.raw_text(Job.read(answer)).encode()
+    raw(answer).encode()
 
     assert found["job"]["meaning"] in ("waiting", "succeeded", "failed", "unclear")
     assert listed["meaning"] in ("waiting", "succeeded", "failed", "unclear")
