@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
 
@@ -51,6 +51,7 @@ class Answers(Generic[V]):
     :param pool: where the asking is done; its threads bound how many requests run at once.
     :param keep: how many answers are kept; those nobody looked at for longest are forgotten.
     :param waiting: how many may wait for a thread; beyond, what is known has to do.
+    :param told: is told of each answer, also of one that nobody waits for any more.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class Answers(Generic[V]):
         *,
         keep: int,
         waiting: int = 32,
+        told: Callable[[Any, V, datetime], None] = lambda *_: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool, self._keep, self._waiting = pool, keep, waiting
-        self._monotonic = monotonic
+        self._told, self._monotonic = told, monotonic
         self._entries: OrderedDict[Hashable, _Entry[V]] = OrderedDict()
         self._asked = 0
 
@@ -82,7 +84,7 @@ class Answers(Generic[V]):
         self._entries.move_to_end(key)
         if entry.asking is None and self._monotonic() >= entry.fresh_until and self._asked < self._waiting:
             self._asked += 1
-            entry.asking = asyncio.ensure_future(self._refresh(entry, ask, lasts))
+            entry.asking = asyncio.ensure_future(self._refresh(key, entry, ask, lasts))
         if entry.asking is not None:
             # Not wait_for: whoever gives up must not take the answer away from the others.
             await asyncio.wait({entry.asking}, timeout=patience)
@@ -90,10 +92,14 @@ class Answers(Generic[V]):
             return Found(trouble=PixxelConnectionError("Pixxel hasn't answered yet.", reason="timeout"))
         return entry.found
 
-    async def _refresh(self, entry: _Entry[V], ask: Callable[[], V], lasts: Callable[[V], float]) -> None:
+    async def _refresh(
+        self, key: Hashable, entry: _Entry[V], ask: Callable[[], V], lasts: Callable[[V], float]
+    ) -> None:
         try:
             value = await asyncio.get_running_loop().run_in_executor(self._pool, ask)
-            entry.found = Found(value, datetime.now(timezone.utc))
+            now = datetime.now(timezone.utc)
+            entry.found = Found(value, now)
+            self._told(key, value, now)
             pause = lasts(value)
         except PixxelError as trouble:
             # Without its traceback, which would keep the answer's bytes.

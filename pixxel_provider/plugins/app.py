@@ -143,7 +143,8 @@ async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
         return instances.lately(readable, now - LATELY)
 
     rows, total = await run_in_threadpool(read)
-    keys = {row.job for row in rows if row.is_live and row.job is not None}
+    # The newest first, each once.
+    keys = dict.fromkeys(row.job for row in rows if row.is_live and row.job is not None)
     jobs, complete = await request.app.state.asking.several(keys, _PATIENCE_OF_THE_LIST)
     return JSONResponse(view.jobs_page(rows, total, jobs, now, complete=complete))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,6 +16,7 @@ from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import Verdict
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.plugins.answers import Answers, Found
+from pixxel_provider.plugins.crowd import Crowd
 
 T = TypeVar("T")
 
@@ -67,9 +66,12 @@ class Asking:
     def __init__(self) -> None:
         pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pixxel-page")
         # A job may take a megabyte with its byte fields.
-        self._jobs: Answers[Seen] = Answers(pool, keep=64)
+        self._jobs: Answers[Seen] = Answers(
+            pool, keep=64, told=lambda key, seen, at: self._crowd.note(key, seen.job, at)
+        )
         self._lists: Answers[dict[str, Job]] = Answers(pool, keep=64)
         self._estimates: Answers[int | float] = Answers(pool, keep=256)
+        self._crowd = Crowd(self.job, self._list, crowd=CROWD, most=MOST_QUESTIONS)
 
     async def job(self, key: JobKey, patience: float) -> Found[Seen]:
         """Return a job as it was at most a few seconds ago, or the newest that is known."""
@@ -85,31 +87,12 @@ class Asking:
 
     async def several(self, keys: Collection[JobKey], patience: float) -> tuple[Mapping[JobKey, Job], bool]:
         """Return what is known of these jobs, and whether that is all of them."""
-        by_workflow: defaultdict[tuple[str, str], list[JobKey]] = defaultdict(list)
-        for key in keys:
-            by_workflow[key.conn_id, key.workflow_id].append(key)
-        found: dict[JobKey, Job] = {}
+        return await self._crowd.look(keys, patience)
 
-        async def one(key: JobKey) -> None:
-            seen = (await self.job(key, patience)).value
-            if seen is not None:
-                found[key] = seen.job
-
-        async def many(question: tuple[str, str], wanted: list[JobKey]) -> None:
-            listed = await self._lists.get(
-                question, partial(_ask_list, *question), lambda _: LIST_LASTS, patience=patience
-            )
-            found.update({key: job for key in wanted if (job := (listed.value or {}).get(key.job_id))})
-
-        questions = [
-            question
-            for workflow, wanted in by_workflow.items()
-            for question in ([many(workflow, wanted)] if len(wanted) >= CROWD else map(one, wanted))
-        ]
-        for question in questions[MOST_QUESTIONS:]:
-            question.close()
-        await asyncio.gather(*questions[:MOST_QUESTIONS])
-        return found, all(key in found for key in keys)
+    async def _list(self, workflow: tuple[str, str], patience: float) -> Found[dict[str, Job]]:
+        return await self._lists.get(
+            workflow, partial(_ask_list, *workflow), lambda _: LIST_LASTS, patience=patience
+        )
 
 
 def _lasts(seen: Seen) -> float:

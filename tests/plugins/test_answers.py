@@ -203,6 +203,23 @@ def test_what_was_known_has_to_do_while_a_newer_answer_takes_its_time(desk: Desk
     assert run(look()) == ["old", "old", "new"]
 
 
+def test_each_answer_is_told_also_a_late_one(pool: ThreadPoolExecutor) -> None:
+    told: list[Any] = []
+    desk = Desk(pool, told=lambda *answer: told.append(answer))
+    question = Question("x", PixxelError("no"), closed=True)
+
+    async def look() -> Found[Any]:
+        assert (await desk.get(question, patience=AT_ONCE)).value is None
+        question.open.set()
+        await settled(desk)
+        desk.clock.sleep(3)
+        return await desk.get(question)
+
+    found = run(look())
+    assert isinstance(found.trouble, PixxelError)
+    assert told == [("k", "x", found.at)]
+
+
 @pytest.mark.parametrize("how", ["out of patience", "gone"])
 def test_whoever_gives_up_takes_the_answer_from_nobody(desk: Desk, how: str) -> None:
     question = Question("x", closed=True)

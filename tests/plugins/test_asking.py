@@ -162,7 +162,7 @@ def test_no_request_waits_long_whatever_the_connection_says(
     async def everything() -> None:
         await asking.job(key("job-finished"), PATIENCE)
         await asking.estimate(key("job-finished"), PATIENCE)
-        await asking.several([key(f"job-{number}") for number in range(4)], PATIENCE)
+        await asking.several(jobs(pixxel, 4), PATIENCE)
 
     run(everything())
     assert seen == [expected] * 3
@@ -385,14 +385,74 @@ def test_a_list_lasts_ten_seconds(asking: Asking, clock: FakeClock, pixxel: Any)
     assert run(look()) == [1, 1, 2]
 
 
-def test_a_job_that_its_list_lacks_is_missing_and_said_to_be(asking: Asking, pixxel: Any) -> None:
+def looks(asking: Asking, clock: FakeClock, keys: list[JobKey], count: int) -> list[tuple[Any, bool]]:
+    """Look several times, a minute apart."""
+
+    async def look() -> list[tuple[Any, bool]]:
+        found = []
+        for _ in range(count):
+            found.append(await asking.several(keys, PATIENCE))
+            clock.sleep(60)
+        return found
+
+    return run(look())
+
+
+def test_a_job_that_its_list_lacks_is_asked_for_by_itself(
+    asking: Asking, clock: FakeClock, pixxel: Any
+) -> None:
     keys = jobs(pixxel, 5)
-    pixxel.fail_next("list_jobs", hide=[keys[2].job_id])
+    pixxel.fail_next("list_jobs", hide=[keys[2].job_id], times=2)
+
+    for found, complete in looks(asking, clock, keys, 3):
+        assert found.keys() == set(keys)
+        assert complete
+    # Once more beside a list that has it again, and no more after that.
+    assert pixxel.requests("get_job") == pixxel.requests("get_job", keys[2].job_id) == 3
+    looks(asking, clock, keys, 1)
+    assert pixxel.requests("get_job") == 3
+
+
+def test_a_job_that_nobody_knows_is_missing_and_said_to_be(asking: Asking, pixxel: Any) -> None:
+    keys = [*jobs(pixxel, 5), key("nothing")]
 
     found, complete = run(asking.several(keys, PATIENCE))
 
-    assert found.keys() == set(keys) - {keys[2]}
+    assert found.keys() == set(keys[:5])
     assert not complete
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_jobs_whose_list_is_refused_are_asked_for_in_turn(
+    asking: Asking, clock: FakeClock, pixxel: Any, status: int
+) -> None:
+    keys = jobs(pixxel, 40)
+    pixxel.fail_next("list_jobs", status=status, times=None)
+
+    first, second = looks(asking, clock, keys, 2)
+
+    assert (len(first[0]), first[1]) == (23, False)
+    assert (len(second[0]), second[1]) == (40, True)
+    assert pixxel.requests("list_jobs") == 2
+    assert pixxel.requests("get_job") == 2 * 23
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_trouble_that_asking_for_each_job_would_not_help_leads_to_nothing_more(
+    asking: Asking, pixxel: Any, status: int
+) -> None:
+    keys = jobs(pixxel, 5)
+    pixxel.fail_next("list_jobs", status=status)
+
+    assert run(asking.several(keys, PATIENCE)) == ({}, False)
+    assert pixxel.requests() == 1
+
+
+def test_a_connection_that_is_not_there_is_looked_up_once_for_a_list(asking: Asking, pixxel: Any) -> None:
+    keys = [key(f"job-{number}", conn_id="nothing") for number in range(5)]
+
+    assert run(asking.several(keys, PATIENCE)) == ({}, False)
+    assert pixxel.requests() == 0
 
 
 def test_a_job_in_trouble_leaves_the_others_alone(asking: Asking, pixxel: Any) -> None:
@@ -416,3 +476,37 @@ def test_one_look_leads_to_a_bounded_number_of_questions(asking: Asking, pixxel:
 
     assert pixxel.requests() == len(found) == asking_module.MOST_QUESTIONS == 24
     assert not complete
+
+
+def test_what_had_no_turn_has_it_at_the_next_look_and_the_others_are_shown_as_they_were(
+    asking: Asking, clock: FakeClock, pixxel: Any
+) -> None:
+    keys = []
+    for number in range(30):
+        pixxel.world.add_workflow(f"wf-{number}")
+        keys += jobs(pixxel, 1, f"wf-{number}")
+
+    first, second, third = looks(asking, clock, keys, 3)
+
+    assert (len(first[0]), first[1]) == (24, False)
+    for found, complete in (second, third):
+        assert found.keys() == set(keys)
+        assert complete
+    assert pixxel.requests() == 3 * 24
+    assert {pixxel.requests("get_job", each.job_id) for each in keys} == {2, 3}
+
+
+def test_lists_leave_a_quarter_to_the_others(asking: Asking, clock: FakeClock, pixxel: Any) -> None:
+    keys = []
+    for number in range(38):
+        pixxel.world.add_workflow(f"wf-{number}")
+        keys += jobs(pixxel, 4 if number < 30 else 1, f"wf-{number}")
+
+    first, second = looks(asking, clock, keys, 2)
+
+    assert (len(first[0]), first[1]) == (18 * 4 + 6, False)
+    assert second[1]
+    assert (pixxel.requests("list_jobs"), pixxel.requests("get_job")) == (2 * 18, 2 * 6)
+    looks(asking, clock, keys[: 30 * 4], 1)
+    # All of them, where nothing else is to be asked.
+    assert pixxel.requests("list_jobs") == 3 * 18 + 6

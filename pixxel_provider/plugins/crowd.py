@@ -1,0 +1,124 @@
+"""Many jobs at a look: by their workflows' lists where that is cheaper, with few questions, in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pixxel_provider.api.errors import PixxelApiError, PixxelError
+from pixxel_provider.api.job import Job
+
+if TYPE_CHECKING:
+    from pixxel_provider.plugins.answers import Found
+    from pixxel_provider.plugins.asking import JobKey
+
+Q = TypeVar("Q", bound=Hashable)
+#: A workflow, and where to ask for it.
+Workflow = tuple[str, str]
+
+# Jobs, and turns of questions, that are remembered.
+_KEPT = 2_000
+# What makes a job large; the page of all waits shows nothing of it.
+_LARGE = ("tasks", "spec")
+
+
+class Crowd:
+    """What is known of many jobs. Those that had no turn at a look are shown as they were last seen.
+
+    :param one: asks for a job; as soon as there is an answer, :meth:`note` has to be told.
+    :param many: asks for a workflow's list.
+    :param crowd: jobs of one workflow from which on their list is asked for.
+    :param most: questions that one look may lead to.
+    """
+
+    def __init__(
+        self,
+        one: Callable[[JobKey, float], Awaitable[Any]],
+        many: Callable[[Workflow, float], Awaitable[Found[dict[str, Job]]]],
+        *,
+        crowd: int,
+        most: int,
+    ) -> None:
+        self._one, self._many = one, many
+        self._crowd, self._most = crowd, most
+        self._seen: OrderedDict[JobKey, tuple[datetime, Job]] = OrderedDict()
+        self._turns: OrderedDict[Hashable, None] = OrderedDict()
+        # Jobs that their lists lacked.
+        self._lacking: OrderedDict[JobKey, None] = OrderedDict()
+
+    async def look(self, keys: Collection[JobKey], patience: float) -> tuple[Mapping[JobKey, Job], bool]:
+        """Return what is known of these jobs, and whether that is all of them."""
+        deadline = asyncio.get_running_loop().time() + patience
+        by_workflow: defaultdict[Workflow, list[JobKey]] = defaultdict(list)
+        for key in dict.fromkeys(keys):
+            by_workflow[key.conn_id, key.workflow_id].append(key)
+        crowds = {workflow: wanted for workflow, wanted in by_workflow.items() if len(wanted) >= self._crowd}
+        single = [
+            key
+            for workflow, wanted in by_workflow.items()
+            for key in wanted
+            if workflow not in crowds or key in self._lacking
+        ]
+        # Lists leave a quarter to the jobs that have to be asked for by themselves.
+        lists = self._in_turn(crowds, self._most * 3 // 4 if single else self._most)
+        first = self._in_turn(single, self._most - len(lists))
+        await asyncio.gather(
+            *(self._list(workflow, crowds[workflow], patience) for workflow in lists),
+            *(self._one(key, patience) for key in first),
+        )
+        # Those whose lists have only now turned out to lack them.
+        lacking = [
+            key for workflow in lists for key in crowds[workflow] if key in self._lacking and key not in first
+        ]
+        rest = self._in_turn(lacking, self._most - len(lists) - len(first))
+        left = max(0.0, deadline - asyncio.get_running_loop().time())
+        await asyncio.gather(*(self._one(key, left) for key in rest))
+        found = {key: self._seen[key][1] for key in keys if key in self._seen}
+        return found, all(key in found for key in keys)
+
+    def note(self, key: JobKey, job: Job, at: datetime) -> None:
+        """Remember a job as it was at a moment, without what makes it large."""
+        known = self._seen.get(key)
+        if known is None or known[0] <= at:
+            slim = {name: value for name, value in job.raw.items() if name not in _LARGE}
+            _keep(self._seen, key, (at, Job.read(slim)))
+
+    async def _list(self, workflow: Workflow, wanted: list[JobKey], patience: float) -> None:
+        listed = await self._many(workflow, patience)
+        jobs = listed.value or {}
+        for key in wanted:
+            job = jobs.get(key.job_id)
+            if job is not None and listed.at is not None:
+                self.note(key, job, listed.at)
+            if job is not None and listed.trouble is None:
+                self._lacking.pop(key, None)
+            elif _is_no_help(listed.trouble):
+                _keep(self._lacking, key, None)
+
+    def _in_turn(self, questions: Iterable[Q], most: int) -> list[Q]:
+        """Return the questions whose turn it is: those that were asked longest ago, or never."""
+        turns = {question: turn for turn, question in enumerate(self._turns)}
+        chosen = sorted(questions, key=lambda question: turns.get(question, -1))[: max(0, most)]
+        for question in chosen:
+            _keep(self._turns, question, None)
+        return chosen
+
+
+def _is_no_help(trouble: PixxelError | None) -> bool:
+    """Tell whether a list is one to do without.
+
+    Where nothing can be asked at all, or a server is in trouble, to ask for each job wouldn't help either.
+    """
+    if trouble is None:
+        return True
+    return isinstance(trouble, PixxelApiError) and not trouble.transient and trouble.status_code != 401
+
+
+def _keep(kept: OrderedDict[Any, Any], key: Hashable, value: Any) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > _KEPT:
+        kept.popitem(last=False)
