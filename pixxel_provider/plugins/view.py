@@ -115,6 +115,8 @@ def job_page(
             {name: say(text) for name, text in error.fields().items()}
             for error in job.val_errors[:_MOST_ERRORS]
         ]
+        notes += _left_out("tasks", len(job.tasks), _MOST_TASKS)
+        notes += _left_out("validation errors", len(job.val_errors), _MOST_ERRORS)
     final = trouble is not None and _is_final(trouble, instance, now)
     page["message"] = " ".join(notes)
     page["poll"] = LOOK_AGAIN if _goes_on(instance) or (running and not final) else None
@@ -127,6 +129,10 @@ def _is_final(trouble: PixxelError, instance: Instance, now: datetime) -> bool:
         return False
     fresh = instance.end is not None and now - instance.end < _UNSEEN
     return not (fresh and isinstance(trouble, PixxelNotFoundError))
+
+
+def _left_out(what: str, total: int, most: int) -> list[str]:
+    return [f"Only the first {most:,} of {total:,} {what} are shown."] if total > most else []
 
 
 def _goes_on(instance: Instance) -> bool:
@@ -207,6 +213,7 @@ def _job(
         "finished_at": _time(job.finished_at),
         "expected_end": _time(timing.expected_end(job)),
         "tasks_done": tasks_done(job) if job.tasks else None,
+        "tasks_total": len(job.tasks),
         "console": console,
         "failure": say(failure_text(job)) if failed else "",
     }

@@ -130,6 +130,7 @@ def test_a_page_shows_the_job_and_its_task() -> None:
         "finished_at": None,
         "expected_end": "2026-11-24T04:25:00.000+00:00",
         "tasks_done": 1,
+        "tasks_total": 2,
         "console": CONSOLE,
         "failure": "",
     }
@@ -564,6 +565,16 @@ def test_no_text_of_a_job_is_without_bounds() -> None:
     found = page(everywhere("x" * 90_000), FAILED, PixxelError("y" * 90_000))
 
     assert max(map(len, texts(found))) <= 4_100
+
+
+@pytest.mark.parametrize(("tasks", "errors"), [(1_000, 200), (1_001, 200), (1_000, 201), (1_500, 300)])
+def test_lists_that_are_cut_are_said_to_be(tasks: int, errors: int) -> None:
+    found = page({**RUNNING, "tasks": [{"status": "done"}] * tasks, "val_errors": ["x"] * errors})
+
+    assert (found["job"]["tasks_done"], found["job"]["tasks_total"]) == (tasks, tasks)
+    assert (f"first 1,000 of {tasks:,} tasks" in found["message"]) == (tasks > 1_000)
+    assert (f"first 200 of {errors:,} validation errors" in found["message"]) == (errors > 200)
+    assert bool(found["message"]) == (tasks > 1_000 or errors > 200)
 
 
 def test_lists_are_cut() -> None:

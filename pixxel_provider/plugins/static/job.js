@@ -54,7 +54,7 @@ function progress(job, tasks) {
     h("div", { class: "meter", ...bar, ...value, "data-tone": tone(job.meaning, job.status) },
       h("div", { class: "fill", "--done": `${done ?? 0}%` })),
     h("span", { class: "share" }, words),
-    count !== null && h("span", { class: "muted" }, `${count} of ${tasks.length} tasks done`));
+    count !== null && h("span", { class: "muted" }, `${count} of ${job.tasks_total} tasks done`));
 }
 
 const section = (id, title, ...children) =>
