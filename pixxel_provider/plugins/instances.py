@@ -97,9 +97,9 @@ class Instance:
         return JobKey(self.text(_MARK) or DEFAULT_CONNECTION_ID, workflow_id, job_id)
 
     def text(self, key: str) -> str:
-        """Return an XCom that is text; an empty one for anything else."""
+        """Return an XCom that is text, as UTF-8 can hold it; an empty one for anything else."""
         value = self.xcoms.get(key)
-        return value if isinstance(value, str) else ""
+        return reading.text(value) if isinstance(value, str) else ""
 
     def number(self, key: str) -> int | float | None:
         """Return an XCom that is a number, None for anything else."""

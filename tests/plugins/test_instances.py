@@ -162,6 +162,15 @@ def test_an_id_that_is_no_text_is_none(records: Records, run_id: str, value: Any
     assert pixxels
 
 
+def test_half_a_character_breaks_no_page(records: Records, run_id: str) -> None:
+    records.push("coast", run_id, "wait", **{**JOB, "job_id": "7f3\ud83d"}, status="o\udc00dd")
+
+    instance, _ = found(run_id, "wait")
+
+    assert instance.job == JobKey("pixxel_default", "wf-1", "7f3?")
+    assert instance.text("status").encode() == b"o?dd"
+
+
 @pytest.mark.parametrize("value", ["120", None, True, [1], {"cost": 1}])
 def test_a_cost_that_is_no_number_is_none(records: Records, run_id: str, value: Any) -> None:
     records.push("coast", run_id, "wait", **JOB, cost=value)
