@@ -114,8 +114,7 @@ async def job_data(request: Request, found: _Found) -> JSONResponse:
     if estimate is None and seen.value is not None:
         estimate = await asking.estimate(key, PATIENCE)
     now = datetime.now(timezone.utc)
-    # In a thread: a large job takes a while, and the loop is the whole API server's.
-    return JSONResponse(await run_in_threadpool(view.job_page, instance, key, seen, estimate, now))
+    return await _json(lambda: view.job_page(instance, key, seen, estimate, now))
 
 
 async def job_raw(request: Request, found: _Found) -> PlainTextResponse:
@@ -146,7 +145,7 @@ async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
     # The newest first, each once.
     keys = dict.fromkeys(row.job for row in rows if row.is_live and row.job is not None)
     jobs, complete = await request.app.state.asking.several(keys, _PATIENCE_OF_THE_LIST)
-    return JSONResponse(view.jobs_page(rows, total, jobs, now, complete=complete))
+    return await _json(lambda: view.jobs_page(rows, total, jobs, now, complete=complete))
 
 
 def static(name: str) -> Response:
@@ -155,6 +154,11 @@ def static(name: str) -> Response:
     if file is None:
         raise HTTPException(404, "There is no such file.")
     return Response(file.read_bytes(), media_type=_KINDS[file.suffix])
+
+
+async def _json(make: Callable[[], Any]) -> JSONResponse:
+    # In a thread: a large page takes a while to make and to write, and the loop is the whole API server's.
+    return await run_in_threadpool(lambda: JSONResponse(make()))
 
 
 def _page(request: Request, name: str) -> HTMLResponse:

@@ -24,7 +24,7 @@ from fastapi.dependencies.utils import get_flat_dependant  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
 
 from pixxel_provider.plugins import app as app_module  # noqa: E402
-from pixxel_provider.plugins import instances  # noqa: E402
+from pixxel_provider.plugins import instances, view  # noqa: E402
 from pixxel_provider.plugins.app import make_app  # noqa: E402
 
 RUN = "manual__2026-11-24T04:00:00+00:00"
@@ -525,6 +525,37 @@ def test_the_list_shows_yesterday_and_today(
         records.change("coast", RUN, "each", index, end_date=now - timedelta(hours=hours))
 
     assert [row["job_id"] for row in get("/jobs/data").json()["rows"]] == ["job-0"]
+
+
+@pytest.mark.parametrize("path", ["/jobs/data", PATHS[1]])
+def test_the_loop_neither_makes_nor_writes_a_page(
+    get: Callable[..., Any], wait: Callable[..., None], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    wait("job-finished")
+    places: dict[str, list[bool]] = {"made": [], "written": []}
+
+    def watched(what: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def watch(*args: Any, **more: Any) -> Any:
+            places[what].append(_has_a_loop())
+            return work(*args, **more)
+
+        return watch
+
+    for name in ("job_page", "jobs_page"):
+        monkeypatch.setattr(view, name, watched("made", getattr(view, name)))
+    render = app_module.JSONResponse.render
+    monkeypatch.setattr(app_module.JSONResponse, "render", watched("written", render))
+
+    assert get(path).status_code == 200
+    assert places == {"made": [False], "written": [False]}
+
+
+def _has_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def test_the_list_says_that_pixxel_has_not_answered(
