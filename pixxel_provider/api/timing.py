@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _ENDED = SUCCESS_WORDS | FAILURE_WORDS
 # A status that nobody knows may be that of a task that was left out.
 _BEGUN = _ENDED | RUNNING_WORDS | {"paused"}
+# Links between tasks, and steps on the search for circles: any job of Pixxel's has far fewer.
+_MOST_LINKS, _MOST_STEPS = 20_000, 100_000
 # "Sent for execution" and "inference began": the nearest to a start that Pixxel's documents have.
 _OWN_STARTS = ("send_time", "block_inf_start_time")
 
@@ -52,13 +54,17 @@ def task_spans(job: Job) -> tuple[TaskSpan, ...]:
     """Return the span of each task, in the job's own order.
 
     A start is Pixxel's where it sends one, else the end of what the task waited for. Names in ``depends_on``
-    that no task has don't count for a start or the depth, nor do links that close a circle.
+    that no task has don't count for a start or the depth, nor do links that close a circle; and of more than
+    20,000 links, which there may be where many tasks have the same name, none counts.
     """
     tasks = job.tasks
     by_name: dict[str, list[int]] = {}
     for at, task in enumerate(tasks):
         if task.name:
             by_name.setdefault(task.name, []).append(at)
+    if sum(len(by_name.get(name, ())) for task in tasks for name in {*task.depends_on}) > _MOST_LINKS:
+        # From here on as if nobody had these names.
+        by_name.clear()
     before = [
         [at for name in dict.fromkeys(task.depends_on) for at in by_name.get(name, ())] for task in tasks
     ]
@@ -84,7 +90,10 @@ def task_spans(job: Job) -> tuple[TaskSpan, ...]:
 
 
 def _in_order(before: list[list[int]]) -> Iterator[int]:
-    """Give each task after those before it, and one of a circle where nothing else is left."""
+    """Give each task after those before it, and one of a circle where nothing else is left.
+
+    Where there are so many circles that the search takes too long, any of the tasks that are left will do.
+    """
     behind: list[list[int]] = [[] for _ in before]
     for at, earlier in enumerate(before):
         for number in earlier:
@@ -93,11 +102,20 @@ def _in_order(before: list[list[int]]) -> Iterator[int]:
     given = [False] * len(before)
     ready = deque(at for at, count in enumerate(missing) if not count)
 
-    def in_circle(at: int) -> int:
-        seen: set[int] = set()
+    steps = 0
+
+    def in_circle(start: int) -> int:
+        nonlocal steps
+        at, seen = start, set[int]()
         while at not in seen:
             seen.add(at)
-            at = next(number for number in before[at] if not given[number])
+            for number in before[at]:
+                steps += 1
+                if steps > _MOST_STEPS:
+                    return start
+                if not given[number]:
+                    at = number
+                    break
         return at
 
     for first in range(len(before)):

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pixxel_provider.api.job import Job
-from pixxel_provider.api.timing import TaskSpan, expected_end, started_at, task_spans
+from pixxel_provider.api.timing import TaskSpan, _in_order, expected_end, started_at, task_spans
 from pixxel_provider.simulator import plans, render
 from pixxel_provider.simulator.jobs import SimulatedJob
 
@@ -166,6 +167,36 @@ def test_a_circle_is_cut_and_what_hangs_on_it_still_counts() -> None:
     assert sorted(found[name] for name in "abc") == [0, 1, 2]
     assert found["behind"] == found["b"] + 1
     assert found["beside"] == 1
+
+
+class Steps(list[int]):
+    """A list that counts what is taken from it, with all others."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for entry in super().__iter__():
+            Steps.taken += 1
+            yield entry
+
+
+def test_circles_of_neighbours_are_cut_without_a_walk_for_each() -> None:
+    size = 3_000
+    before = [Steps(n for n in (at + 1, at - 1) if 0 <= n < size) for at in range(size)]
+    Steps.taken = 0
+    assert sorted(_in_order(cast("list[list[int]]", before))) == list(range(size))
+    assert Steps.taken < 120_000
+
+
+@pytest.mark.parametrize(("size", "depth"), [(141, 1), (142, 0)])
+def test_more_links_than_any_workflow_has_do_not_count(size: int, depth: int) -> None:
+    # A name that many tasks have is a link to each: 142 times 142 are more than 20,000.
+    first = [task("a", "completed", finished_at=5)] * size
+    found = task_spans(job(*first, *[task("b", after="a")] * size, task("c")))
+    assert {span.depth for span in found[size:-1]} == {depth}
+    # What a task waits for isn't known then, and so neither is its end.
+    assert found[size].expected_end == (at(15) if depth else None)
+    assert found[-1].expected_end == at(10)
 
 
 def test_a_chain_of_any_length_is_followed() -> None:
