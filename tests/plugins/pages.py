@@ -106,11 +106,12 @@ class Records:
         """Forget all runs."""
         from airflow.models.dagrun import DagRun
         from airflow.models.taskinstance import TaskInstance
+        from airflow.models.taskreschedule import TaskReschedule
         from airflow.models.xcom import XComModel
         from sqlalchemy import delete
 
         with self.sessions.begin() as session:
-            for table in (XComModel, TaskInstance, DagRun):
+            for table in (XComModel, TaskReschedule, TaskInstance, DagRun):
                 session.execute(delete(table.__table__))
 
     def run(self, dag_id: str = "coast", run_id: str = "manual__2026-11-24T04:00:00+00:00") -> str:

@@ -21,6 +21,7 @@ httpx = pytest.importorskip("httpx")
 from airflow.api_fastapi.core_api import security  # noqa: E402
 from fastapi import FastAPI, Request  # noqa: E402
 from fastapi.dependencies.utils import get_flat_dependant  # noqa: E402
+from fastapi.responses import JSONResponse  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
 
 from pixxel_provider.plugins import app as app_module  # noqa: E402
@@ -543,8 +544,8 @@ def test_the_loop_neither_makes_nor_writes_a_page(
 
     for name in ("job_page", "jobs_page"):
         monkeypatch.setattr(view, name, watched("made", getattr(view, name)))
-    render = app_module.JSONResponse.render
-    monkeypatch.setattr(app_module.JSONResponse, "render", watched("written", render))
+    render = JSONResponse.render
+    monkeypatch.setattr(JSONResponse, "render", watched("written", render))
 
     assert get(path).status_code == 200
     assert places == {"made": [False], "written": [False]}
