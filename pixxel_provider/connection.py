@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -61,6 +60,11 @@ class Settings:
     def origin(self) -> str:
         """Scheme, host and port: where the key may go, and nowhere else."""
         return origin_of(self.base_url)
+
+    @property
+    def exchange_timeout(self) -> float:
+        """Seconds for a request and its whole answer, however little of it comes at a time."""
+        return self.connect_timeout + 3 * self.read_timeout
 
     def console_link(self, workflow_id: str, job_id: str) -> str:
         """Return the address of a job's page in Pixxel's console, as the connection's template gives it."""
@@ -261,8 +265,9 @@ def _verify(value: str) -> bool | str:
         value, name = from_environment, "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE of the environment"
     else:
         name = "extra 'verify'"
-    if not Path(value).exists():
-        shown = repr(value) if os.sep in value else _shown(value)
+    # Not Path.exists: a text that is too long for a path would be an error of that one's own.
+    if not os.access(value, os.F_OK):
+        shown = repr(value) if value.startswith((os.sep, ".", "~")) else _shown(value)
         raise PixxelInputError(name, f"must be true, false or a path of CA certificates; {shown} isn't there")
     return value
 

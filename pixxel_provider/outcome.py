@@ -33,9 +33,18 @@ def event_of(ending: Ending) -> dict[str, Any]:
     return {"version": _EVENT_VERSION, **vars(ending)}
 
 
-def unstarted(reason: str) -> dict[str, Any]:
-    """Return the payload of a trigger that leaves it to a worker to begin the wait."""
-    return {"version": _EVENT_VERSION, "kind": _UNSTARTED, "message": reason}
+def unstarted(reason: str, started_at: float) -> dict[str, Any]:
+    """Return the payload of a trigger that leaves it to a worker to begin the wait, or to go on with it.
+
+    :param started_at: when the wait began, in Unix seconds: its deadline stays.
+    """
+    return {"version": _EVENT_VERSION, "kind": _UNSTARTED, "message": reason, "started_at": started_at}
+
+
+def started_at(event: object) -> float | None:
+    """Return when the wait began whose trigger left it to a worker, None where the event doesn't say."""
+    found = event.get("started_at") if _is_ours(event) else None
+    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
 
 def why_no_ending(event: object) -> str:

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.wait import Ending, Wait, WaitPlan, check_plan
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
-from pixxel_provider.outcome import conclude, ending_of, push_end, push_job, why_no_ending
+from pixxel_provider.outcome import conclude, ending_of, push_end, push_job, started_at, why_no_ending
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ class PixxelWaitingOperator(BaseSensorOperator):
         if ending is None:
             self.log.warning("Looking again, on a worker: %s.", why_no_ending(event))
             self._begin(context)
+            began = started_at(event)
+            if began is not None:
+                self._begun -= max(time.time() - began, 0.0)
             return self._defer(context)
         return self._conclude(ending, context)
 

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _USUAL_JOB = 8_000
 #: How many hear the news of a list before the loop turns to other things.
 _AT_A_TIME = 25
+#: Seconds without lists after two that couldn't be read; they double with each further one, up to an hour.
+_LIST_PAUSE, _LONGEST_LIST_PAUSE = 60.0, 3600.0
 #: From how many polls of a connection on jobs asked for by id are read in full only once they look ended.
 MANY = 33
 
@@ -145,7 +147,8 @@ class JobWatcher:
         self._sleeps_until = math.inf
         self._poll: asyncio.Task[None] | None = None
         self._gets: dict[str, asyncio.Task[None]] = {}
-        self._list_refused = False
+        self._no_list_until = -math.inf
+        self._unreadable = 0
         self._list_bytes: int | None = None
         self._job_bytes = float(_USUAL_JOB)
         self._glances_pay = True
@@ -233,18 +236,21 @@ class JobWatcher:
                 self._ask_job(subscription.job_id, glance=self.crowded())
 
     def _list_is_lighter(self, jobs: set[str]) -> bool:
-        if len(jobs) < 2 or self._list_refused:
+        if len(jobs) < 2 or not self._lists_help():
             return False
         return self._list_bytes is None or self._list_bytes <= len(jobs) * self._job_bytes
 
     async def _ask_list(self, waiting: list[Subscription]) -> None:
         found = await self._send(calls.list_jobs(self.workflow_id), self._weigh_list)
         if isinstance(found, PixxelError):
-            if _is_about_the_list(found):
-                self._refuse_list(found)
+            if _refuses_the_list(found):
+                self._do_without_list(found, math.inf)
+            elif isinstance(found, PixxelResponseError):
+                await self._unreadable_list(found, waiting)
             else:
                 self._tell(waiting, found)
             return
+        self._unreadable = 0
         listed = {job.id: job for job in found}
         for number, subscription in enumerate(waiting, 1):
             if number % _AT_A_TIME == 0:
@@ -259,9 +265,27 @@ class JobWatcher:
             else:
                 self._tell([subscription], job)
 
-    def _refuse_list(self, why: PixxelError) -> None:
-        self._list_refused = True
-        log.warning("%s Jobs of workflow %s are asked for one by one from now on.", why, self.workflow_id)
+    def _lists_help(self) -> bool:
+        return self.monotonic() >= self._no_list_until
+
+    def _do_without_list(self, why: PixxelError, seconds: float) -> None:
+        self._no_list_until = self.monotonic() + seconds
+        span = "from now on" if seconds == math.inf else f"for {seconds:.0f} s"
+        log.warning("%s Jobs of workflow %s are asked for one by one %s.", why, self.workflow_id, span)
+
+    async def _unreadable_list(self, trouble: PixxelError, waiting: list[Subscription]) -> None:
+        """Find out whether it is about the list, or about everything, as a page about maintenance is."""
+        self._unreadable += 1
+        if self._unreadable > 1:
+            # One job tells, where all of them would be a flood upon a server in trouble.
+            job_id = waiting[0].job_id
+            probe = await self._send(calls.get_job(self.workflow_id, job_id), self._weigh_job)
+            self._tell(self._subscriptions.get(job_id, ()), probe)
+            if not isinstance(probe, PixxelError):
+                pause = _LIST_PAUSE * 2.0 ** min(self._unreadable - 2, 10)
+                self._do_without_list(trouble, min(pause, _LONGEST_LIST_PAUSE))
+                return
+        self._tell(waiting, trouble)
 
     def _ask_job(self, job_id: str, glance: bool = False) -> None:
         # Whoever waits for this job hears what comes back, also one who came while the request was under way.
@@ -283,15 +307,16 @@ class JobWatcher:
 
     async def _glance(self, job_id: str) -> Look | None:
         """Return a job as the list filtered for it has it, without tasks; None: read it in full."""
-        if self._list_refused or not self._glances_pay:
+        if not (self._glances_pay and self._lists_help()):
             return None
         found = await self._send(calls.list_jobs(self.workflow_id, job_id=job_id), self._weigh_glance)
         if isinstance(found, PixxelError):
-            if not _is_about_the_list(found):
-                return found
-            if not self._list_refused:
-                self._refuse_list(found)
-            return None
+            if _refuses_the_list(found):
+                if self._lists_help():
+                    self._do_without_list(found, math.inf)
+                return None
+            # One that can't be read doesn't keep the job itself from being read.
+            return None if isinstance(found, PixxelResponseError) else found
         job = next((job for job in found if job.id == job_id), None)
         if job is None:
             self._glances_pay = False
@@ -335,11 +360,9 @@ class JobWatcher:
                 subscription.news.set_result(answer)
 
 
-def _is_about_the_list(error: PixxelError) -> bool:
+def _refuses_the_list(error: PixxelError) -> bool:
     # 401 concerns the key and so everybody; trouble that passes says nothing about lists.
-    if isinstance(error, PixxelApiError):
-        return not error.transient and error.status_code != 401
-    return isinstance(error, PixxelResponseError)
+    return isinstance(error, PixxelApiError) and not error.transient and error.status_code != 401
 
 
 def _alone(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

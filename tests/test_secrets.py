@@ -144,6 +144,8 @@ def test_a_key_in_the_wrong_field_is_not_repeated(monkeypatch: pytest.MonkeyPatc
         ("host", f"https://{CANARY}@api.example.com"),
         ("password", f"{CANARY}\n{CANARY}"),
         *(("extra", {extra: f"{CANARY} {CANARY}"}) for extra in extras),
+        ("extra", {"verify": f"{CANARY}/{CANARY}"}),
+        ("extra", {"verify": CANARY * 20}),
     ):
         monkeypatch.setenv(
             "AIRFLOW_CONN_ODD", json.dumps({"conn_type": "pixxel", "password": "k" * 20, field: value})

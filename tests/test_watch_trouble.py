@@ -47,7 +47,6 @@ def test_a_job_that_exists_nowhere_is_told_as_such(script: Script) -> None:
     [
         PixxelAuthError("not for you", status_code=403),
         PixxelNotFoundError("no list here", status_code=404),
-        PixxelResponseError("the answer isn't JSON"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -63,6 +62,79 @@ def test_a_list_that_can_not_be_had_is_asked_for_once_and_said_once(
     run(work)
     assert script.asked["list_jobs"] == 1
     assert sum("one by one" in line for line in caplog.messages) == 1
+
+
+def unreadable_until(script: Script, seconds: float) -> Any:
+    script.list_error = PixxelResponseError("the answer isn't JSON")
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_later(seconds, setattr, script, "list_error", None)
+        await asyncio.gather(*(wait_for(name) for name in script.ends))
+
+    return work
+
+
+def test_a_list_that_can_not_be_read_is_asked_for_less_and_less(
+    script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.ends = ending(10, 6_000)
+    run(unreadable_until(script, 7_000))
+    said = sum("one by one" in line for line in caplog.messages)
+    # Two that tell it isn't by chance; then after 60, 120, 240, ... s.
+    assert script.asked["list_jobs"] == said + 1
+    assert 5 <= said <= 8
+
+
+def test_a_list_that_can_be_read_again_is_what_all_hear_of(script: Script) -> None:
+    script.ends = ending(50, 3_000)
+    run(unreadable_until(script, 100))
+    assert script.asked["list_jobs"] > 90
+    # Rounds one by one for 60 s, and perhaps for 120 more; and each once at its end.
+    assert script.asked["get_job"] <= 50 * 11
+
+
+@pytest.mark.parametrize("seconds", [20, 35])
+def test_one_list_that_can_not_be_read_costs_nothing(script: Script, seconds: float) -> None:
+    script.ends = ending(50, 3_000)
+    script.list_error = PixxelResponseError("the answer isn't JSON")
+
+    async def work() -> None:
+        async def mend() -> None:
+            while not script.asked["list_jobs"]:
+                await asyncio.sleep(1)
+            await asyncio.sleep(1)
+            script.list_error = None
+
+        await asyncio.gather(mend(), *(wait_for(name, first=seconds) for name in script.ends))
+
+    run(work)
+    assert script.asked["get_job"] == 50
+
+
+def test_a_page_that_stands_for_every_answer_makes_no_flood(script: Script) -> None:
+    script.ends = ending(100, 3_000)
+    script.outage = (1000.0, 1900.0)
+    script.error = PixxelResponseError("the answer isn't JSON but text/html ('We'll be back soon')")
+
+    async def work() -> None:
+        await asyncio.gather(*(wait_for(name) for name in script.ends))
+
+    run(work)
+    meanwhile = sum(at < 1900 for at in script.times)
+    # One list and one job in each interval.
+    assert 50 <= meanwhile <= 80
+    assert script.asked["get_job"] < 100 + 45
+
+
+def test_where_filtered_lists_can_not_be_read_the_jobs_are(script: Script) -> None:
+    script.ends = ending(watch.MANY, 300)
+    script.list_error = PixxelResponseError("the answer isn't JSON")
+
+    async def work() -> None:
+        await asyncio.gather(*(wait_for(n, workflow_id=f"w-{i}") for i, n in enumerate(script.ends)))
+
+    run(work)
+    assert script.asked["get_job"] >= watch.MANY
 
 
 def test_a_wrong_key_is_told_to_all(script: Script) -> None:

@@ -15,6 +15,7 @@ from pixxel_provider.api.errors import (
     PixxelError,
     PixxelInputError,
     PixxelNotFoundError,
+    PixxelResponseError,
     PixxelUnknownStatusError,
     rebuild,
 )
@@ -125,7 +126,9 @@ class Wait:
         self._retry_after = answer.retry_after or 0.0
         self._failures += 1
         self._missing = answer if isinstance(answer, PixxelNotFoundError) else None
-        if answer.transient or self._missing or self.plan.silent_fail:
+        # A connection that can't be used stays so, and waiting for it is no service to anybody.
+        silent = self.plan.silent_fail and not isinstance(answer, PixxelInputError)
+        if answer.transient or self._missing or silent:
             self._remark(answer)
             return None
         return Ending.from_error(answer)
@@ -224,6 +227,8 @@ class Wait:
         kind: object = self._trouble
         if isinstance(trouble, PixxelApiError):
             kind = (trouble.status_code, trouble.code)
+        elif isinstance(trouble, PixxelResponseError):
+            kind = type(trouble)
         if kind != self._remarked:
             self._remarked = kind
             self.say("warning", f"{self._trouble} Waiting on.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -266,12 +267,17 @@ class PixxelAsyncHook(BaseHook):
         super().__init__()
         self.pixxel_conn_id = pixxel_conn_id
         self._settings: Settings | None = None
+        self._reading = asyncio.Lock()
 
     async def get_settings(self) -> Settings:
         """Return the connection, read once; and anew after a 401, as its key may have been changed."""
-        if self._settings is None:
-            self._settings = read_connection(await _look_up(self.pixxel_conn_id))
-        return self._settings
+        if (found := self._settings) is not None:
+            return found
+        # Many waits may come at once, and each look-up is a question to Airflow.
+        async with self._reading:
+            if self._settings is None:
+                self._settings = read_connection(await _look_up(self.pixxel_conn_id))
+            return self._settings
 
     async def send(
         self, call: Call[T], *, patience: float = retry.PATIENCE, weigh: Callable[[int], None] | None = None
@@ -308,7 +314,12 @@ class PixxelAsyncHook(BaseHook):
     async def _send_with(self, settings: Settings, call: Call[T], weigh: Callable[[int], None] | None) -> T:
         target = transport.url(settings, call)
         # The session is held until the answer is read: answers that wait for that are bounded, too.
-        async with shared_session(settings) as session:
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                session = await held.enter_async_context(shared_session(settings))
+            except OSError as error:
+                # The file of certificates, which may just be written anew.
+                raise unreachable(settings, call, error) from None
             for _ in range(transport.REDIRECTS + 1):
                 answer = await self._exchange(session, settings, call, target)
                 following = transport.redirect(settings, call, target, answer)
@@ -329,7 +340,11 @@ class PixxelAsyncHook(BaseHook):
 
         body = transport.Body(call)
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+            # Of a proxy that never answers, or a body that never ends, the two of the socket know nothing.
+            total=settings.exchange_timeout,
+            connect=settings.connect_timeout,
+            sock_connect=settings.connect_timeout,
+            sock_read=settings.read_timeout,
         )
         try:
             async with session.request(

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode, urljoin
 
 from pixxel_provider import __version__
 from pixxel_provider.api import reading
+from pixxel_provider.api.addresses import scrubbed, without_secrets
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import (
     PixxelApiError,
@@ -36,8 +37,6 @@ REDIRECTS = 3
 CHUNK = 64 * 1024
 
 _SNIPPET = 120
-# An address in an answer, with its slashes as JSON may have them; then the query, which is what signs it.
-_SIGNED = re.compile(rb"([a-z][a-z0-9+.-]{0,30}:(?:\\?/){2}[^\s?\"<>]*)\?[^\s\"<>]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,6 @@ def read(settings: Settings, call: Call[T], answer: Answer) -> T:
     """
     body = settings.redact_bytes(answer.body)
     if answer.status >= 400:
-        if not call.quotable:
-            body = _SIGNED.sub(rb"\1?...", body)
         raise _api_error(settings, call, answer, body)
     if not 200 <= answer.status < 300:
         raise PixxelResponseError(f"{call}: HTTP {answer.status} is no answer that the API documents.")
@@ -147,7 +144,9 @@ def read(settings: Settings, call: Call[T], answer: Answer) -> T:
 
 
 def _api_error(settings: Settings, call: Call[Any], answer: Answer, body: bytes) -> PixxelApiError:
-    code, message, details = _envelope(answer, body)
+    code, message, details = _envelope(answer, body, call.quotable)
+    if not call.quotable:
+        code, message, details = without_secrets(code), without_secrets(message), scrubbed(details)
     return api_error_class(answer.status)(
         settings.redact(message),
         status_code=answer.status,
@@ -158,7 +157,7 @@ def _api_error(settings: Settings, call: Call[Any], answer: Answer, body: bytes)
     )
 
 
-def _envelope(answer: Answer, body: bytes) -> tuple[str, str, Any]:
+def _envelope(answer: Answer, body: bytes, quotable: bool) -> tuple[str, str, Any]:
     try:
         decoded = json.loads(body)
     except (ValueError, RecursionError):
@@ -172,7 +171,7 @@ def _envelope(answer: Answer, body: bytes) -> tuple[str, str, Any]:
     elif isinstance(found, str) and found.strip():
         return "", reading.text(found)[:2_000], None
     if decoded is None and body.strip():
-        return "", f"{_phrase(answer.status)}, with {_kind_of_body(answer, body)}", None
+        return "", f"{_phrase(answer.status)}, with {_kind_of_body(answer, body if quotable else b'')}", None
     return "", _phrase(answer.status), None
 
 

@@ -129,7 +129,7 @@ class Creation:
 
     def _longest_request(self) -> float:
         # Tried again for as long as that, and twice where the key is read anew.
-        return PATIENCE + 2 * (self.hook.settings.connect_timeout + self.hook.settings.read_timeout)
+        return PATIENCE + 2 * self.hook.settings.exchange_timeout
 
     def _check_cost(self) -> None:
         self._estimate = None
@@ -140,21 +140,18 @@ class Creation:
         self.say("info", check_estimate(self.workflow_id, self._estimate, self.max_cost))
 
     def _listed_before(self, began_at: float) -> list[str] | None:
-        listed = self._if_listed(lambda: self.hook.send(calls.list_jobs(self.workflow_id)))
-        return None if listed is None else adoption.worth_remembering(listed, began_at)
-
-    def _if_listed(self, ask: Callable[[], list[Job]]) -> list[Job] | None:
-        """Return what a look at the list says, None where the key can create jobs but not list them."""
         try:
-            return ask()
+            listed = self.hook.send(calls.list_jobs(self.workflow_id))
         except (PixxelApiError, PixxelResponseError) as error:
-            if isinstance(error, PixxelApiError) and (error.transient or error.status_code in (401, 404)):
+            if isinstance(error, PixxelApiError) and not _refuses_the_list(error):
                 raise
-            self.say(
-                "warning",
-                f"{error} Without the list of jobs, one whose creation is in doubt can't be found again",
-            )
+            self._say_unlisted(error)
             return None
+        return adoption.worth_remembering(listed, began_at)
+
+    def _say_unlisted(self, error: PixxelError) -> None:
+        words = f"{error} Without the list of jobs, one whose creation is in doubt can't be found again"
+        self.say("warning", words)
 
     def _known(self, record: Record, job: Job) -> Started:
         self.asking = False
@@ -204,7 +201,13 @@ class Creation:
         told = record.state == UNCONFIRMED
         self.say("info", "An earlier try may have created a job: looking for it before anything else")
         if told and self.memory.cleared_since(record):
-            found = beyond_doubt(self._if_listed(lambda: self.search.once(record)), record)
+            found = None
+            try:
+                found = beyond_doubt(self.search.once(record), record)
+            except PixxelApiError as error:
+                if not _refuses_the_list(error):
+                    raise
+                self._say_unlisted(error)
             if found is not None:
                 return self._found(found, record)
             self.say("info", "The task was cleared since: a new job is created")
@@ -275,6 +278,11 @@ class Creation:
     def _blank(self) -> Record:
         record = Record(state=ASKING, began_at=self.search.now(), workflow_id=self.workflow_id)
         return self.memory.stamped(record)
+
+
+def _refuses_the_list(error: PixxelApiError) -> bool:
+    """Tell whether the key may create jobs and not list them; 401 and 404 are about more than the list."""
+    return not error.transient and error.status_code not in (401, 404)
 
 
 def _which(found: list[Job] | None) -> str:

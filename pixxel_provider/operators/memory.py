@@ -95,7 +95,7 @@ class Memory:
         if record.clearing != self.clearing:
             return True
         # Where the DAG has fewer retries by now, max_tries may be the same again.
-        return record.state == DONE and self._tries_before >= record.attempt
+        return record.state == DONE and self._tries_before == record.attempt
 
     def stamped(self, record: Record) -> Record:
         """Return the record as one of this try."""

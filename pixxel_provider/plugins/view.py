@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from pixxel_provider.api import reading, timing
+from pixxel_provider.api.addresses import without_secrets
 from pixxel_provider.api.errors import PixxelAuthError, PixxelError, PixxelNotFoundError
 from pixxel_provider.api.job import Job, Task
 from pixxel_provider.api.status import (
@@ -41,37 +41,19 @@ _NOT_PIXXELS = "This task doesn't run or wait for a Pixxel job."
 _NO_JOB_YET = "There is no Pixxel job yet: this page shows it as soon as the task knows it."
 _ENDED_WITHOUT = "This task has ended without a Pixxel job. Its log says why."
 _LAST_TRY = "This is the job of the task's last try; the next one hasn't begun."
-# What makes an address secret: user and password before its host, and its query. Slashes may be escaped.
-_ADDRESS = re.compile(
-    r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,30}:(?:\\?/){2})([^\s/?#\"<>]*@)?([^\s?#\"<>]*)([?#][^\s\"<>]*)?",
-    re.I,
-)
-# What does so in a query that stands alone.
-_PARAMETER = re.compile(
-    r"(?<![a-z0-9])((?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|sig|token|password)=[^&\s\"<>]+",
-    re.I,
-)
 
 
 def words(text: str) -> str:
     """Return a text as a browser may have it: addresses without what makes them secret, not too long."""
-    text = _without_secrets(text)
+    text = without_secrets(text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def _without_secrets(text: str) -> str:
-    return _PARAMETER.sub(r"\1=…", _ADDRESS.sub(_shortened, text))
-
-
-def _shortened(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[3]}{'?…' if match[4] else ''}"
 
 
 def _scrubbed(value: Any, redact: Words) -> Any:
     if isinstance(value, str):
-        return _without_secrets(redact(value))
+        return without_secrets(redact(value))
     if isinstance(value, dict):
-        return {_without_secrets(redact(key)): _scrubbed(entry, redact) for key, entry in value.items()}
+        return {without_secrets(redact(key)): _scrubbed(entry, redact) for key, entry in value.items()}
     return [_scrubbed(entry, redact) for entry in value] if isinstance(value, list) else value
 
 

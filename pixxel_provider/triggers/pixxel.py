@@ -95,7 +95,7 @@ class PixxelJobTrigger(BaseTrigger):
             event = self._event(ending)
         except workerless.NeedsWorker as reason:
             self._say("info", f"A worker takes over: {reason}.")
-            event = workerless.hand_over(reason, ending)
+            event = workerless.hand_over(reason, ending, self.started_at)
         except Exception as error:
             # Whatever it was, the task must be told: without an event it would stay deferred.
             self.log.exception("The wait for job %s broke", self.job_id)
@@ -117,14 +117,15 @@ class PixxelJobTrigger(BaseTrigger):
         """Do what a worker does before it defers, where none did."""
         if self.deferred_for is None:
             return
+        over = getattr(self, "timeout_after", None)
+        if over is not None:
+            # First, as it holds also where a worker has to go on.
+            self.started_at = over.replace(tzinfo=over.tzinfo or timezone.utc).timestamp() - self.deferred_for
         if self._context is None:
             raise workerless.NeedsWorker("the triggerer gave no context to render templates with")
         await workerless.render(self, ("workflow_id", "job_id", "pixxel_conn_id"), self._context)
         self.plan = replace(self.plan, workflow_id=self.workflow_id, job_id=self.job_id)
         check_plan(self.plan)
-        over = getattr(self, "timeout_after", None)
-        if over is not None:
-            self.started_at = over.replace(tzinfo=over.tzinfo or timezone.utc).timestamp() - self.deferred_for
 
     async def _publish(self, hook: PixxelAsyncHook) -> None:
         """Let people see which job this is, where no worker has."""

@@ -180,9 +180,12 @@ def last_event(
     return TaskSkippedEvent() if state == "skipped" else TaskFailedEvent()
 
 
-def hand_over(reason: NeedsWorker, ending: Ending | None) -> TriggerEvent:
-    """Return the event that leaves the rest to a worker: the ending, or a wait that couldn't begin here."""
-    return TriggerEvent(event_of(ending) if ending else unstarted(str(reason)))
+def hand_over(reason: NeedsWorker, ending: Ending | None, started_at: float) -> TriggerEvent:
+    """Return the event that leaves the rest to a worker: the ending, or a wait that couldn't go on here.
+
+    :param started_at: when the wait began, in Unix seconds.
+    """
+    return TriggerEvent(event_of(ending) if ending else unstarted(str(reason), started_at))
 
 
 def _write(push: Callable[[], None]) -> None:

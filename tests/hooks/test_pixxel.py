@@ -598,14 +598,28 @@ SIGNED = "https:\\/\\/h.example.com\\/p.zip?sig=SIGNATURE\\u0026more=SIGNATURE"
         (500, f'{{"error":{{"message":"m","details":{{"url":"{SIGNED}"}}}}}}'),
         (400, f'{{"error":{{"message":"no {json.loads(chr(34) + SIGNED + chr(34))}"}}}}'),
         (502, f"<html>{SIGNED}"),
+        (502, SIGNED.replace("?", "\\u003f").replace("\\/", "\\u002f")),
     ],
-    ids=["not JSON", "cut", "in details", "in words", "in HTML"],
+    ids=["not JSON", "cut", "in details", "in words", "in HTML", "escaped"],
 )
 def test_no_error_shows_what_signs_an_address(pixxel: Any, status: int, body: str) -> None:
     answer = transport.Answer(status, {"content-type": "application/json"}, body.encode())
     with pytest.raises(PixxelError) as caught:
         transport.read(PixxelHook().settings, calls.download_job("w", "j"), answer)
     assert "SIGNATURE" not in f"{caught.value} {vars(caught.value)} {caught.value.fields()}"
+
+
+def test_an_error_about_an_address_keeps_its_other_words(pixxel: Any) -> None:
+    said = {
+        "code": "NOT_READY",
+        "message": 'package "https://h.example.com/p?sig=1" is not ready',
+        "details": 7,
+    }
+    answer = transport.Answer(409, {}, json.dumps({"error": said}).encode())
+    with pytest.raises(PixxelApiError) as caught:
+        transport.read(PixxelHook().settings, calls.download_job("w", "j"), answer)
+    assert (caught.value.code, caught.value.details) == ("NOT_READY", 7)
+    assert caught.value.message == 'package "https://h.example.com/p?…" is not ready'
 
 
 def test_a_connection_that_only_the_synchronous_way_finds_is_found(

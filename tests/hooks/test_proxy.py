@@ -55,6 +55,10 @@ class Proxy:
         head = read_head(connection)
         if head.startswith(b"CONNECT"):
             self.tunnels += 1
+            if not self._tunnel:
+                # Until the client has given up.
+                connection.recv(1)
+                return
             connection.sendall(self._tunnel)
             if b" 200 " not in self._tunnel:
                 return
@@ -76,7 +80,12 @@ def proxy(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
     def start(scheme: str, tunnel: bytes = b"HTTP/1.1 200 OK\r\n\r\n") -> Proxy:
         started.append(Proxy(certificate, tunnel))
-        extra = {"proxy": started[-1].url, "verify": str(certificate)}
+        extra = {
+            "proxy": started[-1].url,
+            "verify": str(certificate),
+            "connect_timeout": 2,
+            "read_timeout": 2,
+        }
         connection = {"conn_type": "pixxel", "host": f"{scheme}://127.0.0.1:9", "password": CANARY}
         monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps({**connection, "extra": extra}))
         return started[-1]
@@ -106,3 +115,10 @@ def test_a_proxy_that_refuses_the_tunnel_has_passed_nothing_on(
     assert (found.tunnels, found.heard) == (1, [])
     assert (error.reason, error.sent) == ("proxy", False)
     assert not may_have_been_accepted(error)
+
+
+def test_a_proxy_that_never_answers_is_given_up(proxy: Callable[..., Proxy], client: Any) -> None:
+    found = proxy("https", b"")
+    error = client.error(CREATE)
+    assert (found.tunnels, found.heard) == (1, [])
+    assert error.reason == "timeout"

@@ -90,3 +90,13 @@ def test_a_folder_of_certificates_is_taken_too(connect: Any, client: Any, certif
     # Without the hashed names that OpenSSL looks for, the folder holds nothing it knows.
     connect(str(certificate.parent))
     assert client.error(calls.ping()).reason == "tls"
+
+
+def test_a_bundle_that_can_not_be_read_now_is_trouble_that_may_pass(
+    connect: Any, client: Any, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("half of a cert")
+    connect(str(bundle))
+    error = client.error(calls.ping())
+    assert (type(error).__name__, error.transient) == ("PixxelConnectionError", True)

@@ -543,6 +543,20 @@ def test_a_list_that_the_key_may_not_read_lets_jobs_run_but_not_be_found_again(
     assert runs.pixxel.requests("create_job") == asked + 1
 
 
+def test_a_list_that_can_not_be_read_is_not_one_that_lacks_the_job(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, lost("timeout"))
+    runs.pixxel.fail_next("list_jobs", hide=1.0, after=1, times=30)
+    assert runs.run().kind == "PixxelUnconfirmedJobError"
+    runs.pixxel.faults.clear()
+    runs.clear()
+    runs.pixxel.fail_next("list_jobs", body="html", times=12)
+    ended = runs.run()
+    assert (ended.kind, [ended.returned["id"]]) == ("success", jobs(runs.pixxel))
+    assert runs.pixxel.requests("create_job") == 1
+
+
 def test_a_list_that_can_not_be_read_now_creates_nothing_yet(runs: RunRunner) -> None:
     runs.pixxel.fail_next("list_jobs", status=503, times=0)
     assert runs.run().kind == "PixxelServerError"
@@ -641,6 +655,21 @@ def test_clearing_after_success_runs_a_new_job_however_many_retries_there_are_no
         runs.clear()
     assert runs.run().kind == "success"
     assert len(jobs(runs.pixxel)) == 4
+
+
+@pytest.mark.parametrize("retries", [3, 1, 0])
+def test_a_next_try_with_fewer_retries_is_no_clearing(make: Callable[..., RunRunner], retries: int) -> None:
+    runs = make(retries=3)
+    runs.kill = once("before success")
+    next_try = runs._next_try
+
+    def with_fewer() -> None:
+        next_try()
+        runs.ti.task.retries = retries
+
+    runs._next_try = with_fewer  # type: ignore[method-assign]
+    ended = runs.run()
+    assert (ended.kind, [ended.returned["id"]]) == ("success", jobs(runs.pixxel))
 
 
 def test_clearing_where_the_job_was_started_without_waiting_starts_another(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.api.wait import SHORTEST_GAP
+from pixxel_provider.outcome import unstarted
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
+from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 from tests.sensors.waiting import Runner
 
 
@@ -187,6 +191,21 @@ def test_an_event_of_another_version_makes_the_sensor_look_again(
     )
     assert sensor.execute_complete(context, event)["status"] == "completed"
     assert pixxel.requests("get_job") == 1
+
+
+def test_a_wait_that_the_triggerer_leaves_to_a_worker_keeps_its_deadline(pixxel: Any, context: Any) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
+    sensor = PixxelJobSensor(
+        task_id="wait", workflow_id="wf-succeeds", job_id="job-1", deferrable=True, timeout=600
+    )
+    began = time.time() - 500
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute_complete(context, unstarted("why", began))
+    trigger = deferral.value.trigger
+    assert isinstance(trigger, PixxelJobTrigger)
+    assert trigger.started_at == pytest.approx(began, abs=5)
+    with pytest.raises(AirflowSensorTimeout):
+        sensor.execute_complete(context, unstarted("why", began - 200))
 
 
 def test_poke_can_be_called_by_itself(pixxel: Any, context: Any) -> None:

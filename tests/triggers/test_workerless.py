@@ -13,7 +13,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from pixxel_provider.api.errors import PixxelAuthError, PixxelConnectionError
 from pixxel_provider.api.wait import Ending
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
-from pixxel_provider.outcome import ending_of, why_no_ending
+from pixxel_provider.outcome import ending_of, started_at, why_no_ending
 from pixxel_provider.triggers import workerless
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 from pixxel_provider.triggers.workerless import NeedsWorker, last_event, publish, render
@@ -271,6 +271,20 @@ class TestTrigger:
         assert ending is not None
         assert ending.kind == "succeeded"
         assert "_link_PixxelJobLink" not in ti.xcoms
+
+    def test_a_worker_that_takes_over_is_told_when_the_wait_began(
+        self, pixxel: Any, clock: Any, ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise RuntimeError("the supervisor is gone")
+
+        monkeypatch.setattr(workerless.XCom, "set", refuse)
+        trigger = self.started("job-finished")
+        over = datetime.fromtimestamp(clock.now - 900 + 1120, timezone.utc)
+        trigger.timeout_after = over  # type: ignore[attr-defined]
+        event = self.run(trigger, ti, clock, pixxel)
+        assert "XComs" in why_no_ending(event.payload)
+        assert started_at(event.payload) == pytest.approx(clock.now - 900, abs=40)
 
     @pytest.mark.parametrize("zone", [timezone.utc, None])
     def test_the_deadline_counts_from_the_deferral_whoever_runs_it(
