@@ -31,6 +31,7 @@ import pytest  # noqa: E402
 
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook  # noqa: E402
 from pixxel_provider.simulator import serve  # noqa: E402
+from tests.certificate import write_certificate  # noqa: E402
 from tests.support import CANARY, FakeClock, FakeTaskInstance  # noqa: E402
 from tests.watching import Script  # noqa: E402
 
@@ -65,3 +66,11 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     found = Script()
     monkeypatch.setattr(PixxelAsyncHook, "send", lambda hook, call, **words: found.send(hook, call, **words))
     return found
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a certificate for 127.0.0.1 and its key; who trusts the file trusts the server."""
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    write_certificate(file)
+    return file

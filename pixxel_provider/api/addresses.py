@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 # What makes an address secret: user and password before its host, and its query. Slashes may be escaped.
@@ -22,13 +23,16 @@ def without_secrets(text: str) -> str:
     return _PARAMETER.sub(r"\1=…", _ADDRESS.sub(_shortened, text))
 
 
-def scrubbed(value: Any) -> Any:
-    """Return JSON in which no text holds such a secret, keys included."""
+def scrubbed(value: Any, clean: Callable[[str], str] = without_secrets) -> Any:
+    """Return JSON in which no text holds a secret, keys included.
+
+    :param clean: takes the secrets out of a text.
+    """
     if isinstance(value, str):
-        return without_secrets(value)
+        return clean(value)
     if isinstance(value, dict):
-        return {without_secrets(key): scrubbed(entry) for key, entry in value.items()}
-    return [scrubbed(entry) for entry in value] if isinstance(value, list) else value
+        return {clean(key): scrubbed(entry, clean) for key, entry in value.items()}
+    return [scrubbed(entry, clean) for entry in value] if isinstance(value, list) else value
 
 
 def _shortened(match: re.Match[str]) -> str:

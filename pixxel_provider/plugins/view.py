@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pixxel_provider.api import reading, timing
-from pixxel_provider.api.addresses import without_secrets
+from pixxel_provider.api.addresses import scrubbed, without_secrets
 from pixxel_provider.api.errors import PixxelAuthError, PixxelError, PixxelNotFoundError
 from pixxel_provider.api.job import Job, Task
 from pixxel_provider.api.status import (
@@ -47,14 +47,6 @@ def words(text: str) -> str:
     """Return a text as a browser may have it: addresses without what makes them secret, not too long."""
     text = without_secrets(text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def _scrubbed(value: Any, redact: Words) -> Any:
-    if isinstance(value, str):
-        return without_secrets(redact(value))
-    if isinstance(value, dict):
-        return {without_secrets(redact(key)): _scrubbed(entry, redact) for key, entry in value.items()}
-    return [_scrubbed(entry, redact) for entry in value] if isinstance(value, list) else value
 
 
 def without_job(instance: Instance, now: datetime, *, pixxels: bool) -> dict[str, Any]:
@@ -144,7 +136,8 @@ def raw_text(seen: Seen) -> str:
     raw = {**job.raw, **({"spec": job.spec} if "spec" in job.raw else {})}
     if isinstance(raw.get("tasks"), list):
         raw["tasks"] = [_raw_task(task) for task in job.tasks]
-    text = json.dumps(_scrubbed(reading.json_safe(raw), seen.redact), indent=2, ensure_ascii=False)
+    clean = scrubbed(reading.json_safe(raw), lambda text: without_secrets(seen.redact(text)))
+    text = json.dumps(clean, indent=2, ensure_ascii=False)
     if len(text) > _LONGEST_RAW:
         text = f"{text[:_LONGEST_RAW]}\n… and {len(text) - _LONGEST_RAW} more characters"
     return text

@@ -483,14 +483,19 @@ def test_clearing_what_a_person_was_asked_about_creates_a_job(
     assert len(jobs(runs.pixxel)) == 1
 
 
-def test_clearing_finds_a_job_that_appeared_after_all(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def ask_a_person_and_clear(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lose an answer while the list hides the job; then let it be listed, and the person clear the task."""
     lose(monkeypatch, lost("timeout"))
     runs.pixxel.fail_next("list_jobs", hide=1.0, after=1, times=30)
     assert runs.run().kind == "PixxelUnconfirmedJobError"
     runs.pixxel.faults.clear()
     runs.clear()
+
+
+def test_clearing_finds_a_job_that_appeared_after_all(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_a_person_and_clear(runs, monkeypatch)
     assert runs.run().kind == "success"
     assert runs.pixxel.requests("create_job") == 1
 
@@ -546,11 +551,7 @@ def test_a_list_that_the_key_may_not_read_lets_jobs_run_but_not_be_found_again(
 def test_a_list_that_can_not_be_read_is_not_one_that_lacks_the_job(
     runs: RunRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lose(monkeypatch, lost("timeout"))
-    runs.pixxel.fail_next("list_jobs", hide=1.0, after=1, times=30)
-    assert runs.run().kind == "PixxelUnconfirmedJobError"
-    runs.pixxel.faults.clear()
-    runs.clear()
+    ask_a_person_and_clear(runs, monkeypatch)
     runs.pixxel.fail_next("list_jobs", body="html", times=12)
     ended = runs.run()
     assert (ended.kind, [ended.returned["id"]]) == ("success", jobs(runs.pixxel))
