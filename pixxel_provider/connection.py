@@ -11,12 +11,13 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote
+from urllib.request import getproxies
 
+from pixxel_provider.api import redaction, urls
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, DEFAULT_HOST
 
@@ -30,6 +31,7 @@ _WITH_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9-]*\s+\S")
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 # Besides our own, those that say nothing of whose password it is.
 _TYPES = frozenset({CONNECTION_TYPE, "http", "https", "generic", ""})
+_BARE_IPV6 = re.compile(r"^([^:/]+://)([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[^/\[\]@]*)(?=/|$)")
 # What Airflow 3's form shows, and on "Save" stores, for a field whose name looks secret, such as "proxy".
 _MASK = "***"
 #: Shorter keys than this are not looked for in answers: they would match ordinary words.
@@ -75,26 +77,11 @@ class Settings:
 
     def redact(self, words: str) -> str:
         """Return the text without the key, for whatever a server echoes."""
-        for secret in self.secrets:
-            words = words.replace(secret, "***")
-        return words
+        return redaction.redact(words, self.secrets)
 
     def redact_bytes(self, body: bytes) -> bytes:
-        """Return an answer's body without the key."""
-        for secret in self.secrets:
-            for form in _as_json_may_have_it(secret):
-                body = body.replace(form.encode(), b"***")
-        return body
-
-
-def _as_json_may_have_it(words: str) -> set[str]:
-    """Return the ways in which encoders write a text into JSON; some escape more than they must."""
-    plain = json.dumps(words)[1:-1]
-    numbered = re.sub(r"[&<>+=']", lambda sign: f"\\u{ord(sign[0]):04x}", plain)
-    shouted = re.sub(r"\\u[0-9a-f]{4}", lambda code: "\\u" + code[0][2:].upper(), numbered)
-    html = re.sub(r"[&<>]", lambda sign: f"\\u{ord(sign[0]):04x}", plain)
-    forms = {words, plain, numbered, shouted, html}
-    return forms | {form.replace("/", "\\/") for form in forms}
+        """Return the body of a JSON answer without the key."""
+        return redaction.redact_json(body, self.secrets)
 
 
 def read_connection(conn: Connection) -> Settings:
@@ -124,10 +111,11 @@ def read_connection(conn: Connection) -> Settings:
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of an address, the port always named."""
-    parts = urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
-    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
+    """Return scheme, host and port of an address, the port always named.
+
+    :raises ValueError: it isn't an address that can be read.
+    """
+    return urls.parse(url).origin
 
 
 def is_loopback(host: str) -> bool:
@@ -178,13 +166,16 @@ def _text(name: str, value: Any) -> str:
         return str(value).lower()
     if not isinstance(value, str):
         raise PixxelInputError(name, f"must be text, not {type(value).__name__}")
+    if not value.isprintable():
+        # NUL among them, which is an error of another kind wherever a path or an address is used.
+        raise PixxelInputError(name, "holds a line break or another control character")
     return value.strip()
 
 
 def _seconds(name: str, value: Any) -> float:
     try:
         seconds = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 < seconds <= 3600:
         shown = _shown(value)
@@ -206,29 +197,56 @@ def _shown(value: Any) -> str:
 
 
 def _base_url(conn: Connection, *, allow_http: bool) -> str:
-    host = (conn.host or "").strip() or DEFAULT_HOST
+    host = (conn.host or "").strip()
+    if not host:
+        if (conn.conn_type or "").lower() != CONNECTION_TYPE:
+            # Another service's password would otherwise be sent to Pixxel.
+            raise PixxelInputError(
+                "host", f"is empty, and only connections of type {CONNECTION_TYPE!r} have a default"
+            )
+        host = DEFAULT_HOST
     if "://" not in host:
         scheme = conn.schema if conn.schema in ("http", "https") else "https"
         host = f"{scheme}://{host}"
-    try:
-        parts = urlsplit(host)
-        port = parts.port or conn.port or None
-    except ValueError:
-        raise PixxelInputError("host", "isn't an address: its port or brackets are wrong") from None
-    if parts.scheme not in ("http", "https"):
-        raise PixxelInputError("host", f"must begin with https:// (or http://), not {parts.scheme}://")
-    if not parts.hostname or any(c.isspace() for c in host):
-        raise PixxelInputError("host", "names no host")
-    if parts.username is not None or parts.password is not None:
+    # Airflow takes the brackets of an IPv6 address out of a URI.
+    host = _BARE_IPV6.sub(r"\1[\2]", host)
+    found = _url("host", host)
+    if found.userinfo is not None:
         raise PixxelInputError("host", "holds a user or password; the key belongs into the password field")
-    if parts.query or parts.fragment:
+    if found.query is not None or "#" in host:
         raise PixxelInputError("host", "holds a query or a fragment; it may have a path, no more")
-    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
+    if not found.path.isascii():
+        raise PixxelInputError("host", "has a path with characters that must be escaped")
+    if found.scheme == "http" and not allow_http and not is_loopback(found.host):
         raise PixxelInputError(
             "host", "is plain http, which would send the key in the clear; use https, or set allow_http"
         )
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+    authority = found.authority
+    if port := _port(conn.port):
+        # The address's own port counts more than the field.
+        authority = authority if _names_port(host) else replace(found, port=port).authority
+    return f"{found.scheme}://{authority}{found.path.rstrip('/')}"
+
+
+def _names_port(address: str) -> bool:
+    return re.match(r"[^:]+://(?:\[[^\]]*\]|[^/:]*):\d", address) is not None
+
+
+def _port(value: Any) -> int | None:
+    # 0 is what Airflow's form sends for none.
+    if value in (None, "", 0, "0"):
+        return None
+    try:
+        return urls.read_port(str(value))
+    except ValueError:
+        raise PixxelInputError("port", f"must be a number from 1 to 65535, not {_shown(value)}") from None
+
+
+def _url(name: str, text: str) -> urls.Url:
+    try:
+        return urls.parse(text)
+    except ValueError as error:
+        raise PixxelInputError(name, str(error)) from None
 
 
 def _key(password: str | None) -> str:
@@ -275,30 +293,38 @@ def _verify(value: str) -> bool | str:
 def _proxy(value: str, base_url: str) -> str | None:
     name = "extra 'proxy'"
     if not value:
-        parts = urlsplit(base_url)
-        if proxy_bypass(parts.netloc):
-            return None
-        value, name = getproxies().get(parts.scheme, ""), f"{parts.scheme}_proxy of the environment"
+        value = _environment_proxy(base_url)
         if not value:
             return None
+        name = "the proxy that the environment names"
     if "://" not in value:
         value = f"http://{value}"
     try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise PixxelInputError(name, "must be the address of an http or https proxy")
-    return value
+        found = urls.parse(value)
+    except ValueError as error:
+        raise PixxelInputError(
+            name, f"must be the address of an http or https proxy; this one {error}"
+        ) from None
+    user = "" if found.userinfo is None else f"{found.userinfo}@"
+    # From its parts, with the port: two libraries read one address, and each has another default for it.
+    return f"{found.scheme}://{user}{found.origin.removeprefix(f'{found.scheme}://')}"
+
+
+def _environment_proxy(base_url: str) -> str:
+    if not getproxies():
+        # Most often, and without importing requests.
+        return ""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    # So that variables, exceptions and their ranges mean what they mean for requests, in both clients.
+    return select_proxy(base_url, get_environ_proxies(base_url)) or ""
 
 
 def _console_url(template: str) -> str:
-    if urlsplit(template).scheme not in ("http", "https"):
-        raise PixxelInputError("extra 'console_url'", "must begin with https://")
-    left = re.sub(r"\{(workflow_id|job_id)\}", "", template)
-    if "{" in left or "}" in left:
-        raise PixxelInputError(
-            "extra 'console_url'", "may hold {workflow_id} and {job_id}, and no other braces"
-        )
+    name = "extra 'console_url'"
+    filled = re.sub(r"\{(workflow_id|job_id)\}", "id", template)
+    if "{" in filled or "}" in filled:
+        raise PixxelInputError(name, "may hold {workflow_id} and {job_id}, and no other braces")
+    if _url(name, filled).userinfo is not None:
+        raise PixxelInputError(name, "holds a user or password, which the link would show")
     return template

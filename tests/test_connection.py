@@ -37,7 +37,14 @@ def test_another_services_password_is_never_sent_to_pixxel(conn_type: str) -> No
 
 @pytest.mark.parametrize("conn_type", ["pixxel", "Pixxel", "http", "https", "generic", ""])
 def test_a_connection_that_says_nothing_of_another_service_is_taken(conn_type: str) -> None:
-    assert read(conn_type=conn_type).conn_id
+    assert read(conn_type=conn_type, host="api.example.com").base_url == "https://api.example.com"
+
+
+@pytest.mark.parametrize("conn_type", ["http", "https", "generic", ""])
+def test_only_a_connection_of_its_own_type_has_a_default_host(conn_type: str) -> None:
+    assert problem(conn_type=conn_type) == (
+        "host is empty, and only connections of type 'pixxel' have a default"
+    )
 
 
 def test_a_key_is_all_that_a_connection_needs() -> None:
@@ -79,9 +86,23 @@ def test_the_host_may_have_a_scheme_a_port_and_a_path(fields: dict[str, Any], ex
     [
         ("ftp://api.example.com", "host must begin with https://"),
         ("https://", "host names no host"),
-        ("https://a b", "host names no host"),
-        ("https://api.example.com:port", "host isn't an address"),
-        ("https://[half", "host isn't an address"),
+        ("https://a b", "host holds white space"),
+        ("http://evil.example\\@api.example.com", "host holds white space, a backslash"),
+        ("api.example.com\0", "host holds white space, a backslash or a control character"),
+        ("https://api.example.com:port", "host names a host whose brackets or port can't be read"),
+        ("https://api.example.com:0", "host names a port that isn't a number from 1 to 65535"),
+        (f"https://api.example.com:{'9' * 5000}", "host names a port that isn't a number from 1 to 65535"),
+        ("https://[half", "host names a host whose brackets or port can't be read"),
+        ("https://[::1", "host names a host whose brackets or port can't be read"),
+        ("::1]", "host names a host whose brackets or port can't be read"),
+        ("https://[::g]", "host names a host whose IPv6 address can't be read"),
+        ("fe80::1%eth0", "host names an IPv6 address with a zone, which isn't supported"),
+        ("a..example.com", "host names a host that no name service knows"),
+        (f"{'a' * 64}.example.com", "host names a host that no name service knows"),
+        (".".join(["abcdefghi"] * 26), "host names a host that no name service knows"),
+        ("127.1", "host names a host that is neither a name nor an IPv4 address"),
+        ("256.0.0.1", "host names a host that is neither a name nor an IPv4 address"),
+        ("xn--\u00fc", "host names a host that no name service knows"),
         ("https://user:secret@api.example.com", "host holds a user or password"),
         ("https://api.example.com?key=1", "host holds a query"),
         ("https://api.example.com#top", "host holds a query or a fragment"),

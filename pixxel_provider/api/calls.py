@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -17,6 +18,10 @@ from pixxel_provider.api.job import Job, reading_kind
 from pixxel_provider.api.models import Download, Page, Project, Workflow, read_list
 
 T = TypeVar("T")
+
+#: The largest answer that is read, in bytes: as it is sent, and as it is decoded. A job with 1,000 tasks has
+#: about half a MiB.
+ANSWER_LIMIT = 32 * 1024 * 1024
 
 _LONGEST_ID = 512
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -31,7 +36,7 @@ class Call(Generic[T]):
     method: str
     path: str
     """Already quoted: ids can't climb out of their segment."""
-    read: Callable[[Any], T] = field(repr=False)
+    read: Callable[[Any], T] = field(repr=False, compare=False)
     """Decoded JSON in, typed answer out; raises PixxelResponseError."""
     params: Mapping[str, str] = field(default_factory=dict)
     safe: bool = True
@@ -40,6 +45,8 @@ class Call(Generic[T]):
     """Does it carry the API key?"""
     quotable: bool = True
     """May messages show how its answer begins? Not where that may be a signed address."""
+    limit: int = ANSWER_LIMIT
+    """The largest answer that is read, in bytes."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -47,7 +54,7 @@ class Call(Generic[T]):
 
 def get_job(workflow_id: str, job_id: str) -> Call[Job]:
     """One job in full, with its tasks and validation errors."""
-    return Call("get_job", "GET", _job_path(workflow_id, job_id), Job.read)
+    return Call("get_job", "GET", _job_path(workflow_id, job_id), partial(_read_job, workflow_id, job_id))
 
 
 def list_jobs(
@@ -64,7 +71,7 @@ def list_jobs(
         "list_jobs",
         "GET",
         f"{_workflow_path(workflow_id)}/jobs",
-        _read_jobs,
+        partial(_read_jobs, workflow_id),
         _given(filters),
     )
 
@@ -75,7 +82,7 @@ def create_job(workflow_id: str, project_id: str) -> Call[Job]:
         "create_job",
         "POST",
         f"{_workflow_path(workflow_id)}/jobs",
-        Job.read,
+        partial(_read_job, workflow_id, None),
         {"project_id": check_id("project_id", project_id)},
         safe=False,
     )
@@ -84,7 +91,9 @@ def create_job(workflow_id: str, project_id: str) -> Call[Job]:
 def get_workflow(workflow_id: str, project_id: str) -> Call[Workflow]:
     """One workflow, with its estimated cost in credits."""
     params = {"project_id": check_id("project_id", project_id)}
-    return Call("get_workflow", "GET", _workflow_path(workflow_id), Workflow.read, params)
+    return Call(
+        "get_workflow", "GET", _workflow_path(workflow_id), partial(_read_workflow, workflow_id), params
+    )
 
 
 def list_workflows(
@@ -119,14 +128,18 @@ def estimate_cost(workflow_id: str) -> Call[int | float]:
 def download_job(workflow_id: str, job_id: str) -> Call[Download]:
     """Ask for a package of a job's files; asked again, it says whether the package is ready."""
     return Call(
-        "download_job", "PUT", f"{_job_path(workflow_id, job_id)}/download", Download.read, quotable=False
+        "download_job",
+        "PUT",
+        f"{_job_path(workflow_id, job_id)}/download",
+        partial(_read_download, workflow_id, job_id),
+        quotable=False,
     )
 
 
 def download_task(workflow_id: str, job_id: str, task_id: str) -> Call[Download]:
     """Ask for a package of one task's files; asked again, it says whether the package is ready."""
     path = f"{_job_path(workflow_id, job_id)}/tasks/{_segment('task_id', task_id)}/download"
-    return Call("download_task", "PUT", path, Download.read, quotable=False)
+    return Call("download_task", "PUT", path, partial(_read_download, workflow_id, job_id), quotable=False)
 
 
 def ping() -> Call[str]:
@@ -207,8 +220,45 @@ def _read_ping(answer: Any) -> str:
     return answer
 
 
-def _read_jobs(answer: Any) -> list[Job]:
-    return read_list(answer, "jobs", Job.read)
+def _same(what: str, asked: str, got: object) -> None:
+    """Check that an answer is about what was asked for: a cache or a gateway may mix answers up.
+
+    :raises PixxelResponseError: it names another id. One that names none is taken.
+    """
+    found = reading.text(got).strip()
+    if found and found.casefold() != asked.strip().casefold():
+        raise PixxelResponseError(
+            f"expected {what} {asked!r}, got an answer about {what} {found[:_LONGEST_ID]!r}"
+        )
+
+
+def _read_job(workflow_id: str, job_id: str | None, answer: Any) -> Job:
+    job = Job.read(answer)
+    if job_id is not None:
+        _same("job", job_id, job.id)
+    _same("workflow", workflow_id, job.workflow_id)
+    return job
+
+
+def _read_jobs(workflow_id: str, answer: Any) -> list[Job]:
+    # Entries of other workflows aren't ours: a server or a cache has answered more than was asked.
+    ours = ("", workflow_id.strip().casefold())
+    return [job for job in read_list(answer, "jobs", Job.read) if job.workflow_id.strip().casefold() in ours]
+
+
+def _read_workflow(workflow_id: str, answer: Any) -> Workflow:
+    workflow = Workflow.read(answer)
+    _same("workflow", workflow_id, workflow.id)
+    return workflow
+
+
+def _read_download(workflow_id: str, job_id: str, answer: Any) -> Download:
+    download = Download.read(answer)
+    # Of a job's package Pixxel writes workflowId, of a task's workflow_id.
+    for key in ("workflowId", "workflow_id"):
+        _same("workflow", workflow_id, answer.get(key))
+    _same("job", job_id, answer.get("job_id"))
+    return download
 
 
 def _read_workflows(answer: Any) -> Page[Workflow]:

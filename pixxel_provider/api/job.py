@@ -141,12 +141,16 @@ class Task:
         return reading.raw_bytes(self.raw.get("info_logs"))
 
 
+#: How many tasks, and how many validation errors, of one job are read; a workflow has some tens of blocks.
+ENTRIES_LIMIT = 5_000
+
+
 def _tasks(answer: Any) -> tuple[Task, ...]:
-    return tuple(map(Task.read, _list(answer)))
+    return tuple(map(Task.read, _list(answer)[:ENTRIES_LIMIT]))
 
 
 def _val_errors(answer: Any) -> tuple[ValidationError, ...]:
-    return tuple(map(ValidationError.read, _list(answer)))
+    return tuple(map(ValidationError.read, _list(answer)[:ENTRIES_LIMIT]))
 
 
 @dataclass(frozen=True)
@@ -169,8 +173,8 @@ class Job:
     created_by = _Late("created_by", reading.text, "Who started it.")
     time_taken = _Late("time_taken", reading.text, "As Pixxel wrote it.")
     estimated_duration = _Late("estimated_duration", reading.number, "Seconds.")
-    tasks = _Late("tasks", _tasks, "The steps; none in a job from a list.")
-    val_errors = _Late("val_errors", _val_errors, "Why Pixxel refused to run the workflow.")
+    tasks = _Late("tasks", _tasks, "The first 5,000 steps; none in a job from a list.")
+    val_errors = _Late("val_errors", _val_errors, "Why Pixxel refused to run the workflow: the first 5,000.")
     created_at = _moment("created_at", "When the job was created.")
     updated_at = _moment("updated_at", "When anything about the job changed last.")
     finished_at = _moment("finished_at", "When the job ended.")
@@ -206,6 +210,10 @@ class Job:
     def spec(self) -> Any:
         """The job's specification, decoded from its bytes."""
         return reading.raw_bytes(self.raw.get("spec"))
+
+    def count(self, key: str) -> int:
+        """Return how many entries the API sent under ``tasks`` or ``val_errors``, however many are read."""
+        return len(_list(self.raw.get(key)))
 
     def verdict(self, rules: StatusRules | None = None) -> Verdict:
         """Say what the job's status means; the only place that decides it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pixxel_provider.api import reading
@@ -22,6 +22,8 @@ RAW_FIELDS = ("spec", "inputs", "result", "info_logs")
 _TIMES = ("created_at", "updated_at", "finished_at", "exec_created_at", "exec_updated_at")
 _PARAGRAPH_LIMIT = 2_000
 _LINE_LIMIT = 500
+# Bytes of a validation error whose texts are all empty; a task has more.
+_SHORTEST_ENTRY = 67
 _STATUS_LIMIT = 100
 # Up to how many seconds, in steps of how many, in which unit: the longer, the rougher.
 _ROUGHLY = (
@@ -43,6 +45,11 @@ def metadata(job: Job, include: Collection[str] = ()) -> dict[str, Any]:
         ``info_logs``.
     :raises PixxelInputError: ``include`` isn't a collection of those names.
     """
+    raw = check_include(include)
+    # What can't fit in any case is cut before anything is worked out for it.
+    most = METADATA_LIMIT // _SHORTEST_ENTRY
+    tasks = _failed_first(job.tasks)[:most] if len(job.tasks) > most else job.tasks
+    errors = job.val_errors[:most]
     found: dict[str, Any] = {
         "id": job.id,
         "workflow_id": job.workflow_id,
@@ -53,15 +60,15 @@ def metadata(job: Job, include: Collection[str] = ()) -> dict[str, Any]:
         "time_taken": job.time_taken,
         "estimated_duration": job.estimated_duration,
         **{key: reading.timestamp_text(job.raw.get(key)) for key in _TIMES},
-        "tasks": [_task(task) for task in job.tasks],
-        "val_errors": [error.fields() for error in job.val_errors],
+        "tasks": [_task(task) for task in tasks],
+        "val_errors": [error.fields() for error in errors],
     }
-    raw = check_include(include)
     if "spec" in raw:
         found["spec"] = reading.json_safe(job.spec)
-    for task, entry in zip(job.tasks, found["tasks"], strict=True):
+    for task, entry in zip(tasks, found["tasks"], strict=True):
         entry.update({name: reading.json_safe(getattr(task, name)) for name in raw if name != "spec"})
-    return _bounded(found, raw)
+    cut = {name for name, kept in (("tasks", tasks), ("val_errors", errors)) if len(kept) < job.count(name)}
+    return _bounded(found, raw, cut)
 
 
 def check_include(include: Collection[str]) -> tuple[str, ...]:
@@ -120,7 +127,8 @@ def standing(job: Job) -> str:
     if job.progress is not None:
         parts.append(f"{job.progress:g} %")
     if job.tasks:
-        parts.append(f"{tasks_done(job)} of {len(job.tasks)} tasks done")
+        first = "the first " if job.count("tasks") > len(job.tasks) else ""
+        parts.append(f"{tasks_done(job)} of {first}{len(job.tasks)} tasks done")
         running = [_label(task) for task in job.tasks if is_running(task)]
         if running:
             parts.append("now " + " and ".join(running[:3]))
@@ -198,8 +206,17 @@ def _size(value: Any) -> int:
     return len(json.dumps(value))
 
 
-def _bounded(found: dict[str, Any], raw: tuple[str, ...]) -> dict[str, Any]:
-    if _size(found) <= METADATA_LIMIT:
+def _failed_first(tasks: Sequence[Task]) -> list[Task]:
+    # A stable sort: otherwise the API's order stays.
+    return sorted(tasks, key=lambda task: not _has_failed(task))
+
+
+def _bounded(found: dict[str, Any], raw: tuple[str, ...], cut: set[str]) -> dict[str, Any]:
+    """Cut what is too large, and name it.
+
+    :param cut: the lists that are cut already.
+    """
+    if not cut and _size(found) <= METADATA_LIMIT:
         return found
     gone: list[str] = []
     found["truncated"] = gone
@@ -215,7 +232,7 @@ def _bounded(found: dict[str, Any], raw: tuple[str, ...]) -> dict[str, Any]:
         ("val_errors", None),
     ):
         entries = found[name]
-        if _size(found) > METADATA_LIMIT:
+        if name in cut or _size(found) > METADATA_LIMIT:
             gone.append(name)
             ranked = sorted(entries, key=keep_first) if keep_first else list(entries)
             while ranked and _size(found) > METADATA_LIMIT:

@@ -17,7 +17,7 @@ from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.connection import Settings, origin_of
 from pixxel_provider.files.address import Guard, proxy_for
 from pixxel_provider.files.errors import PixxelAddressError, PixxelDownloadError
-from pixxel_provider.hooks.transport import REDIRECTS, USER_AGENT
+from pixxel_provider.hooks.protocol import REDIRECTS, USER_AGENT
 from pixxel_provider.hooks.trouble import unreachable
 
 if TYPE_CHECKING:

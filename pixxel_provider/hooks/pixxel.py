@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -13,7 +12,6 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from pixxel_provider.api import calls, retry
 from pixxel_provider.api.errors import (
-    PixxelAuthError,
     PixxelConnectionError,
     PixxelError,
     PixxelInputError,
@@ -21,8 +19,8 @@ from pixxel_provider.api.errors import (
     PixxelResponseError,
 )
 from pixxel_provider.connection import Settings, read_connection
-from pixxel_provider.hooks import transport
-from pixxel_provider.hooks.sessions import reading_turn, shared_session
+from pixxel_provider.hooks import bounded, protocol
+from pixxel_provider.hooks.sessions import lent_session, reading_turn
 from pixxel_provider.hooks.trouble import unreachable
 from pixxel_provider.provider_info import (
     CONNECTION_FIELDS,
@@ -33,7 +31,6 @@ from pixxel_provider.provider_info import (
 )
 
 if TYPE_CHECKING:
-    import aiohttp
     import requests
 
     from pixxel_provider.api.calls import Call
@@ -99,8 +96,12 @@ class PixxelHook(BaseHook):
     def get_conn(self) -> requests.Session:
         """Return the session this hook sends with; it pools connections and holds no key."""
         if self._session is None:
-            self._session = _new_session(self.settings)
+            self._session = bounded.new_session(self.settings)
         return self._session
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the key: a copy reads the connection itself.
+        return {**{k: v for k, v in self.__dict__.items() if k != "settings"}, "_session": None}
 
     def close(self) -> None:
         """Close the session; the next request opens a new one."""
@@ -204,54 +205,57 @@ class PixxelHook(BaseHook):
     _pause = staticmethod(time.sleep)
 
     def _send_once(self, call: Call[T]) -> T:
-        before = self.settings
-        try:
-            return self._send_with(before, call)
-        except PixxelAuthError as error:
-            # A key may have been changed since the connection was read, and a wait may be long.
-            if error.status_code != 401:
-                raise
+        steps = protocol.exchange(self.settings, call)
+        step = next(steps)
+        while True:
+            got: protocol.Answer | Settings
+            if isinstance(step, protocol.ReadConnection):
+                got = self._read_anew(step.before)
+            else:
+                got = self._exchange(self.settings, call, step)
+            try:
+                step = steps.send(got)
+            except StopIteration as done:
+                settings, answer = done.value
+                break
+        # Outside: an error would show what was being handled, and that holds the answer.
+        return protocol.read(settings, call, answer)
+
+    def _read_anew(self, before: Settings) -> Settings:
+        if self.settings is before:
             del self.settings
-            if self.settings.authorization == before.authorization:
-                raise
-        return self._send_with(self.settings, call)
+        return self.settings
 
-    def _send_with(self, settings: Settings, call: Call[T]) -> T:
-        target = transport.url(settings, call)
-        for _ in range(transport.REDIRECTS + 1):
-            answer = self._exchange(settings, call, target)
-            following = transport.redirect(settings, call, target, answer)
-            if following is None:
-                return transport.read(settings, call, answer)
-            target = following
-        raise PixxelResponseError(f"{call}: the server redirects in circles.")
-
-    def _exchange(self, settings: Settings, call: Call[Any], target: str) -> transport.Answer:
-        import requests
-        from urllib3.exceptions import HTTPError
-
-        body = transport.Body(call)
-        if not call.safe:
+    def _exchange(self, settings: Settings, call: Call[Any], request: protocol.Request) -> protocol.Answer:
+        body = protocol.Body(call)
+        if request.fresh:
             # A kept connection may have been closed by the server: then nobody knows whether it was heard.
             self.close()
         try:
-            with self.get_conn().request(
-                call.method,
-                target,
-                headers=transport.headers(settings, call),
-                timeout=(settings.connect_timeout, settings.read_timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                for chunk in response.raw.stream(transport.CHUNK, decode_content=True):
-                    body.add(chunk)
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return transport.Answer(response.status_code, found, body.whole())
-        except (requests.RequestException, HTTPError, OSError) as error:
+            with (
+                bounded.budget(request.timeout, call.limit + protocol.HEAD_LIMIT),
+                self.get_conn().request(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    timeout=(min(settings.connect_timeout, request.timeout), settings.read_timeout),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                if not protocol.is_redirect(response.status_code):
+                    for chunk in response.raw.stream(protocol.CHUNK, decode_content=False):
+                        body.add(chunk)
+                return protocol.Answer(
+                    response.status_code, protocol.joined(response.raw.headers.iteritems()), body.whole()
+                )
+        except bounded.TooLarge:
+            raise protocol.too_large(call) from None
+        except PixxelError:
+            raise
+        except Exception as error:
+            # Whatever a library makes of what a server has sent.
             raise unreachable(settings, call, error) from None
-        except ValueError:
-            # requests looks where a redirect leads even where it is told not to follow.
-            raise transport.bad_redirect(call) from None
 
 
 class PixxelAsyncHook(BaseHook):
@@ -269,6 +273,13 @@ class PixxelAsyncHook(BaseHook):
         self._settings: Settings | None = None
         self._reading = asyncio.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the key, and without the lock of a loop: a copy reads the connection itself.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_settings", "_reading")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _settings=None, _reading=asyncio.Lock())
+
     async def get_settings(self) -> Settings:
         """Return the connection, read once; and anew after a 401, as its key may have been changed."""
         if (found := self._settings) is not None:
@@ -280,7 +291,11 @@ class PixxelAsyncHook(BaseHook):
             return self._settings
 
     async def send(
-        self, call: Call[T], *, patience: float = retry.PATIENCE, weigh: Callable[[int], None] | None = None
+        self,
+        call: Call[T],
+        *,
+        patience: float = retry.PATIENCE,
+        weigh: Callable[[int], None] | None = None,
     ) -> T:
         """Send a call and return its answer; see :meth:`PixxelHook.send`.
 
@@ -298,82 +313,70 @@ class PixxelAsyncHook(BaseHook):
 
     async def _send_once(self, call: Call[T], weigh: Callable[[int], None] | None = None) -> T:
         settings = await self.get_settings()
-        try:
-            return await self._send_with(settings, call, weigh)
-        except PixxelAuthError as error:
-            # A key may have been changed since the connection was read, and a wait may be long.
-            if error.status_code != 401 or not await self._read_anew(settings):
-                raise
-        return await self._send_with(await self.get_settings(), call, weigh)
+        steps = protocol.exchange(settings, call)
+        step = next(steps)
+        while True:
+            got: protocol.Answer | Settings
+            if isinstance(step, protocol.ReadConnection):
+                got = settings = await self._read_anew(step.before)
+            else:
+                got = await self._exchange(settings, call, step)
+            try:
+                step = steps.send(got)
+            except StopIteration as done:
+                settings, answer = done.value
+                break
+        if weigh is not None:
+            weigh(len(answer.body))
+        async with reading_turn(answer.is_large):
+            if answer.is_large:
+                # What takes long to read holds up nobody there.
+                return await asyncio.to_thread(protocol.read, settings, call, answer)
+            return protocol.read(settings, call, answer)
 
-    async def _read_anew(self, before: Settings) -> bool:
+    async def _read_anew(self, before: Settings) -> Settings:
         if self._settings is before:
             self._settings = None
-        return (await self.get_settings()).authorization != before.authorization
-
-    async def _send_with(self, settings: Settings, call: Call[T], weigh: Callable[[int], None] | None) -> T:
-        target = transport.url(settings, call)
-        # The session is held until the answer is read: answers that wait for that are bounded, too.
-        async with contextlib.AsyncExitStack() as held:
-            try:
-                session = await held.enter_async_context(shared_session(settings))
-            except OSError as error:
-                # The file of certificates, which may just be written anew.
-                raise unreachable(settings, call, error) from None
-            for _ in range(transport.REDIRECTS + 1):
-                answer = await self._exchange(session, settings, call, target)
-                following = transport.redirect(settings, call, target, answer)
-                if following is None:
-                    if weigh is not None:
-                        weigh(len(answer.body))
-                    async with reading_turn():
-                        return transport.read(settings, call, answer)
-                target = following
-        raise PixxelResponseError(f"{call}: the server redirects in circles.")
+        return await self.get_settings()
 
     async def _exchange(
-        self, session: aiohttp.ClientSession, settings: Settings, call: Call[Any], target: str
-    ) -> transport.Answer:
-        # Here, as whoever made the session has imported it where that doesn't hold up the loop.
-        import aiohttp
-        from yarl import URL
-
-        body = transport.Body(call)
-        timeout = aiohttp.ClientTimeout(
-            # Of a proxy that never answers, or a body that never ends, the two of the socket know nothing.
-            total=settings.exchange_timeout,
-            connect=settings.connect_timeout,
-            sock_connect=settings.connect_timeout,
-            sock_read=settings.read_timeout,
-        )
+        self, settings: Settings, call: Call[Any], request: protocol.Request
+    ) -> protocol.Answer:
+        body = protocol.Body(call)
         try:
-            async with session.request(
-                call.method,
-                # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
-                URL(target, encoded=True),
-                headers=transport.headers(settings, call),
-                timeout=timeout,
-                allow_redirects=False,
-                proxy=settings.proxy,
-            ) as response:
-                async for chunk in response.content.iter_chunked(transport.CHUNK):
-                    body.add(chunk)
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return transport.Answer(response.status, found, body.whole())
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            async with lent_session(settings, fresh=request.fresh) as session:
+                import aiohttp
+                from yarl import URL
+
+                timeout = aiohttp.ClientTimeout(
+                    # Of a proxy that never answers, or a body that never ends, the two of the socket know
+                    # nothing.
+                    total=request.timeout,
+                    connect=settings.connect_timeout,
+                    sock_connect=settings.connect_timeout,
+                    sock_read=settings.read_timeout,
+                )
+                async with session.request(
+                    request.method,
+                    # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
+                    URL(request.url, encoded=True),
+                    headers=request.headers,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    proxy=settings.proxy,
+                ) as response:
+                    if not protocol.is_redirect(response.status):
+                        async for chunk in response.content.iter_chunked(protocol.CHUNK):
+                            body.add(chunk)
+                    pairs = ((n.decode("latin-1"), v.decode("latin-1")) for n, v in response.raw_headers)
+                    return protocol.Answer(response.status, protocol.joined(pairs), body.whole())
+        except PixxelError:
+            raise
+        except Exception as error:
+            # Whatever a library makes of what a server has sent, or of a file of certificates.
+            if type(error).__name__ == "TooLargeError":
+                raise protocol.too_large(call) from None
             raise unreachable(settings, call, error) from None
-
-
-def _new_session(settings: Settings) -> requests.Session:
-    import requests
-
-    session = requests.Session()
-    # Settings has read the environment already, the same for both clients; a .netrc would replace the key.
-    session.trust_env = False
-    session.verify = settings.verify
-    if settings.proxy:
-        session.proxies = {"http": settings.proxy, "https": settings.proxy}
-    return session
 
 
 async def _look_up(conn_id: str) -> Any:

@@ -28,6 +28,17 @@ _HOLDERS: dict[_Key, _Holder] = {}
 
 
 @contextlib.asynccontextmanager
+async def lent_session(settings: Settings, *, fresh: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
+    """Lend the session of the running loop, or one of its own to a request that needs a fresh connection."""
+    if fresh:
+        async with contextlib.aclosing(_keep(settings)) as keeper:
+            yield await anext(keeper)
+    else:
+        async with shared_session(settings) as session:
+            yield session
+
+
+@contextlib.asynccontextmanager
 async def shared_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
     """Lend the session of the running loop for a connection; all hooks of that loop get the same one.
 
@@ -49,22 +60,24 @@ async def shared_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSess
 
 
 # Turns by loop, swept like the sessions.
-_TURNS: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
+_TURNS: dict[tuple[asyncio.AbstractEventLoop, bool], asyncio.Lock] = {}
 
 
 @contextlib.asynccontextmanager
-async def reading_turn() -> AsyncIterator[None]:
+async def reading_turn(large: bool = False) -> AsyncIterator[None]:
     """Wait for a turn of the loop in which nobody else reads an answer.
 
     A job of 50 tasks takes a millisecond to read. Many that arrive together would hold up all triggers of the
     process, one by one they don't.
+
+    :param large: for an answer that is read in a thread; those have turns of their own.
     """
     loop = asyncio.get_running_loop()
-    turns = _TURNS.get(loop)
+    turns = _TURNS.get((loop, large))
     if turns is None:
-        for gone in [other for other in _TURNS if other.is_closed()]:
+        for gone in [key for key in _TURNS if key[0].is_closed()]:
             del _TURNS[gone]
-        turns = _TURNS[loop] = asyncio.Lock()
+        turns = _TURNS[loop, large] = asyncio.Lock()
     async with turns:
         await asyncio.sleep(0)
         yield
@@ -110,12 +123,16 @@ class _Holder:
 async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, None]:
     # Importing aiohttp takes 100 ms and reading a CA bundle 25 ms: too long for a loop that others share.
     aiohttp = await asyncio.to_thread(import_module, "aiohttp")
+    bounded = await asyncio.to_thread(import_module, "pixxel_provider.hooks.bounded_async")
     context = await asyncio.to_thread(_tls, settings.verify)
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEEP_ALIVE, limit=0),
+        connector=bounded.Connector(ssl=context, keepalive_timeout=KEEP_ALIVE, limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
+        # Decoded within a limit, by what both clients share.
+        auto_decompress=False,
         # Settings has read the environment already, the same for both clients.
         trust_env=False,
+        **bounded.LIMITS,
     )
     try:
         yield session

@@ -6,6 +6,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator
+from http.client import BadStatusLine, HTTPException, IncompleteRead
 from typing import Any, NamedTuple
 
 from pixxel_provider.api.calls import Call
@@ -27,7 +28,10 @@ def unreachable(settings: Settings, call: Call[Any], error: BaseException) -> Pi
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and all it was made from, wherever the libraries keep that."""
+    """Yield an exception and all it was made from, wherever the libraries keep that.
+
+    Not ``__context__``: that may be whatever the caller was handling, which says nothing of this exchange.
+    """
     left: list[Any] = [error]
     seen: set[int] = set()
     while left and len(seen) < 50:
@@ -36,7 +40,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(found))
         yield found
-        left += [found.__cause__, found.__context__, *found.args]
+        left += [found.__cause__, *found.args]
         left += [
             getattr(found, name, None) for name in ("reason", "os_error", "certificate_error", "_os_error")
         ]
@@ -74,6 +78,7 @@ _BY_NAME = (
     ),
 )
 _DROPPED = _BY_NAME[-1][1]
+_NOT_HTTP = {"ClientResponseError", "HttpProcessingError", "InvalidChunkLength"}
 
 
 def _without_the_proxy(chain: list[BaseException]) -> bool:
@@ -117,6 +122,8 @@ def _trouble(error: BaseException) -> _Trouble:
         return _Trouble("dns", words, sent=False)
     if first(ConnectionRefusedError):
         return _Trouble("refused", "the connection was refused", sent=False)
+    if names & _NOT_HTTP or any(map(_is_not_http, chain)):
+        return _Trouble("other", "what came isn't HTTP that can be read")
     for known, trouble in _BY_NAME:
         if names & known:
             return trouble
@@ -126,3 +133,11 @@ def _trouble(error: BaseException) -> _Trouble:
     if numbered is not None:
         return _Trouble("other", errno.errorcode.get(numbered.errno or 0, type(numbered).__name__))
     return _Trouble("other", f"what came isn't HTTP that can be read ({type(error).__name__})")
+
+
+def _is_not_http(error: BaseException) -> bool:
+    # A connection that was dropped is among them: before the answer, within a status line or in the body.
+    dropped = isinstance(error, (ConnectionError, IncompleteRead)) or (
+        isinstance(error, BadStatusLine) and not str(error).endswith("\n")
+    )
+    return isinstance(error, HTTPException) and not dropped

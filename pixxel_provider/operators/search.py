@@ -44,12 +44,12 @@ class Search:
     monotonic: Callable[[], float] = time.monotonic
     pause: Callable[[float], object] = time.sleep
 
-    def once(self, record: Record, **patience: float) -> list[Job]:
+    def once(self, record: Record, patience: float = PATIENCE) -> list[Job]:
         """Return the jobs that the request of a record may have created, oldest first.
 
         :raises PixxelError: the list can't be had.
         """
-        listed = self.hook.send(calls.list_jobs(self.workflow_id), **patience)
+        listed = self.hook.send(calls.list_jobs(self.workflow_id), patience=patience)
         return adoption.candidates(
             listed,
             self.workflow_id,

@@ -20,7 +20,7 @@ from pixxel_provider.files.digest import PART
 from pixxel_provider.files.errors import PixxelAddressError, PixxelDownloadError
 from pixxel_provider.files.storage import Answer, Storage, unlogged
 from pixxel_provider.hooks.pixxel import PixxelHook
-from pixxel_provider.hooks.transport import USER_AGENT
+from pixxel_provider.hooks.protocol import USER_AGENT
 from tests.files.hosting import (
     SIGNATURE,
     Host,

@@ -26,7 +26,7 @@ from pixxel_provider.api.errors import (
     PixxelServerError,
     PixxelTemporaryError,
 )
-from pixxel_provider.hooks import sessions, transport
+from pixxel_provider.hooks import protocol, sessions
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 
 JOB = calls.get_job("wf-succeeds", "job-finished")
@@ -197,8 +197,9 @@ def test_an_id_reaches_the_server_in_one_segment_or_not_at_all(pixxel: Any, both
 
 
 def test_a_redirect_within_the_host_is_followed_with_the_key(pixxel: Any, client: Any) -> None:
-    pixxel.fail_next("get_job", status=308, location="/v0/workflows/wf-succeeds/jobs/job-finished-earlier")
-    assert client.send(JOB).id == "job-finished-earlier"
+    pixxel.fail_next("get_job", status=308, location="/v0/workflows/wf-succeeds/jobs/job-finished?moved=1")
+    assert client.send(JOB).id == "job-finished"
+    assert pixxel.requests("get_job") == 2
 
 
 def test_a_redirect_to_another_host_never_carries_the_key(pixxel: Any, client: Any) -> None:
@@ -603,9 +604,9 @@ SIGNED = "https:\\/\\/h.example.com\\/p.zip?sig=SIGNATURE\\u0026more=SIGNATURE"
     ids=["not JSON", "cut", "in details", "in words", "in HTML", "escaped"],
 )
 def test_no_error_shows_what_signs_an_address(pixxel: Any, status: int, body: str) -> None:
-    answer = transport.Answer(status, {"content-type": "application/json"}, body.encode())
+    answer = protocol.Answer(status, {"content-type": "application/json"}, body.encode())
     with pytest.raises(PixxelError) as caught:
-        transport.read(PixxelHook().settings, calls.download_job("w", "j"), answer)
+        protocol.read(PixxelHook().settings, calls.download_job("w", "j"), answer)
     assert "SIGNATURE" not in f"{caught.value} {vars(caught.value)} {caught.value.fields()}"
 
 
@@ -615,9 +616,9 @@ def test_an_error_about_an_address_keeps_its_other_words(pixxel: Any) -> None:
         "message": 'package "https://h.example.com/p?sig=1" is not ready',
         "details": 7,
     }
-    answer = transport.Answer(409, {}, json.dumps({"error": said}).encode())
+    answer = protocol.Answer(409, {}, json.dumps({"error": said}).encode())
     with pytest.raises(PixxelApiError) as caught:
-        transport.read(PixxelHook().settings, calls.download_job("w", "j"), answer)
+        protocol.read(PixxelHook().settings, calls.download_job("w", "j"), answer)
     assert (caught.value.code, caught.value.details) == ("NOT_READY", 7)
     assert caught.value.message == 'package "https://h.example.com/p?…" is not ready'
 

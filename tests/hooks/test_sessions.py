@@ -52,4 +52,4 @@ def test_loops_that_are_closed_are_forgotten() -> None:
 
     for _ in range(3):
         asyncio.run(work())
-    assert len([loop for loop in sessions._TURNS if loop.is_closed()]) <= 1
+    assert len([loop for loop, _ in sessions._TURNS if loop.is_closed()]) <= 1

@@ -14,7 +14,7 @@ import requests
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from pixxel_provider.hooks import transport
+from pixxel_provider.hooks import protocol
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.hooks.trouble import unreachable
 from pixxel_provider.operators import run as run_module
@@ -234,7 +234,7 @@ class Life:
                 fault = LISTS[next(lists, "shown")]
                 if fault:
                     self.pixxel.fail_next("list_jobs", **fault)
-                answer: transport.Answer = real(hook, given, call, target)
+                answer: protocol.Answer = real(hook, given, call, target)
                 if answer.status == 200 and "body" not in fault:
                     self.listed = [job["id"] for job in json.loads(answer.body)["jobs"]]
                 return answer

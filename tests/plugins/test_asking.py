@@ -259,14 +259,14 @@ def test_a_connection_that_is_spoilt_meanwhile_is_quoted_in_the_log_alone(
     asking: Asking, pixxel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixxel.fail_next("get_job", status=401)
-    send = PixxelHook._send_with
+    read_anew = PixxelHook._read_anew
 
     def spoil(self: PixxelHook, *args: Any) -> Any:
         # After a 401 the connection is read anew.
         connect(pixxel, monkeypatch, extra={"allow_http": HUSH})
-        return send(self, *args)
+        return read_anew(self, *args)
 
-    monkeypatch.setattr(PixxelHook, "_send_with", spoil)
+    monkeypatch.setattr(PixxelHook, "_read_anew", spoil)
 
     found = run(asking.job(key("job-finished"), PATIENCE))
 

@@ -1,0 +1,46 @@
+"""JSON of an answer, decoded without letting its size decide what that costs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pixxel_provider.api.errors import PixxelResponseError
+
+#: Answers up to this many bytes take no time worth counting.
+SMALL = 256 * 1024
+#: The most values that an answer may hold. A list of 90,000 jobs has so many; 32 MiB could hold 16 million.
+VALUES_LIMIT = 1_000_000
+#: The most objects that are kept; later ones are read as empty. A list with an empty job can't be read, and
+#: of a job's tasks fewer are kept anyway.
+OBJECTS_LIMIT = 100_000
+
+
+def decode(body: bytes) -> Any:
+    """Decode JSON.
+
+    :raises PixxelResponseError: it holds more values than any answer of the API.
+    :raises ValueError: it isn't JSON.
+    """
+    if len(body) <= SMALL:
+        return json.loads(body)
+    if body.count(b",") + body.count(b"[") > VALUES_LIMIT:
+        raise PixxelResponseError(f"the answer holds more than {VALUES_LIMIT:,} values, which no job does")
+    keep = _Keep()
+    found = json.loads(body, object_hook=keep)
+    # Objects are handed over from the inside out: the last is the whole.
+    return keep.last if isinstance(found, dict) else found
+
+
+class _Keep:
+    """Takes each object of an answer; being called lets other threads run while a large one is decoded."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, Any] = {}
+        self._count = 0
+        self._empty: dict[str, Any] = {}
+
+    def __call__(self, found: dict[str, Any]) -> dict[str, Any]:
+        self.last = found
+        self._count += 1
+        return found if self._count <= OBJECTS_LIMIT else self._empty

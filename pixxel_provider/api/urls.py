@@ -1,0 +1,122 @@
+r"""HTTP addresses, read strictly: libraries disagree about what they can't read, and one would follow.
+
+``urllib.parse`` takes ``http://a\@b/`` for an address of host b, urllib3 connects to a. So an address is
+taken apart here once, and what is used afterwards is built from these parts and never from the text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# RFC 3986, appendix B, for addresses with an authority.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.S)
+_AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\[\]]*\]|[^:\[\]@]*)(?::([0-9]*))?", re.S)
+# White space, control characters, and what is read in two ways: no address needs them unescaped.
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_LONGEST_NAME = 253
+
+
+@dataclass(frozen=True)
+class Url:
+    """The parts of an http or https address."""
+
+    scheme: str
+    host: str
+    """Lower case and ASCII, IPv6 without brackets."""
+    port: int
+    path: str
+    query: str | None = field(repr=False)
+    userinfo: str | None = field(default=None, repr=False)
+    """User and password, as they were written."""
+
+    @property
+    def authority(self) -> str:
+        """Return host and port as they stand in an address; the default port is left out."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == DEFAULT_PORTS[self.scheme] else f"{name}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Return scheme, host and port, the port always named."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{name}:{self.port}"
+
+
+def parse(text: str) -> Url:
+    """Take an http or https address apart.
+
+    :raises ValueError: it isn't one; the message says why and quotes nothing but its scheme.
+    """
+    if _FORBIDDEN.search(text):
+        raise ValueError("holds white space, a backslash or a control character")
+    found = _URL.fullmatch(text)
+    if found is None:
+        raise ValueError("isn't an address such as https://host/path")
+    scheme, authority, path, query = found.groups()
+    scheme = scheme.lower()
+    if scheme not in DEFAULT_PORTS:
+        raise ValueError(f"must begin with https:// or http://, not {scheme[:20]}://")
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        raise ValueError("names a host whose brackets or port can't be read")
+    userinfo, host, port = parts.groups()
+    return Url(scheme, read_host(host), read_port(port) or DEFAULT_PORTS[scheme], path, query, userinfo)
+
+
+def read_port(text: str | None) -> int | None:
+    """Return a port, None where the text is empty.
+
+    :raises ValueError: it isn't a number from 1 to 65535.
+    """
+    if not text:
+        return None
+    # By length first: Python refuses to read thousands of digits, with words of its own.
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or not 0 < int(text) < 65536:
+        raise ValueError("names a port that isn't a number from 1 to 65535")
+    return int(text)
+
+
+def read_host(text: str) -> str:
+    """Return a host as it is looked up: a name in lower case and ASCII, or an IP address without brackets.
+
+    :raises ValueError: no host can have that name.
+    """
+    if text.startswith("[") or ":" in text:
+        return _ipv6(text)
+    name = text if text.isascii() else _idna(text)
+    name = name.lower()
+    labels = name.removesuffix(".").split(".")
+    if len(name) > _LONGEST_NAME or not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError("names a host that no name service knows" if name else "names no host")
+    if labels[-1].isdigit():
+        # getaddrinfo takes 127.1 for an address, and others take it for a name.
+        try:
+            return str(IPv4Address(name))
+        except ValueError:
+            raise ValueError("names a host that is neither a name nor an IPv4 address") from None
+    return name
+
+
+def _ipv6(text: str) -> str:
+    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if "%" in inside:
+        raise ValueError("names an IPv6 address with a zone, which isn't supported")
+    try:
+        return str(IPv6Address(inside))
+    except ValueError:
+        raise ValueError("names a host whose IPv6 address can't be read") from None
+
+
+def _idna(text: str) -> str:
+    # The library that requests and yarl use, so that all of them look up the same name.
+    import idna
+
+    try:
+        return idna.encode(text, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        raise ValueError("names a host that no name service knows") from None
