@@ -28,18 +28,21 @@ FIELDS = {
 }
 BODY = json.dumps(FIELDS).encode()
 JOB = Job.read(FIELDS)
-LIMIT = 32 * 2**20
+KEY = CANARY.encode()
 
 TRANSIENT = "transient"
 ALIKE = "alike"
 
 
-def head(*lines: bytes, status: bytes = b"HTTP/1.1 200 OK") -> bytes:
-    return b"\r\n".join([status, b"Content-Type: application/json", *lines]) + b"\r\n\r\n"
+OK = b"HTTP/1.1 200 OK"
 
 
-def sized(body: bytes = BODY, *lines: bytes, status: bytes = b"HTTP/1.1 200 OK") -> bytes:
-    return head(*lines, b"Content-Length: %d" % len(body), status=status) + body
+def head(*lines: bytes, status: bytes = OK, kind: bytes = b"application/json") -> bytes:
+    return b"\r\n".join([status, b"Content-Type: " + kind, *lines]) + b"\r\n\r\n"
+
+
+def sized(body: bytes = BODY, *lines: bytes, status: bytes = OK, kind: bytes = b"application/json") -> bytes:
+    return head(*lines, b"Content-Length: %d" % len(body), status=status, kind=kind) + body
 
 
 def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n", lines: Iterable[bytes] = ()) -> bytes:
@@ -437,19 +440,17 @@ BODIES: list[Row] = [
     ("UTF-16", sized(BODY.decode().encode("utf-16")), ALIKE),
     (
         "UTF-16 that says so",
-        sized(BODY.decode().encode("utf-16"), b"Content-Type: application/json; charset=utf-16"),
+        sized(BODY.decode().encode("utf-16"), kind=b"application/json; charset=utf-16"),
         ALIKE,
     ),
     ("UTF-32", sized(BODY.decode().encode("utf-32-le")), ALIKE),
     ("latin-1", sized(BODY[:-1] + b', "created_by": "J\xfcrgen"}'), ALIKE),
     (
         "latin-1 that says so",
-        sized(
-            BODY[:-1] + b', "created_by": "J\xfcrgen"}', b"Content-Type: application/json; charset=latin-1"
-        ),
+        sized(BODY[:-1] + b', "created_by": "J\xfcrgen"}', kind=b"application/json; charset=latin-1"),
         ALIKE,
     ),
-    ("a charset that nobody knows", sized(BODY, b"Content-Type: application/json; charset=klingon"), "job"),
+    ("a charset that nobody knows", sized(BODY, kind=b"application/json; charset=klingon"), "job"),
     ("as text", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + BODY, "job"),
     ("half", sized(BODY[: len(BODY) // 2]), "PixxelResponseError"),
     ("deep", sized(b"[" * 100_000), "PixxelResponseError"),
@@ -476,32 +477,63 @@ BODIES: list[Row] = [
         "PixxelResponseError",
     ),
     ("304 with a body", sized(status=b"HTTP/1.1 304 Not Modified"), "PixxelResponseError"),
+]
+
+ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in CANARY)
+ECHO = '{"error": {"code": "bad_key", "message": "%s", "details": {"%s": ["%s"]}}}'
+REFUSED = b"HTTP/1.1 400 Bad Request"
+
+
+def echo(key: str, encoding: str = "utf-8") -> bytes:
+    return sized((ECHO % (key, key, key)).encode(encoding), status=REFUSED)
+
+
+ECHOES: list[Row] = [
+    ("in an error", echo(CANARY), "PixxelBadRequestError"),
+    ("in UTF-16", echo(CANARY, "utf-16"), "PixxelBadRequestError"),
+    ("in UTF-32", echo(CANARY, "utf-32"), "PixxelBadRequestError"),
+    ("with one letter escaped", echo(CANARY.replace("c", "\\u0063", 1)), "PixxelBadRequestError"),
+    ("with all letters escaped", echo(ESCAPED), "PixxelBadRequestError"),
     (
-        "an echo of the key",
-        sized(b'{"error": {"message": "no such key: @key@"}}', status=b"HTTP/1.1 400 B"),
+        "with all letters escaped in upper case",
+        echo(ESCAPED.upper().replace("U", "u")),
         "PixxelBadRequestError",
     ),
+    ("in a page", sized(b"<title>" + KEY + b"</title>", status=REFUSED), "PixxelBadRequestError"),
     (
-        "an echo of the key in UTF-16",
-        sized(
-            '{"error": {"message": "@key@"}}'.replace("@key@", CANARY).encode("utf-16"),
-            status=b"HTTP/1.1 400 B",
-        ),
+        "in a page in UTF-16",
+        sized(f"<title>{CANARY}".encode("utf-16-le"), status=REFUSED),
         "PixxelBadRequestError",
     ),
+    ("as a page, beyond what is shown", sized(b"x" * 105 + KEY, status=REFUSED), "PixxelBadRequestError"),
     (
-        "an echo with a letter escaped",
-        sized(
-            ('{"error": {"message": "%s"}}' % CANARY.replace("c", "\\u0063", 1)).encode(),
-            status=b"HTTP/1.1 400 B",
-        ),
+        "in gzip",
+        sized(gzip.compress(KEY), b"Content-Encoding: gzip", status=REFUSED),
         "PixxelBadRequestError",
     ),
-    ("an echo in the type", b"HTTP/1.1 200 OK\r\nContent-Type: @key@\r\n\r\nno", "PixxelResponseError"),
-    ("an echo in the reason", b"HTTP/1.1 @key@ 200 @key@\r\n\r\nno", TRANSIENT),
-    ("an echo in a header's name", sized(BODY, b"@key@"), ALIKE),
-    ("an echo as the length", length(b"@key@"), ALIKE),
-    ("an echo as a chunk's size", chunked(chunk(size=b"@key@")), TRANSIENT),
+    ("in the answer", sized(BODY[:-1] + b', "created_by": "' + KEY + b'"}'), "answer"),
+    ("in the answer, escaped", sized(BODY[:-1] + b', "x": ["' + ESCAPED.encode() + b'"]}'), "answer"),
+    ("in a name of the answer", sized(BODY[:-1] + b', "' + ESCAPED.encode() + b'": 1}'), "answer"),
+    ("as the status of the job", sized(BODY.replace(b"completed", ESCAPED.encode())), "answer"),
+    ("as the job", sized(BODY.replace(b"job-finished", KEY)), "PixxelResponseError"),
+    ("in the type", sized(b"no", kind=b"text/" + KEY), "PixxelResponseError"),
+    ("in the type of an error", sized(b"no", kind=KEY, status=REFUSED), "PixxelBadRequestError"),
+    ("in the reason", sized(b"no", status=REFUSED + b" " + KEY), "PixxelBadRequestError"),
+    ("in the version", b"HTTP/" + KEY + b" 200 OK\r\n\r\nno", TRANSIENT),
+    ("instead of HTTP", b"Authorization: Bearer " + KEY + b"\r\n\r\n", TRANSIENT),
+    ("in a header without a colon", sized(BODY, KEY), ALIKE),
+    ("in a header with a NUL", sized(BODY, b"X-Echo: \0" + KEY), ALIKE),
+    ("in a header's name", sized(BODY, KEY + b" : v"), ALIKE),
+    ("in a header that is too long", sized(BODY, b"X-Echo: " + KEY * 3_000), TRANSIENT),
+    ("as the length", length(KEY), ALIKE),
+    ("as a second length", sized(BODY, b"Content-Length: " + KEY), ALIKE),
+    ("as an encoding", encoded(KEY, BODY), ALIKE),
+    ("as a transfer encoding", head(b"Transfer-Encoding: " + KEY) + BODY, ALIKE),
+    ("as a chunk's size", chunked(chunk(size=KEY)), TRANSIENT),
+    ("as a trailer", chunked(chunk(), end=b"0\r\n" + KEY + b"\r\n\r\n"), ALIKE),
+    ("as Retry-After", sized(b"", b"Retry-After: " + KEY, status=b"HTTP/1.1 429 T"), "PixxelRateLimitError"),
+    ("as a cookie", sized(BODY, b"Set-Cookie: " + KEY + b"=" + KEY + b"; Path=\x01"), ALIKE),
+    ("as a link", sized(BODY, b"Link: <http://[" + KEY), ALIKE),
 ]
 
 BREAKS: list[Row] = [
@@ -533,5 +565,6 @@ TABLE = {
     "length": LENGTHS,
     "chunks": CHUNKS,
     "body": BODIES,
+    "echo": ECHOES,
     "connection": BREAKS,
 }

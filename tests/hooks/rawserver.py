@@ -10,9 +10,11 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from pixxel_provider.api.calls import Call
@@ -22,8 +24,6 @@ from tests.support import CANARY
 
 #: What goes out, piece by piece; a number is a pause in seconds.
 Part = bytes | float
-#: In what is sent: the key, as a server has received it.
-KEY = b"@key@"
 
 
 class End(Enum):
@@ -129,7 +129,7 @@ class RawServer:
             answer = next(self._answers)
         for piece in answer:
             if isinstance(piece, bytes):
-                peer.sendall(piece.replace(KEY, CANARY.encode()) if KEY in piece else piece)
+                peer.sendall(piece)
                 self.sent += len(piece)
             elif self.closing.wait(piece):
                 return End.CLOSE
@@ -209,37 +209,41 @@ class Asking:
         return self._found[0]
 
 
-def ask_worker(calls: list[Call[Any]], conn_id: str = "pixxel_default") -> list[Outcome]:
-    """Send calls one after another with the client of tasks."""
+Steps = Iterable["Call[Any] | float"]
+
+
+def ask_worker(steps: Steps, conn_id: str = "pixxel_default") -> list[Outcome]:
+    """Send calls one after another with the client of tasks; a number is a pause between two."""
     hook = PixxelHook(conn_id)
+    found = []
     try:
-        return [Outcome.of(lambda call=call: hook.send(call, patience=0)) for call in calls]  # type: ignore[misc]
+        for step in steps:
+            if isinstance(step, Call):
+                found.append(Outcome.of(partial(hook.send, step, patience=0)))
+            else:
+                time.sleep(step)
     finally:
         hook.close()
+    return found
 
 
-def ask_triggerer(calls: list[Call[Any]], conn_id: str = "pixxel_default") -> list[Outcome]:
-    """Send calls one after another with the client of triggers."""
-
-    async def ask() -> list[Outcome]:
-        hook = PixxelAsyncHook(conn_id)
-        found = []
-        for call in calls:
-            result: Any = None
-            try:
-                result = await hook.send(call, patience=0)
-            except Exception as error:
-                result = error
-            found.append(Outcome.of(lambda result=result: _again(result)))  # type: ignore[misc]
-        return found
-
-    return asyncio.run(ask())
+async def ask_in_loop(steps: Steps, conn_id: str = "pixxel_default") -> list[Outcome]:
+    """Send calls one after another with the client of triggers; a number is a pause between two."""
+    hook = PixxelAsyncHook(conn_id)
+    found = []
+    for step in steps:
+        if isinstance(step, Call):
+            sending = asyncio.ensure_future(hook.send(step, patience=0))
+            await asyncio.wait([sending])
+            found.append(Outcome.of(sending.result))
+        else:
+            await asyncio.sleep(step)
+    return found
 
 
-def _again(result: Any) -> Any:
-    if isinstance(result, BaseException):
-        raise result
-    return result
+def ask_triggerer(steps: Steps, conn_id: str = "pixxel_default") -> list[Outcome]:
+    """Do the same as :func:`ask_in_loop`, in a loop of its own."""
+    return asyncio.run(ask_in_loop(steps, conn_id))
 
 
 CLIENTS = {"worker": ask_worker, "triggerer": ask_triggerer}

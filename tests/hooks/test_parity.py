@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.hooks.answers import ALIKE, CALL, JOB, TABLE, TRANSIENT
-from tests.hooks.rawserver import CLIENTS, Asking, Outcome, RawServer, connection_to
+from pixxel_provider.api import calls
+from tests.hooks.answers import (
+    ALIKE,
+    BODY,
+    CALL,
+    ENCODINGS,
+    GZIPPED,
+    HINTS,
+    JOB,
+    PAGE,
+    TABLE,
+    TRANSIENT,
+    chunk,
+    chunked,
+    encoded,
+    head,
+    length,
+    sized,
+)
+from tests.hooks.rawserver import CLIENTS, Asking, End, Outcome, Raw, RawServer, connection_to
 from tests.support import CANARY
 
 #: Seconds for each time-out of the connection, of which an exchange has four.
@@ -16,11 +36,7 @@ STEP = 0.5
 #: Seconds that an exchange may take longer than it should, on a machine that is busy.
 MARGIN = 2.5
 
-ROWS = [
-    pytest.param(answer, expected, id=f"{group}: {name}")
-    for group, rows in TABLE.items()
-    for name, answer, expected in rows
-]
+PATH = b"/v0/workflows/wf-succeeds/jobs/job-finished"
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +50,6 @@ def evil(server: RawServer) -> Iterator[list[RawServer]]:
     """Servers that must hear nothing: on another port, and on the same one of another address."""
     with RawServer() as beside, RawServer("127.0.0.2", server.port) as other:
         yield [beside, other]
-        assert not beside.requests
-        assert not other.requests
-        assert not beside.connections
-        assert not other.connections
 
 
 @pytest.fixture(autouse=True)
@@ -45,19 +57,31 @@ def _connect(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection_to(server, STEP))
 
 
+@pytest.fixture(autouse=True)
+def _no_key_in_a_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.DEBUG)
+    yield
+    said = [
+        record for record in caplog.get_records("call") if CANARY in f"{record.getMessage()} {record.args}"
+    ]
+    assert not said
+
+
 @pytest.fixture
 def ask(server: RawServer) -> Iterator[Callable[..., dict[str, list[Outcome]]]]:
     """Give both clients the same answers; each has to come to an end in time."""
 
-    def both(*answers: Any, sent: Iterable[Any] = (CALL,)) -> dict[str, list[Outcome]]:
-        found = {}
+    def both(*answers: Any, steps: Iterable[Any] = (CALL,)) -> dict[str, list[Outcome]]:
+        found, heads = {}, {}
         for name, client in CLIENTS.items():
             server.answer_with(*answers)
-            asking = Asking(lambda client=client: client(list(sent)))  # type: ignore[misc]
-            found[name] = asking.result(len(list(sent)) * (4 * STEP + MARGIN))
+            asking = Asking(lambda client=client: client(steps))  # type: ignore[misc]
+            found[name] = asking.result(len(list(steps)) * (4 * STEP + MARGIN))
+            heads[name] = [request.split(b"\r\n")[0] for request in server.requests]
             for outcome in found[name]:
                 assert not outcome.kind.startswith("foreign"), f"{name}: {outcome}"
                 assert CANARY not in repr(outcome), f"the {name}'s client shows the key"
+        assert heads["worker"] == heads["triggerer"]
         return found
 
     yield both
@@ -80,7 +104,338 @@ def assert_expected(outcome: Outcome, expected: str) -> None:
         assert outcome.kind == expected, outcome
 
 
-@pytest.mark.parametrize(("answer", "expected"), ROWS)
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        pytest.param(answer, expected, id=f"{group}: {name}")
+        for group, rows in TABLE.items()
+        for name, answer, expected in rows
+    ],
+)
 def test_both_clients_make_the_same_of_an_answer(ask: Any, answer: Any, expected: str) -> None:
     (outcome,) = assert_alike(ask(answer))
     assert_expected(outcome, expected)
+
+
+# ----------------------------------------------------------------------------- one connection, several requests
+
+FIRST: dict[str, bytes] = {
+    "a job": sized(),
+    "a job of HTTP/1.0": sized(BODY, b"Connection: keep-alive", status=b"HTTP/1.0 200 OK"),
+    "chunks": chunked(chunk()),
+    "chunks with a trailer": chunked(chunk(), end=b"0\r\nX-Checksum: abc\r\n\r\n"),
+    "gzip": encoded(b"gzip", GZIPPED),
+    "gzip that isn't": encoded(b"gzip", BODY),
+    "gzip with rubbish after it": encoded(b"gzip", GZIPPED + b"rubbish"),
+    "an early hint": HINTS + sized(),
+    "204": head(status=b"HTTP/1.1 204 No Content"),
+    "304": head(status=b"HTTP/1.1 304 Not Modified"),
+    "304 with a length": head(b"Content-Length: 500", status=b"HTTP/1.1 304 Not Modified"),
+    "404": sized(b"{}", status=b"HTTP/1.1 404 Not Found"),
+    "503": sized(PAGE, status=b"HTTP/1.1 503 Busy"),
+    "a page": sized(PAGE),
+    "a redirect": sized(PAGE, b"Location: " + PATH, status=b"HTTP/1.1 302 Found"),
+    "a redirect elsewhere": sized(PAGE, b"Location: http://example.com/", status=b"HTTP/1.1 302 Found"),
+    "another job": sized(BODY.replace(b"job-finished", b"job-other")),
+    "a long header": sized(BODY, b"X-Long: " + b"x" * 60_000),
+    "rubbish after it": sized() + b"rubbish",
+    "another answer after it": sized() + sized(BODY.replace(b"completed", b"failed")),
+    "a length that is too small": length(b"10"),
+    "Connection: close": sized(BODY, b"Connection: close"),
+}
+
+
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+def test_what_came_before_spoils_no_later_answer(ask: Any, first: bytes) -> None:
+    answers = [Raw((first,), End.KEEP), Raw((sized(),), End.KEEP)]
+    found = assert_alike(ask(*answers, steps=(CALL, 0.05, CALL)))
+    assert found[-1].answer == JOB
+
+
+def test_a_connection_is_used_again(server: RawServer, ask: Any) -> None:
+    assert_alike(ask(Raw((sized(),), End.KEEP), steps=(CALL, CALL, CALL)))
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("end", [End.CLOSE, End.RESET])
+def test_a_connection_that_the_server_has_closed_is_not_used_again(ask: Any, end: End) -> None:
+    first, second = assert_alike(ask(Raw((sized(),), end), steps=(CALL, 0.1, CALL)))
+    assert (first.answer, second.answer) == (JOB, JOB)
+
+
+@pytest.mark.parametrize("end", [End.CLOSE, End.RESET])
+def test_a_kept_connection_that_breaks_under_a_request(ask: Any, end: End) -> None:
+    answers = [Raw((sized(),), End.KEEP), Raw((), end), Raw((sized(),), End.KEEP)]
+    first, second = assert_alike(ask(*answers, steps=(CALL, CALL)))
+    assert first.answer == JOB
+    assert second.answer == JOB or second.reason == "dropped"
+
+
+@pytest.mark.parametrize("late", [b"rubbish\r\n\r\n", sized(BODY.replace(b"completed", b"failed"))])
+def test_what_comes_between_two_requests_is_the_answer_to_neither(ask: Any, late: bytes) -> None:
+    answers = [Raw((sized(), 0.05, late), End.KEEP), Raw((sized(),), End.KEEP)]
+    first, second = assert_alike(ask(*answers, steps=(CALL, 0.2, CALL)))
+    assert first.answer == JOB
+    assert second.answer == JOB or second.transient
+
+
+@pytest.mark.parametrize("method", ["create_job", "download_job"])
+@pytest.mark.parametrize("end", [End.CLOSE, End.RESET])
+def test_a_request_that_is_dropped_was_sent_once(server: RawServer, ask: Any, method: str, end: End) -> None:
+    call = calls.create_job("wf-succeeds", "p") if method == "create_job" else CALL
+    first, second = assert_alike(ask(Raw((sized(),), End.KEEP), Raw((), end), steps=(CALL, call)))
+    assert first.answer == JOB
+    assert (second.reason, second.sent) == ("dropped", True)
+    if method == "create_job":
+        assert sum(request.startswith(b"POST") for request in server.requests) == 1
+
+
+COOKIES = [
+    b"Set-Cookie: session=abc",
+    b"Set-Cookie: session=abc; Path=/; Max-Age=3600; SameSite=None",
+    b"Set-Cookie: session=abc; Domain=127.0.0.1; HttpOnly",
+    b'Set-Cookie2: session="abc"; Version="1"',
+]
+
+
+@pytest.mark.parametrize("status", [b"HTTP/1.1 200 OK", b"HTTP/1.1 302 Found", b"HTTP/1.1 503 Busy"])
+def test_cookies_are_never_sent_back(server: RawServer, ask: Any, status: bytes) -> None:
+    first = sized(BODY, *COOKIES, b"Location: " + PATH, status=status)
+    ask(Raw((first,), End.KEEP), Raw((sized(),), End.KEEP), steps=(CALL, CALL))
+    assert len(server.requests) >= 2
+    assert not re.search(rb"(?im)^cookie2?:", b"".join(server.requests))
+
+
+# ------------------------------------------------------------------------------------------------------ redirects
+
+FOREIGN = "PixxelResponseError"
+
+# {own} is the API's host and port, {port} its port, {evil} and {other} are those of the other servers.
+LOCATIONS: list[tuple[str, str]] = [
+    ("/elsewhere", "job"),
+    ("http://{own}/elsewhere", "job"),
+    ("HTTP://{own}/elsewhere", "job"),
+    ("//{own}/elsewhere", "job"),
+    ("elsewhere", "job"),
+    ("../elsewhere", "job"),
+    ("./elsewhere", "job"),
+    ("?again=1", "job"),
+    ("/elsewhere?a=b&c=%20d", "job"),
+    ("/else%20where%2Fhere", "job"),
+    ("/%7Eelse%2dwhere", "job"),
+    ("/elsewhere#fragment", "job"),
+    ("/elsewhere?to=http://{evil}/", "job"),
+    ("http://{own}", "job"),
+    ("http://{own}?a=b", "job"),
+    ("  /elsewhere  ", "job"),
+    ("/" + "long" * 500, "job"),
+    ("", "PixxelResponseError"),
+    # Read in one way or another, and never by anybody else.
+    ("#fragment", ALIKE),
+    ("?", ALIKE),
+    (".", ALIKE),
+    ("..", ALIKE),
+    ("/..", ALIKE),
+    ("/../../elsewhere", ALIKE),
+    ("/%2e%2e/elsewhere", ALIKE),
+    ("/else where", ALIKE),
+    ("/else\twhere", ALIKE),
+    ("/else\x01where", ALIKE),
+    ("/else\x7fwhere", ALIKE),
+    ("/else\x00where", ALIKE),
+    ("/elsewhere HTTP/1.1", ALIKE),
+    ("/else\x85where", ALIKE),
+    ("/größe", ALIKE),
+    ("/größe?q=größe", ALIKE),
+    ("/\N{GREEK SMALL LETTER ALPHA}", ALIKE),
+    ("/100%", ALIKE),
+    ("/%zz", ALIKE),
+    ("/a|b^c`d{{e}}", ALIKE),
+    ('/"quoted"<b>', ALIKE),
+    ("/back\\slash", ALIKE),
+    ("/" + "long" * 2_500, ALIKE),
+    ("/" + "long" * 15_000, ALIKE),
+    ("///elsewhere", ALIKE),
+    ("////elsewhere", ALIKE),
+    ("http:///elsewhere", ALIKE),
+    ("http:/elsewhere", ALIKE),
+    ("http:elsewhere", ALIKE),
+    ("http:", ALIKE),
+    ("http://", ALIKE),
+    ("http://{own}//{evil}/elsewhere", ALIKE),
+    ("http://{own}/\\{evil}/elsewhere", ALIKE),
+    ("http://{own}\\elsewhere", ALIKE),
+    ("http://127.0.0.1:0{port}/elsewhere", ALIKE),
+    ("http://127.0.0.1.:{port}/elsewhere", ALIKE),
+    ("http://user:secret@{own}/elsewhere", ALIKE),
+    ("http://user@{own}/elsewhere", ALIKE),
+    ("http://@{own}/elsewhere", ALIKE),
+    ("http://:@{own}/elsewhere", ALIKE),
+    ("http://{evil}\\@{own}/elsewhere", ALIKE),
+    ("http://{evil}\\@{own}", ALIKE),
+    ("http://{evil}\\\\@{own}/elsewhere", ALIKE),
+    ("http://{evil}\\.@{own}/elsewhere", ALIKE),
+    ("http://{evil}%2f@{own}/elsewhere", ALIKE),
+    ("http://{evil}%5c@{own}/elsewhere", ALIKE),
+    ("http://{evil}%00@{own}/elsewhere", ALIKE),
+    ("http://{evil}%23@{own}/elsewhere", ALIKE),
+    ("http://{evil}\t@{own}/elsewhere", ALIKE),
+    ("http://{evil} @{own}/elsewhere", ALIKE),
+    ("http://{evil};@{own}/elsewhere", ALIKE),
+    ("http://{evil}@@{own}/elsewhere", ALIKE),
+    ("http://a@{evil}@{own}/elsewhere", ALIKE),
+    ("http://[{evil}]@{own}/elsewhere", ALIKE),
+    ("http://{own}\\@{evil}/elsewhere", ALIKE),
+    ("\\\\{evil}\\elsewhere", ALIKE),
+    ("\\\\{evil}/elsewhere", ALIKE),
+    ("/\\{evil}/elsewhere", ALIKE),
+    ("\\/{evil}/elsewhere", ALIKE),
+    ("/\t/{evil}/elsewhere", ALIKE),
+    ("\t//{evil}/elsewhere", ALIKE),
+    ("/ /{evil}/elsewhere", ALIKE),
+    ("http:\\\\{evil}\\elsewhere", ALIKE),
+    ("http:/\\{evil}/elsewhere", ALIKE),
+    ("http:{evil}/elsewhere", ALIKE),
+    ("http:/{evil}/elsewhere", ALIKE),
+    ("ht\ttp://{evil}/elsewhere", ALIKE),
+    ("http://{own} http://{evil}/", ALIKE),
+    ("http://{own}, http://{evil}/", ALIKE),
+    ("http://127.0.0.1:{port}:80/elsewhere", ALIKE),
+    ("http://[127.0.0.1]:{port}/elsewhere", ALIKE),
+    ("http://\N{FULLWIDTH DIGIT ONE}27.0.0.1:{port}/elsewhere", ALIKE),
+    ("http://127\N{IDEOGRAPHIC FULL STOP}0.0.1:{port}/elsewhere", ALIKE),
+    # Another server, and told as such.
+    ("http://{evil}/elsewhere", FOREIGN),
+    ("//{evil}/elsewhere", FOREIGN),
+    ("http://{other}/elsewhere", FOREIGN),
+    ("//{other}", FOREIGN),
+    ("http://127.0.0.1/elsewhere", FOREIGN),
+    ("https://{own}/elsewhere", FOREIGN),
+    ("ftp://{own}/elsewhere", FOREIGN),
+    ("file:///etc/passwd", FOREIGN),
+    ("javascript:alert(1)", FOREIGN),
+    ("data:application/json,{{}}", FOREIGN),
+    ("mailto:somebody@{own}", FOREIGN),
+    ("http://localhost:{port}/elsewhere", FOREIGN),
+    ("http://2130706433:{port}/elsewhere", FOREIGN),
+    ("http://0x7f.1:{port}/elsewhere", FOREIGN),
+    ("http://[::ffff:127.0.0.1]:{port}/elsewhere", FOREIGN),
+    ("http://[::1]:{port}/elsewhere", FOREIGN),
+    ("http://{own}@{evil}/elsewhere", FOREIGN),
+    ("http://user:secret@{evil}/elsewhere", FOREIGN),
+    ("http://{evil}#@{own}/elsewhere", FOREIGN),
+    ("http://{evil}?@{own}/elsewhere", FOREIGN),
+    ("http://{evil}/@{own}/elsewhere", FOREIGN),
+    ("http://{own}.example.com/elsewhere", FOREIGN),
+    ("http://{own}0/elsewhere", FOREIGN),
+    # Nobody's address.
+    ("http://[::1/elsewhere", FOREIGN),
+    ("http://::1]/elsewhere", FOREIGN),
+    ("http://[zz]/elsewhere", FOREIGN),
+    ("http://[]/elsewhere", FOREIGN),
+    ("http://127.0.0.1:99999/elsewhere", FOREIGN),
+    ("http://127.0.0.1:-1/elsewhere", FOREIGN),
+    ("http://127.0.0.1:words/elsewhere", FOREIGN),
+    ("http://127.0.0.1:/elsewhere", FOREIGN),
+    ("http://\N{FULLWIDTH SOLIDUS}{own}/elsewhere", FOREIGN),
+    ("http://" + "a" * 300 + "/elsewhere", FOREIGN),
+    ("http://a..b/elsewhere", FOREIGN),
+    ("http://xn--/elsewhere", FOREIGN),
+]
+
+
+def moved(location: bytes, status: bytes = b"302 Found", body: bytes = b"") -> bytes:
+    return sized(body, b"Location: " + location, status=b"HTTP/1.1 " + status)
+
+
+@pytest.fixture
+def place(server: RawServer, evil: list[RawServer]) -> Iterator[Callable[[str], bytes]]:
+    """Fill in who is who in a Location; in the end nobody else has heard of it."""
+    for each in evil:
+        each.answer_with(sized())
+    hosts = [f"{each.host}:{each.port}" for each in (server, *evil)]
+    yield lambda words: words.format(own=hosts[0], port=server.port, evil=hosts[1], other=hosts[2]).encode(
+        "utf-8"
+    )
+    assert [each.connections for each in evil] == [0, 0]
+    for request in server.requests:
+        assert f"\r\nhost: {hosts[0]}\r\n".encode() in request.lower()
+        assert re.fullmatch(rb"[A-Z]+ /[!-~]* HTTP/1\.1", request.split(b"\r\n")[0])
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"), LOCATIONS, ids=[repr(words)[:60] for words, _ in LOCATIONS]
+)
+def test_a_redirect_leads_to_the_api_or_nowhere(
+    server: RawServer, ask: Any, place: Any, location: str, expected: str
+) -> None:
+    (outcome,) = assert_alike(ask(moved(place(location)), sized()))
+    assert_expected(outcome, expected)
+    assert len(server.requests) == (
+        1 if expected == FOREIGN else 2 if expected == "job" else len(server.requests)
+    )
+    assert "secret" not in outcome.words
+
+
+@pytest.mark.parametrize("location", [b"/gr\xf6\xdfe", b"\xff\xfe/", b"http://\xff\xfe/", b"//\xc3"])
+def test_a_redirect_that_is_not_utf_8_leads_to_the_api_or_nowhere(
+    ask: Any, place: Any, location: bytes
+) -> None:
+    assert_alike(ask(moved(location), sized()))
+
+
+def test_two_locations_are_read_alike(ask: Any, place: Any) -> None:
+    for one, two in (("http://{evil}/", "/elsewhere"), ("/elsewhere", "http://{evil}/")):
+        lines = [b"Location: " + place(words) for words in (one, two)]
+        assert_alike(ask(sized(b"", *lines, status=b"HTTP/1.1 302 Found"), sized()))
+
+
+@pytest.mark.parametrize("given", ["LOCALHOST", "LocalHost"])
+def test_letters_of_a_host_have_no_case(
+    server: RawServer, ask: Any, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    connection = connection_to(server, STEP).replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection)
+    (outcome,) = assert_alike(ask(moved(f"http://{given}:{server.port}/elsewhere".encode()), sized()))
+    assert outcome.answer == JOB
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 306, 307, 308, 399])
+def test_every_kind_of_redirect_is_read_alike(ask: Any, place: Any, status: int) -> None:
+    reason = b"%d Moved" % status
+    (without,) = assert_alike(ask(head(b"Content-Length: 0", status=b"HTTP/1.1 " + reason), sized()))
+    assert without.kind == "PixxelResponseError"
+    (within,) = assert_alike(ask(moved(b"/elsewhere", reason), sized()))
+    assert within.answer == JOB or within.kind == "PixxelResponseError"
+    assert_alike(ask(moved(place("http://{evil}/"), reason), sized()))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_billed_request_follows_no_redirect(server: RawServer, ask: Any, place: Any, status: int) -> None:
+    create = calls.create_job("wf-succeeds", "project")
+    for location in ("/elsewhere", "http://{evil}/elsewhere", "http://{evil}\\@{own}/elsewhere"):
+        answer = moved(place(location), b"%d Moved" % status)
+        (outcome,) = assert_alike(ask(answer, sized(), steps=(create,)))
+        assert outcome.kind == "PixxelResponseError"
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_other_requests_are_redirected_alike(ask: Any, place: Any, status: int) -> None:
+    answer = sized(b'{"id": "d", "status": "pending"}')
+    download = calls.download_job("wf-succeeds", "job-finished")
+    assert_alike(ask(moved(b"/elsewhere", b"%d Moved" % status), answer, steps=(download,)))
+
+
+def test_a_redirect_in_circles_ends_soon(server: RawServer, ask: Any) -> None:
+    (outcome,) = assert_alike(ask(moved(PATH, body=PAGE)))
+    assert outcome.kind == "PixxelResponseError"
+    assert len(server.requests) <= 10
+
+
+@pytest.mark.parametrize("row", [row[0] for row in ENCODINGS if row[2] == ALIKE or row[2] == TRANSIENT])
+def test_the_body_of_a_redirect_does_not_matter_to_one_client_alone(ask: Any, row: str) -> None:
+    answer: Any = next(each for name, each, _ in ENCODINGS if name == row)
+    start, _, rest = answer.partition(b"\r\n")
+    assert_alike(ask(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n" + rest, sized()))
