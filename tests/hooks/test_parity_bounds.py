@@ -1,0 +1,265 @@
+"""Every exchange has an end, and takes so much memory and no more, whatever drips or pours in."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count, repeat
+from typing import Any
+
+import pytest
+
+from pixxel_provider.hooks.pixxel import PixxelHook
+from tests.hooks.answers import BODY, CALL, JOB, OK, chunk, deflated, head, sized
+from tests.hooks.rawserver import CLIENTS, Asking, End, Outcome, Part, Raw, RawServer, connection_to
+
+#: Seconds that an exchange may take longer than it should, on a machine that is busy.
+MARGIN = 2.5
+LIMIT = 32 * 2**20
+#: What kernels hold between two sockets, and a client reads at a time.
+IN_FLIGHT = 24 * 2**20
+MEMORY = 240 * 2**20
+
+PIECE = b"x" * 2**18
+CHUNKED = head(b"Transfer-Encoding: chunked")
+FOUND = b"HTTP/1.1 302 Found"
+#: A block of deflate that holds nothing: much comes in, nothing goes out.
+NOTHING = b"\x00\x00\x00\xff\xff"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RawServer]:
+    with RawServer() as running:
+        yield running
+
+
+@pytest.fixture
+def ask(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[Outcome]]]:
+    """Give both clients the same answers, at the same time; each has to come to an end in time."""
+
+    def both(seconds: float, *answers: Any) -> list[Outcome]:
+        monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection_to(server, seconds))
+        server.answer_with(*answers)
+        deadline = PixxelHook().settings.exchange_timeout
+        asking = [Asking(partial(client, [CALL])) for client in CLIENTS.values()]
+        return [each.result(deadline + MARGIN)[0] for each in asking]
+
+    yield both
+    server.hang_up()
+
+
+def dripping(start: bytes, *parts: bytes, pause: float = 0.03) -> Raw:
+    """Send this, and then these parts over and over, slowly."""
+
+    def drip() -> Iterator[Part]:
+        yield start
+        for _ in repeat(None):
+            for part in parts:
+                yield part
+                yield pause
+
+    return Raw(drip, End.HOLD)
+
+
+def pouring(start: bytes, *parts: bytes) -> Raw:
+    """Send this, and then these parts over and over, as fast as they are taken."""
+
+    def pour() -> Iterator[Part]:
+        yield start
+        for _ in repeat(None):
+            yield from parts
+
+    return Raw(pour, End.HOLD)
+
+
+def packed_drips() -> Iterator[Part]:
+    packer = zlib.compressobj(wbits=31)
+    yield head(b"Content-Encoding: gzip")
+    for _ in repeat(None):
+        yield packer.compress(b" ") + packer.flush(zlib.Z_SYNC_FLUSH)
+        yield 0.03
+
+
+def headers_one_by_one() -> Iterator[Part]:
+    yield OK + b"\r\n"
+    for number in count():
+        yield b"X-%d: v\r\n" % number
+        yield 0.03
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </s>; rel=preload\r\n\r\n"
+
+DRIPS: dict[str, Raw] = {
+    "silence": dripping(b"", b""),
+    "a status line": dripping(b"HTTP/1.1 200 ", b"O"),
+    "a version": dripping(b"HTTP/1.", b"1"),
+    "empty lines before all": dripping(b"", b"\r\n"),
+    "a header's name": dripping(OK + b"\r\n", b"X"),
+    "a header's value": dripping(OK + b"\r\nX-Slow: ", b"x"),
+    "headers": Raw(headers_one_by_one, End.HOLD),
+    "one header over and over": dripping(OK + b"\r\n", b"X-Same: 1\r\n"),
+    "a folded header": dripping(OK + b"\r\nX-Slow: x", b"\r\n", b" x"),
+    "a body with a length": dripping(head(b"Content-Length: 1000000"), b" "),
+    "a body without a length": dripping(head(), b" "),
+    "a body in gzip": Raw(packed_drips, End.HOLD),
+    "a body in gzip that holds nothing": dripping(head(b"Content-Encoding: deflate"), NOTHING),
+    "the size of a chunk": dripping(CHUNKED, b"0"),
+    "an extension of a chunk": dripping(CHUNKED + b"5;n=", b"v"),
+    "a chunk": dripping(CHUNKED + b"ffffff\r\n", b" "),
+    "chunks": dripping(CHUNKED, b"1\r\n", b" \r\n"),
+    "a trailer": dripping(CHUNKED + chunk() + b"0\r\nX-T: ", b"v"),
+    "trailers": dripping(CHUNKED + chunk() + b"0\r\n", b"X-T: v\r\n"),
+    "100 over and over": dripping(b"", CONTINUE),
+    "103 over and over": dripping(b"", HINTS),
+    "a header of a 103": dripping(b"HTTP/1.1 103 Early Hints\r\nX-Slow: ", b"x"),
+    "each answer of a redirect in circles": Raw(
+        lambda: iter(
+            [FOUND, 0.1, b"\r\nLocation: /x", 0.1, b"\r\nContent-Length: 3", 0.1, b"\r\n\r\n", 0.1, b"a"]
+            + [0.1, b""] * 90
+        ),
+        End.HOLD,
+    ),
+    "the body of a redirect": dripping(head(b"Location: /x", b"Content-Length: 1000000", status=FOUND), b" "),
+    "the body of a redirect without a length": dripping(head(b"Location: /x", status=FOUND), b" "),
+    "the body of a redirect elsewhere": dripping(head(b"Location: http://example.com/", status=FOUND), b" "),
+    "the body of a 401": dripping(head(status=b"HTTP/1.1 401 Unauthorized"), b" "),
+    "the body of a 404": dripping(head(status=b"HTTP/1.1 404 Not Found"), b" "),
+    "the body of a 503": dripping(head(status=b"HTTP/1.1 503 Busy"), b" "),
+    "a body after 204": dripping(head(status=b"HTTP/1.1 204 No Content"), b" "),
+    "something after the answer": dripping(sized(), b" "),
+}
+# Where a client has all it needs before the end, or has a reason of its own to stop.
+SOONER = {
+    "a version",
+    "empty lines before all",
+    "headers",
+    "one header over and over",
+    "a folded header",
+    "the body of a redirect",
+    "the body of a redirect without a length",
+    "the body of a redirect elsewhere",
+    "the body of a 401",
+    "the body of a 404",
+    "the body of a 503",
+    "a body after 204",
+    "something after the answer",
+    "each answer of a redirect in circles",
+}
+
+
+@pytest.mark.parametrize("name", DRIPS)
+def test_an_answer_that_drips_is_given_up(ask: Any, name: str) -> None:
+    for outcome in ask(0.2, DRIPS[name]):
+        assert not outcome.kind.startswith("foreign"), outcome
+        if name not in SOONER:
+            assert (outcome.kind, outcome.reason) == ("PixxelConnectionError", "timeout")
+            assert outcome.transient
+
+
+def test_redirects_share_one_deadline(server: RawServer, ask: Any) -> None:
+    slow = Raw((0.2, head(b"Location: /x", b"Content-Length: 0", status=FOUND)), End.KEEP)
+    late = Raw((0.2, sized()[:-5], 0.2, b" " * 5, 0.2), End.HOLD)
+    hang = dripping(head(b"Content-Length: 1000"), b" ")
+    for outcome in ask(0.2, slow, slow, slow, slow, late, hang):
+        assert outcome.transient
+
+
+def bomb(wbits: int, size: int = 2**30) -> bytes:
+    packer = zlib.compressobj(9, wbits=wbits)
+    piece = b" " * 2**22
+    return b"".join(packer.compress(piece) for _ in range(size // len(piece))) + packer.flush()
+
+
+BOMB = bomb(31)
+LINE = b"x" * 2**16 + b"\r\n"
+
+FLOODS: dict[str, Raw] = {
+    "a body with a length": pouring(head(b"Content-Length: 1073741824"), PIECE),
+    "a body without a length": pouring(head(), PIECE),
+    "a body in chunks": pouring(CHUNKED, chunk(PIECE)),
+    "a body in small chunks": pouring(CHUNKED, chunk(b"x") * 2**15),
+    "one chunk": pouring(CHUNKED + b"40000000\r\n", PIECE),
+    "a bomb in gzip": Raw((sized(BOMB, b"Content-Encoding: gzip"),)),
+    "a bomb in deflate": Raw((sized(bomb(15), b"Content-Encoding: deflate"),)),
+    "a bomb in raw deflate": Raw((sized(bomb(-15), b"Content-Encoding: deflate"),)),
+    "bombs one after another": Raw((sized(bomb(31, 2**23) * 64, b"Content-Encoding: gzip"),)),
+    "a bomb in a bomb": Raw((sized(gzip.compress(BOMB), b"Content-Encoding: gzip, gzip"),)),
+    "a bomb in chunks": Raw((CHUNKED[:-2] + b"Content-Encoding: gzip\r\n\r\n" + chunk(BOMB) + b"0\r\n\r\n",)),
+    "deflate that holds nothing": pouring(head(b"Content-Encoding: deflate"), NOTHING * 50_000),
+    "empty members of gzip": pouring(head(b"Content-Encoding: gzip"), gzip.compress(b"") * 10_000),
+    "a status line": pouring(b"HTTP/1.1 200 ", PIECE),
+    "empty lines before all": pouring(b"", b"\r\n" * 2**16),
+    "a header's name": pouring(OK + b"\r\n", PIECE),
+    "a header's value": pouring(OK + b"\r\nX-Long: ", PIECE),
+    "headers": pouring(OK + b"\r\n", b"X-Many: v\r\n" * 2**14),
+    "long headers": pouring(OK + b"\r\n", b"X-Long: " + b"x" * 60_000 + b"\r\n"),
+    "a folded header": pouring(OK + b"\r\nX-Long: ", b"x" * 60_000 + b"\r\n "),
+    "the size of a chunk": pouring(CHUNKED, b"0" * 2**18),
+    "an extension of a chunk": pouring(CHUNKED + b"5;n=", PIECE),
+    "extensions of chunks": pouring(CHUNKED, chunk(b"x", b"1;n=" + b"v" * 8_000)),
+    "a trailer": pouring(CHUNKED + chunk() + b"0\r\nX-T: ", PIECE),
+    "trailers": pouring(CHUNKED + chunk() + b"0\r\n", b"X-T: v\r\n" * 2**14),
+    "100 over and over": pouring(b"", CONTINUE * 2**12),
+    "103 over and over": pouring(b"", HINTS * 2**12),
+    "the body of a redirect": pouring(head(b"Location: /x", b"Content-Length: 1073741824", status=FOUND), PIECE),
+    "the body of a redirect without a length": pouring(head(b"Location: /x", status=FOUND), PIECE),
+    "a bomb of a redirect": Raw((sized(BOMB, b"Content-Encoding: gzip", b"Location: /x", status=FOUND),)),
+    "the body of a 401": pouring(head(status=b"HTTP/1.1 401 Unauthorized"), PIECE),
+    "the body of a 404": pouring(head(status=b"HTTP/1.1 404 Not Found"), PIECE),
+    "the body of a 503": pouring(head(status=b"HTTP/1.1 503 Busy"), PIECE),
+    "a body after 204": pouring(head(status=b"HTTP/1.1 204 No Content"), PIECE),
+    "something after the answer": pouring(sized(), PIECE),
+}  # fmt: skip
+#: The answer is there before the flood, or says all without it; one that gives up then is right, too.
+ENOUGH = {
+    "the body of a redirect",
+    "the body of a redirect without a length",
+    "a bomb of a redirect",
+    "the body of a 401",
+    "the body of a 404",
+    "a body after 204",
+    "something after the answer",
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_takes_so_much_memory_and_no_more(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch, client: str, name: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection_to(server, 1))
+    server.answer_with(FLOODS[name])
+    tracemalloc.start()
+    try:
+        asking = Asking(lambda: CLIENTS[client]([CALL]))
+        (outcome,) = asking.result(PixxelHook().settings.exchange_timeout + MARGIN)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        server.hang_up()
+    assert not outcome.kind.startswith("foreign"), outcome
+    assert outcome.transient or name in ENOUGH, outcome
+    assert peak < MEMORY
+    requests = len(server.requests)
+    assert server.sent <= requests * (LIMIT + IN_FLIGHT)
+
+
+@pytest.mark.parametrize("pack", [None, "gzip", "deflate"])
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_the_limit_is_32_mib_of_what_was_packed(ask: Any, pack: str | None, beyond: int) -> None:
+    body = BODY + b" " * (LIMIT - len(BODY) + beyond)
+    if pack:
+        packed = gzip.compress(body) if pack == "gzip" else deflated(body, 15)
+        answer = sized(packed, b"Content-Encoding: " + pack.encode())
+    else:
+        answer = sized(body)
+    for outcome in ask(4, answer):
+        if beyond:
+            assert outcome.kind == "PixxelResponseError"
+            assert "32 MiB" in outcome.words
+        else:
+            assert outcome.answer == JOB
