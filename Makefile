@@ -11,12 +11,15 @@ BENCH ?=
 # Which versions, such as: make matrix MATRIX="2.11.2 3.3.2"
 MATRIX ?=
 
+# How many answers the fuzzer tries
+FUZZ ?= 20000
+
 BIN := .venv/bin
 PY := $(BIN)/python
 SETUP := @scripts/python.sh scripts/setup.py
 IN_FRESH_HOME := scripts/with_airflow_home.sh
 
-.PHONY: help demo test check docs standalone matrix cluster browser stores screenshots bench constraints format clean
+.PHONY: help demo test check docs standalone matrix cluster browser stores screenshots fuzz bench constraints format clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +70,10 @@ stores: ## put packages into S3, Google Cloud Storage and Azure, as emulators on
 screenshots: ## take the documentation's pictures of the pages inside Airflow anew, with Chromium
 	$(SETUP) browser
 	@$(IN_FRESH_HOME) $(PY) scripts/screenshots.py
+
+fuzz: ## send answers made by chance to both clients, so many of them: FUZZ=20000
+	$(SETUP) test
+	@$(IN_FRESH_HOME) $(PY) -m tests.hooks.fuzz_http --answers $(FUZZ) --seed 1
 
 bench: ## measure the costs that the package promises to keep low, beside other providers
 	@scripts/python.sh scripts/setup.py --into .bench bench

@@ -86,6 +86,11 @@ class RawServer:
         with self._lock:
             self.requests: list[bytes] = []
             self.connections = self.sent = 0
+        self.go_on_with(*answers)
+
+    def go_on_with(self, *answers: bytes | Raw | Iterable[Part]) -> None:
+        """Give these answers from now on."""
+        with self._lock:
             self._answers = itertools.chain(map(raw, answers[:-1]), itertools.repeat(raw(answers[-1])))
 
     def hang_up(self) -> None:
@@ -194,12 +199,12 @@ class Outcome:
 class Asking:
     """A client at work in a thread of its own, so that one that never ends is noticed."""
 
-    def __init__(self, ask: Callable[[], Outcome | list[Outcome]]) -> None:
-        self._found: list[Any] = []
-        self._thread = threading.Thread(target=lambda: self._found.append(ask()), daemon=True)
+    def __init__(self, ask: Callable[[], list[Outcome]], name: str | None = None) -> None:
+        self._found: list[list[Outcome]] = []
+        self._thread = threading.Thread(target=lambda: self._found.append(ask()), name=name, daemon=True)
         self._thread.start()
 
-    def result(self, seconds: float) -> Any:
+    def result(self, seconds: float) -> list[Outcome]:
         """Return what came of it.
 
         :raises AssertionError: nothing did in this time.

@@ -205,7 +205,9 @@ FLOODS: dict[str, Raw] = {
     "trailers": pouring(CHUNKED + chunk() + b"0\r\n", b"X-T: v\r\n" * 2**14),
     "100 over and over": pouring(b"", CONTINUE * 2**12),
     "103 over and over": pouring(b"", HINTS * 2**12),
-    "the body of a redirect": pouring(head(b"Location: /x", b"Content-Length: 1073741824", status=FOUND), PIECE),
+    "the body of a redirect": pouring(
+        head(b"Location: /x", b"Content-Length: 1073741824", status=FOUND), PIECE
+    ),
     "the body of a redirect without a length": pouring(head(b"Location: /x", status=FOUND), PIECE),
     "a bomb of a redirect": Raw((sized(BOMB, b"Content-Encoding: gzip", b"Location: /x", status=FOUND),)),
     "the body of a 401": pouring(head(status=b"HTTP/1.1 401 Unauthorized"), PIECE),
@@ -213,7 +215,7 @@ FLOODS: dict[str, Raw] = {
     "the body of a 503": pouring(head(status=b"HTTP/1.1 503 Busy"), PIECE),
     "a body after 204": pouring(head(status=b"HTTP/1.1 204 No Content"), PIECE),
     "something after the answer": pouring(sized(), PIECE),
-}  # fmt: skip
+}
 #: The answer is there before the flood, or says all without it; one that gives up then is right, too.
 ENOUGH = {
     "the body of a redirect",
