@@ -89,6 +89,9 @@ def exchange(here: Place, case: Case, seconds: float) -> tuple[dict[str, list[Ou
 
         def steps() -> Iterator[Any]:
             yield case.call
+            # A connection that is closed under a request is another matter.
+            here.api.settle()
+            yield 0.002
             here.api.go_on_with(Raw((sized(),), End.KEEP))
             yield CALL
 

@@ -65,6 +65,7 @@ class RawServer:
         self.origin = f"http://{host}:{self.port}"
         self.closing = threading.Event()
         self._peers: set[socket.socket] = set()
+        self._answering: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.answer_with(b"")
         self._thread = threading.Thread(target=self._serve, name=f"raw server {self.port}", daemon=True)
@@ -101,6 +102,12 @@ class RawServer:
             with contextlib.suppress(OSError):
                 peer.shutdown(socket.SHUT_RDWR)
 
+    def settle(self, seconds: float = 0.5) -> None:
+        """Wait until all that was asked is answered, and closed where it should be."""
+        end = time.monotonic() + seconds
+        while self._answering and time.monotonic() < end:
+            time.sleep(0.001)
+
     def _serve(self) -> None:
         while True:
             peer, _ = self._listener.accept()
@@ -121,8 +128,10 @@ class RawServer:
         finally:
             with self._lock:
                 self._peers.discard(peer)
+                self._answering.discard(peer)
 
     def _one(self, peer: socket.socket) -> End:
+        self._answering.discard(peer)
         head = b""
         while b"\r\n\r\n" not in head:
             part = peer.recv(65536)
@@ -130,6 +139,7 @@ class RawServer:
                 return End.CLOSE
             head += part
         with self._lock:
+            self._answering.add(peer)
             self.requests.append(head)
             answer = next(self._answers)
         for piece in answer:
@@ -140,6 +150,7 @@ class RawServer:
                 return End.CLOSE
         if answer.end is End.HOLD:
             # Until the other side has had enough of it.
+            self._answering.discard(peer)
             peer.recv(1)
         elif answer.end is End.RESET:
             # Whoever is sent a reset at once may lose what came before it.
