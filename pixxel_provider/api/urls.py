@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import quote
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -19,6 +20,8 @@ _AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\[\]]*\]|[^:\[\]@]*)(?::([0-9]*))?", re
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _LONGEST_NAME = 253
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_RESERVED = "!#$&'()*+,/:;=?@"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,32 @@ def parse(text: str) -> Url:
         raise ValueError("names a host whose brackets or port can't be read")
     userinfo, host, port = parts.groups()
     return Url(scheme, read_host(host), read_port(port) or DEFAULT_PORTS[scheme], path, query, userinfo)
+
+
+def normal_path(path: str) -> str:
+    """Return a path as all libraries send it: without steps, and escaped where it must be, in one way."""
+    found: list[str] = []
+    parts = requoted(path).split("/")
+    for part in parts:
+        if part == "..":
+            found[1:] = found[1:-1]
+        elif part != ".":
+            found.append(part)
+    if parts[-1] in (".", ".."):
+        found.append("")
+    joined = "/".join(found)
+    return joined if joined.startswith("/") else f"/{joined}"
+
+
+def requoted(text: str) -> str:
+    """Return a part of an address in which just those characters are escaped that have to be (RFC 3986)."""
+
+    def escape(match: re.Match[str]) -> str:
+        char = chr(int(match[1], 16))
+        return char if char in _UNRESERVED else f"%{match[1].upper()}"
+
+    stray = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text)
+    return quote(re.sub(r"%([0-9A-Fa-f]{2})", escape, stray), safe=f"%{_RESERVED}~")
 
 
 def read_port(text: str | None) -> int | None:

@@ -21,7 +21,7 @@ from pixxel_provider.api.errors import (
 from pixxel_provider.connection import Settings, read_connection
 from pixxel_provider.hooks import bounded, protocol
 from pixxel_provider.hooks.sessions import lent_session, reading_turn
-from pixxel_provider.hooks.trouble import unreachable
+from pixxel_provider.hooks.trouble import causes, unreachable
 from pixxel_provider.provider_info import (
     CONNECTION_FIELDS,
     CONNECTION_TYPE,
@@ -208,7 +208,7 @@ class PixxelHook(BaseHook):
         steps = protocol.exchange(self.settings, call)
         step = next(steps)
         while True:
-            got: protocol.Answer | Settings
+            got: protocol.Answer | Settings | None
             if isinstance(step, protocol.ReadConnection):
                 got = self._read_anew(step.before)
             else:
@@ -226,7 +226,9 @@ class PixxelHook(BaseHook):
             del self.settings
         return self.settings
 
-    def _exchange(self, settings: Settings, call: Call[Any], request: protocol.Request) -> protocol.Answer:
+    def _exchange(
+        self, settings: Settings, call: Call[Any], request: protocol.Request
+    ) -> protocol.Answer | None:
         body = protocol.Body(call)
         if request.fresh:
             # A kept connection may have been closed by the server: then nobody knows whether it was heard.
@@ -243,17 +245,20 @@ class PixxelHook(BaseHook):
                     stream=True,
                 ) as response,
             ):
+                found = protocol.joined(response.raw.headers.iteritems())
+                # urllib3 would prepare to decode it, and refuse to where it is encoded often.
+                response.raw.headers.discard("Content-Encoding")
                 if not protocol.is_redirect(response.status_code):
                     for chunk in response.raw.stream(protocol.CHUNK, decode_content=False):
                         body.add(chunk)
-                return protocol.Answer(
-                    response.status_code, protocol.joined(response.raw.headers.iteritems()), body.whole()
-                )
+                return protocol.Answer(response.status_code, found, body.whole())
         except bounded.TooLarge:
             raise protocol.too_large(call) from None
         except PixxelError:
             raise
         except Exception as error:
+            if any(isinstance(found, bounded.KeptConnectionBroke) for found in causes(error)):
+                return None
             # Whatever a library makes of what a server has sent.
             raise unreachable(settings, call, error) from None
 
@@ -316,7 +321,7 @@ class PixxelAsyncHook(BaseHook):
         steps = protocol.exchange(settings, call)
         step = next(steps)
         while True:
-            got: protocol.Answer | Settings
+            got: protocol.Answer | Settings | None
             if isinstance(step, protocol.ReadConnection):
                 got = settings = await self._read_anew(step.before)
             else:
@@ -341,7 +346,7 @@ class PixxelAsyncHook(BaseHook):
 
     async def _exchange(
         self, settings: Settings, call: Call[Any], request: protocol.Request
-    ) -> protocol.Answer:
+    ) -> protocol.Answer | None:
         body = protocol.Body(call)
         try:
             async with lent_session(settings, fresh=request.fresh) as session:
@@ -376,6 +381,8 @@ class PixxelAsyncHook(BaseHook):
             # Whatever a library makes of what a server has sent, or of a file of certificates.
             if type(error).__name__ == "TooLargeError":
                 raise protocol.too_large(call) from None
+            if type(error).__name__ == "KeptConnectionBrokeError":
+                return None
             raise unreachable(settings, call, error) from None
 
 

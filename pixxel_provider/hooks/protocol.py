@@ -10,10 +10,10 @@ import json
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode, urljoin
 
 from pixxel_provider import __version__
@@ -37,7 +37,7 @@ USER_AGENT = f"airflow-provider-pixxel/{__version__}"
 #: The most that status lines and headers of an exchange may have, in bytes, interim answers included.
 HEAD_LIMIT = 256 * 1024
 #: The longest header, and the most headers of one answer: what Python's http.client takes.
-LINE_LIMIT, HEADERS_LIMIT = 65_536, 100
+LINE_LIMIT, HEADERS_LIMIT = 65_536, 99
 #: How many redirects within the same host are followed.
 REDIRECTS = 3
 #: How much of an answer is read at a time, in bytes.
@@ -102,7 +102,8 @@ def exchange(
 ) -> Generator[Request | ReadConnection, Any, tuple[Settings, Answer]]:
     """Yield what has to be done until the final answer is there; return it with the settings that were used.
 
-    An :class:`Answer` is sent in for each :class:`Request`, :class:`Settings` for a :class:`ReadConnection`.
+    Sent in are an :class:`Answer` for each :class:`Request`, or None where a connection that had been kept
+    broke before any of it came, and :class:`Settings` for a :class:`ReadConnection`.
 
     :raises PixxelConnectionError: the deadline of the exchange has passed.
     :raises PixxelResponseError: the server redirects to where the key must not go, or in circles.
@@ -120,13 +121,18 @@ def exchange(
 
 def _follow(
     settings: Settings, call: Call[Any], deadline: float, clock: Callable[[], float]
-) -> Generator[Request, Answer, Answer]:
+) -> Generator[Request, Answer | None, Answer]:
     target = url(settings, call)
     for _ in range(REDIRECTS + 1):
         left = deadline - clock()
         if left <= 0:
             raise timed_out(settings, call)
-        answer = yield Request(call.method, target, headers(settings, call), left, fresh=not call.safe)
+        request = Request(call.method, target, headers(settings, call), left, fresh=not call.safe)
+        found = yield request
+        if found is None:
+            left = max(deadline - clock(), 0.001)
+            found = yield replace(request, timeout=left, fresh=True)
+        answer = cast(Answer, found)
         following = redirect(settings, call, target, answer)
         if following is None:
             return answer
@@ -212,8 +218,8 @@ def redirect(settings: Settings, call: Call[Any], asked: str, answer: Answer) ->
         )
     if not call.safe:
         raise PixxelResponseError(f"{call}: the server redirects a request that must not be sent twice.")
-    query = "" if target.query is None else f"?{target.query}"
-    return settings.origin + quote(f"{target.path or '/'}{query}", safe="%/?:@!$&'()*+,;=~-._[]")
+    query = "" if target.query is None else f"?{urls.requoted(target.query)}"
+    return f"{settings.origin}{urls.normal_path(target.path)}{query}"
 
 
 def read(settings: Settings, call: Call[T], answer: Answer) -> T:

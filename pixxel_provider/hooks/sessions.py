@@ -134,6 +134,8 @@ async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, Non
         trust_env=False,
         **bounded.LIMITS,
     )
+    # Where a kept connection broke, the exchange sends once more; aiohttp would do so whatever broke.
+    session._retry_connection = False
     try:
         yield session
     finally:

@@ -27,7 +27,7 @@ def unreachable(settings: Settings, call: Call[Any], error: BaseException) -> Pi
     )
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and all it was made from, wherever the libraries keep that.
 
     Not ``__context__``: that may be whatever the caller was handling, which says nothing of this exchange.
@@ -98,7 +98,7 @@ def _without_the_proxy(chain: list[BaseException]) -> bool:
 
 
 def _trouble(error: BaseException) -> _Trouble:
-    chain = list(_chain(error))
+    chain = list(causes(error))
     names = {type(found).__name__ for found in chain}
 
     def first(kind: type[BaseException]) -> Any:
