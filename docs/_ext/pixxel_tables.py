@@ -12,8 +12,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pixxel_provider.api import errors, retry, status, summary, wait
-from pixxel_provider.hooks import transport
+from pixxel_provider.api import calls, errors, retry, status, summary, wait
+from pixxel_provider.hooks import protocol
 from pixxel_provider.provider_info import CONNECTION_FIELDS
 
 CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
@@ -159,9 +159,9 @@ def figures() -> dict[str, str]:
         **{name: f"{value:g} s" for name, value in seconds.items()},
         "clock_skew": f"{adoption.CLOCK_SKEW / 60:g} minutes",
         "metadata_limit": f"{summary.METADATA_LIMIT // 1024} KiB",
-        "answer_limit": f"{transport.ANSWER_LIMIT // 2**20} MiB",
-        "user_agent": f"``{transport.USER_AGENT}``",
-        "redirects": str(transport.REDIRECTS),
+        "answer_limit": f"{calls.ANSWER_LIMIT // 2**20} MiB",
+        "user_agent": f"``{protocol.USER_AGENT}``",
+        "redirects": str(protocol.REDIRECTS),
         "crowd": str(asking.CROWD),
         "most_questions": str(asking.MOST_QUESTIONS),
     }

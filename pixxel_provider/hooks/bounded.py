@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +40,11 @@ class _Budget:
 _BUDGET: ContextVar[_Budget | None] = ContextVar("pixxel_exchange", default=None)
 
 # What aiohttp's parser takes, where http.client takes more: both clients have to read the same answer.
-_STATUS_LINE = re.compile(rb"HTTP/(?:0\.9|1\.[01]|2\.0) [1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
-_HEADER = re.compile(
-    rb"(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)|((?i:connection|content-length|transfer-encoding|upgrade)) +)"
-    rb":([^\r\n\x00]*\r?\n)|[ \t][^\r\n\x00]*\r?\n"
-)
-_CHUNK_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\x00]*)?\r?\n")
-_LENGTH = re.compile(r"[0-9]{1,19}", re.ASCII)
-_FRAMING = (b"content-length", b"transfer-encoding")
+_STATUS_LINE = re.compile(rb"HTTP/(?:0\.9|1\.[01]) [1-9][0-9]{2}(?: [^\r\n\x00]*)?\r?\n")
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r?\n|[ \t][^\r\n\x00]*\r?\n")
+_TRAILER = re.compile(rb"(?!content-length:)(?:" + _HEADER.pattern + rb")", re.I)
+_CHUNK_SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n\x00]*)?\r?\n")
+_LENGTH = re.compile(r"[0-9]{1,19}")
 _BLANK = (b"\r\n", b"\n")
 _INTERIM = range(102, 200)
 
@@ -124,95 +120,81 @@ class _Raw(io.RawIOBase):
 class _Lines(io.BufferedReader):
     """Checks the lines of an answer: its heads, the sizes of its chunks, and its trailers."""
 
-    _size = 0
-    _count = 0
+    _size = _fields = 0
     _expected = _STATUS_LINE
-    _trailers = False
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        while True:
-            line = self._whole_line(size)
-            if self._expected is _CHUNK_SIZE:
-                return self._chunk_size(line)
-            self._size += len(line)
-            if self._size > HEAD_LIMIT or len(line) >= LINE_LIMIT:
-                raise HTTPException("the head of the answer is too large")
-            if self._expected is _HEADER and not self._count and line[:1] in (b" ", b"\t"):
-                # It goes on with a header before the first, and urllib3 would log all that follow.
-                continue
-            if line not in _BLANK:
-                return self._line_of_a_head(line)
-            if self._expected is _HEADER:
-                self._expected, self._count = _STATUS_LINE, 0
+        line = self._next(size)
+        while self._expected is _STATUS_LINE and line in _BLANK:
+            line = self._next(size)
+        if self._expected in (_HEADER, _TRAILER):
+            self._fields += 1
+            if line in _BLANK:
+                self._expected = _STATUS_LINE
                 return line
-            # Empty lines before an answer are skipped.
+        if self._fields == 1:
+            # It goes on from nothing; urllib3 would log it, whatever it holds.
+            line = line.lstrip(b" \t")
+        if not self._expected.fullmatch(line) or self._fields > HEADERS_LIMIT:
+            raise HTTPException("the answer isn't HTTP that can be read")
+        if self._expected is _STATUS_LINE:
+            self._expected, self._fields = _HEADER, 0
+        elif self._expected is _CHUNK_SIZE and int(line.split(b";")[0], 16) == 0:
+            self._expected, self._fields = _TRAILER, 0
+        return line
+
+    def _next(self, size: int | None) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) < LINE_LIMIT:
+            if self._may_go_on(line.removesuffix(b"\r")):
+                raise RemoteDisconnected("the connection was closed within a line")
+            raise HTTPException("the answer isn't HTTP that can be read")
+        if self._expected is not _CHUNK_SIZE:
+            self._size += len(line)
+        if self._size > HEAD_LIMIT or len(line) >= LINE_LIMIT:
+            raise HTTPException("the head of the answer is too large")
+        return line
+
+    def _may_go_on(self, line: bytes) -> bool:
+        if self._expected is _STATUS_LINE:
+            line += b"HTTP/1.1 200"[len(line) :]
+        elif line:
+            line += b"0" if self._expected is _CHUNK_SIZE else b":"
+        return not line or self._expected.fullmatch(line + b"\n") is not None
 
     def expect_chunks(self) -> None:
         """Take the next line for the size of a chunk."""
         self._expected = _CHUNK_SIZE
 
-    def _whole_line(self, size: int | None) -> bytes:
-        line = super().readline(size if self._expected is not _CHUNK_SIZE else HEAD_LIMIT)
-        if not line.endswith(b"\n") and len(line) < LINE_LIMIT:
-            strange = self._expected is _STATUS_LINE and not b"HTTP/".startswith(line[:5])
-            if strange or b"\r" in line[:-1]:
-                raise HTTPException("a line of the answer can't be read")
-            raise RemoteDisconnected("the connection was closed within a line")
-        return line
-
-    def _chunk_size(self, line: bytes) -> bytes:
-        found = _CHUNK_SIZE.fullmatch(line)
-        if found is None:
-            raise HTTPException("the size of a chunk can't be read")
-        if int(found[1], 16) == 0:
-            self._expected, self._trailers = _HEADER, True
-        # Without its extension, of which urllib3 takes less than aiohttp.
-        return found[1] + b"\r\n"
-
-    def _line_of_a_head(self, line: bytes) -> bytes:
-        found = self._expected.fullmatch(line)
-        self._count += 1
-        if found is None or self._count > HEADERS_LIMIT:
-            raise HTTPException("the head of the answer can't be read")
-        if self._expected is _STATUS_LINE:
-            self._expected, self._count = _HEADER, 0
-        elif name := found[1] or found[2]:
-            if self._trailers and name.lower() in _FRAMING:
-                raise HTTPException("a trailer of the answer says how long it is")
-            # Without the space before a colon, at which the headers would end for http.client.
-            return name + b":" + found[3]
-        return line
-
 
 class _Response(HTTPResponse):
     """An answer that is read within the budget."""
 
-    fp: Any
-
     def __init__(self, sock: Any, debuglevel: int = 0, method: str | None = None, url: str | None = None):
         # Not debuglevel: http.client would print what the answer echoes.
         super().__init__(sock, 0, method, url)
-        self.fp = _Lines(_Raw(self.fp.detach(), sock))
+        self.fp: Any = _Lines(_Raw(self.fp.detach(), sock))
 
     def begin(self) -> None:
         super().begin()
-        lengths = [value.strip() for value in self.headers.get_all("Content-Length", [])]
-        encoded = self.headers.get("Transfer-Encoding") is not None
-        if len(lengths) + encoded > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-            raise HTTPException("the length of the answer can't be told")
-        if encoded and self.length == 0:
-            # An answer without a body, such as 204, has no chunks either, whatever it says.
-            self.chunked = False
-            del self.headers["Transfer-Encoding"]
+        lengths = self.headers.get_all("Content-Length", [])
+        # Two ways to tell where an answer ends are two answers to somebody else.
+        if lengths and (
+            lengths[1:] or "Transfer-Encoding" in self.headers or not _LENGTH.fullmatch(lengths[0].strip())
+        ):
+            raise HTTPException("the length of the answer can't be read")
+        if self.status in (204, 304):
+            # They have no body, whatever they say.
+            self.length, self.chunked = 0, False
+            del self.headers["Transfer-Encoding"], self.headers["Content-Length"]
         if self.fp is not None:
             self.fp.expect_chunks()
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if status not in _INTERIM or status == HTTPStatus.SWITCHING_PROTOCOLS:
-                # Some gateways name the version that they have spoken to the server.
-                return "HTTP/1.1" if version == "HTTP/2.0" else version, status, reason
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if found[1] not in _INTERIM:
+                return found
             # 102 and 103 come before the answer; http.client skips 100 alone.
             while self.fp.readline(LINE_LIMIT) not in _BLANK:
                 pass

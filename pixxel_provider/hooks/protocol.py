@@ -219,7 +219,11 @@ def redirect(settings: Settings, call: Call[Any], asked: str, answer: Answer) ->
     if not call.safe:
         raise PixxelResponseError(f"{call}: the server redirects a request that must not be sent twice.")
     query = "" if target.query is None else f"?{urls.requoted(target.query)}"
-    return f"{settings.origin}{urls.normal_path(target.path)}{query}"
+    found = f"{settings.origin}{urls.normal_path(target.path)}{query}"
+    if settings.redact(found) != found:
+        # Addresses are logged, here and on the way.
+        raise PixxelResponseError(f"{call}: the server redirects to an address that holds the key.")
+    return found
 
 
 def read(settings: Settings, call: Call[T], answer: Answer) -> T:

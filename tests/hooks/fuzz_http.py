@@ -36,8 +36,32 @@ STEP, MARGIN = 0.3, 3.0
 #: What the process may grow by, in bytes.
 MEMORY = 700 * 2**20
 
+_CHUNKED = re.compile(rb"(?is)\r?\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n.*?\r?\n\r?\n(.*)\Z")
+_CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,16})[ \t]*(;[^\r\n\0]{0,60000})?\r\n")
+_LAST = re.compile(rb"0+[ \t]*(;[^\r\n\0]{0,60000})?\r\n\r\n")
+
+
+def _ends_of_chunks(case: Case, *outcomes: Outcome) -> bool:
+    """Ends of chunks that aren't where they should be, or something after the last of them."""
+    for parts, _ in case.made:
+        found = _CHUNKED.search(b"".join(part for part in parts if isinstance(part, bytes)))
+        if found and not _well_chunked(found[1]):
+            return all(outcome.kind == "answer" or outcome.transient for outcome in outcomes)
+    return False
+
+
+def _well_chunked(body: bytes) -> bool:
+    while not (last := _LAST.match(body)):
+        found = _CHUNK.match(body)
+        end = found.end() + int(found[1], 16) if found else 0
+        if not found or body[end : end + 2] != b"\r\n":
+            return False
+        body = body[end + 2 :]
+    return last.end() == len(body)
+
+
 #: Where a library can't be told to read as the other does; docs/hooks.rst says the same.
-KNOWN: dict[str, Callable[[Case, Outcome, Outcome], bool]] = {}
+KNOWN = {"ends of chunks": _ends_of_chunks}
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.hooks.answers import ALIKE
+from tests.support import CANARY
 
 FOREIGN = "PixxelResponseError"
 
@@ -41,6 +42,8 @@ LOCATIONS: list[tuple[str, str]] = [
     ("/else\x00where", ALIKE),
     ("/elsewhere HTTP/1.1", ALIKE),
     ("/else\x85where", ALIKE),
+    ("/" + CANARY, FOREIGN),
+    ("/?key=" + CANARY.replace("c", "%63"), FOREIGN),
     ("/größe", ALIKE),
     ("/größe?q=größe", ALIKE),
     ("/\N{GREEK SMALL LETTER ALPHA}", ALIKE),

@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any
 
 import pytest
+from requests.utils import requote_uri
 
 from pixxel_provider.api import calls
 from tests.hooks.answers import (
     ALIKE,
     BODY,
     CALL,
+    EITHER,
     ENCODINGS,
     GZIPPED,
     HINTS,
@@ -79,7 +81,8 @@ def ask(server: RawServer) -> Iterator[Callable[..., dict[str, list[Outcome]]]]:
             server.answer_with(*answers)
             asking = Asking(partial(client, steps))
             found[name] = asking.result(len(list(steps)) * (4 * STEP + MARGIN))
-            heads[name] = [request.split(b"\r\n")[0] for request in server.requests]
+            # Escapes of letters that need none are written in two ways, and mean the same.
+            heads[name] = [requote_uri(request.split(b"\r\n")[0].decode()) for request in server.requests]
             for outcome in found[name]:
                 assert not outcome.kind.startswith("foreign"), f"{name}: {outcome}"
                 assert CANARY not in repr(outcome), f"the {name}'s client shows the key"
@@ -115,6 +118,10 @@ def assert_expected(outcome: Outcome, expected: str) -> None:
     ],
 )
 def test_both_clients_make_the_same_of_an_answer(ask: Any, answer: Any, expected: str) -> None:
+    if expected == EITHER:
+        for (outcome,) in ask(answer).values():
+            assert outcome.answer == JOB or outcome.transient, outcome
+        return
     (outcome,) = assert_alike(ask(answer))
     assert_expected(outcome, expected)
 
