@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelResponseError
 from pixxel_provider.api.job import Job
+from pixxel_provider.hooks.lookup import passing
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
-from pixxel_provider.hooks.sessions import release_session
+from pixxel_provider.hooks.sharing import shared_connection
 
 T = TypeVar("T")
 Look = Job | PixxelError
@@ -35,21 +36,6 @@ _LIST_PAUSE, _LONGEST_LIST_PAUSE = 60.0, 3600.0
 MANY = 33
 
 
-@dataclass(eq=False)
-class _Connection:
-    """All that is watched by one event loop through one Airflow connection, which is read once for all."""
-
-    hook: PixxelAsyncHook
-    watchers: dict[str, JobWatcher] = field(default_factory=dict)
-
-    def crowded(self) -> bool:
-        """Return whether so many polls go through it that each had better ask for little."""
-        return len(self.watchers) >= MANY
-
-
-_CONNECTIONS: dict[tuple[asyncio.AbstractEventLoop, str], _Connection] = {}
-
-
 @contextlib.asynccontextmanager
 async def subscribe(
     pixxel_conn_id: str,
@@ -62,29 +48,27 @@ async def subscribe(
 ) -> AsyncIterator[Subscription]:
     """Join those of this event loop who watch jobs of a workflow; leaving changes nothing for the others.
 
+    The connection is read anew for each who joins; where it has changed, the poll is another one.
+
     :param ended: whether a job's status means the end to this subscriber: such a job is read in full first.
     :param pause: sleeps for a number of seconds; the first subscriber's counts, like ``monotonic``, its
         clock.
     """
-    for gone in [key for key in _CONNECTIONS if key[0].is_closed()]:
-        del _CONNECTIONS[gone]
-    key = (asyncio.get_running_loop(), pixxel_conn_id)
-    connection = _CONNECTIONS.get(key)
-    if connection is None:
-        connection = _CONNECTIONS[key] = _Connection(PixxelAsyncHook(pixxel_conn_id))
-    watcher = connection.watchers.get(workflow_id)
-    if watcher is None:
-        watcher = JobWatcher(connection.hook, workflow_id, pause, monotonic, connection.crowded)
-        connection.watchers[workflow_id] = watcher
-    subscription = watcher.join(job_id, ended)
-    try:
-        yield subscription
-    finally:
-        if watcher.leave(subscription):
-            del connection.watchers[workflow_id]
-            if not connection.watchers:
-                _CONNECTIONS.pop(key, None)
-                await release_session(pixxel_conn_id)
+    async with shared_connection(pixxel_conn_id, monotonic) as connection:
+        shared, unread = await connection.join()
+        watchers: dict[str, JobWatcher] = shared.watchers
+        watcher = watchers.get(workflow_id)
+        if watcher is None:
+            watchers[workflow_id] = watcher = JobWatcher(
+                shared.hook, workflow_id, pause, monotonic, lambda: len(watchers) >= MANY
+            )
+        subscription = watcher.join(job_id, ended)
+        subscription.unread = unread
+        try:
+            yield subscription
+        finally:
+            if watcher.leave(subscription):
+                connection.leave(shared, workflow_id)
 
 
 @dataclass(eq=False)
@@ -97,6 +81,8 @@ class Subscription:
     due: float | None = None
     latest: float = 0.0
     news: asyncio.Future[Look] | None = field(default=None, repr=False)
+    # Why the connection couldn't be read anew for this one.
+    unread: PixxelError | None = field(default=None, repr=False)
 
     def chance(self) -> float:
         """Return a number from 0 to 1: jitter that all who heard of one list share, for the next is one too.
@@ -333,7 +319,8 @@ class JobWatcher:
             if error.retry_after:
                 # For newcomers too, who haven't heard of it.
                 self._quiet_until = self.monotonic() + error.retry_after
-            return error
+            # Who waits has begun to: a connection that can't be read any more is no reason to end.
+            return passing(error)
         self._quiet_until = 0.0
         return answer
 

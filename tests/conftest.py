@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
@@ -29,10 +30,10 @@ os.environ.update(
 
 import pytest  # noqa: E402
 
-from pixxel_provider.hooks.pixxel import PixxelAsyncHook  # noqa: E402
 from pixxel_provider.simulator import serve  # noqa: E402
 from tests.certificate import write_certificate  # noqa: E402
 from tests.support import CANARY, FakeClock, FakeTaskInstance  # noqa: E402
+from tests.vault import Vault  # noqa: E402
 from tests.watching import Script  # noqa: E402
 
 
@@ -56,6 +57,22 @@ def pixxel(_simulator: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
+def vault(pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> type[Vault]:
+    """A secrets backend, configured as an administrator would, with the connection ``in_vault``."""
+    for name in ("AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"):
+        monkeypatch.setenv(name, "tests.vault.Vault")
+    with contextlib.suppress(ImportError):
+        from airflow.sdk import configuration
+
+        # Airflow 3.3 keeps backends for as long as a process lives.
+        monkeypatch.setattr(configuration, "_secrets_backend_cache", {}, raising=False)
+    monkeypatch.setattr(Vault, "values", {"in_vault": pixxel.connection_json()})
+    monkeypatch.setattr(Vault, "asked", [])
+    monkeypatch.setattr(Vault, "away", False)
+    return Vault
+
+
+@pytest.fixture
 def context() -> dict[str, Any]:
     return {"ti": FakeTaskInstance()}
 
@@ -64,7 +81,7 @@ def context() -> dict[str, Any]:
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """A server for the shared poll that is only a script; all asynchronous hooks send to it."""
     found = Script()
-    monkeypatch.setattr(PixxelAsyncHook, "send", lambda hook, call, **words: found.send(hook, call, **words))
+    found.serve(monkeypatch)
     return found
 
 

@@ -15,16 +15,16 @@ from pixxel_provider import watch
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import (
     PixxelAuthError,
+    PixxelConnectionError,
     PixxelError,
     PixxelNotFoundError,
     PixxelRateLimitError,
     PixxelResponseError,
 )
 from pixxel_provider.api.job import Job
-from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 from tests.support import HISTORIES
-from tests.watching import Script, ending, has_ended, run, wait_for
+from tests.watching import Script, ending, has_ended, run, settings_of, wait_for
 
 
 def test_a_job_that_exists_nowhere_is_told_as_such(script: Script) -> None:
@@ -294,7 +294,9 @@ def test_a_bug_in_the_poll_is_told_to_all(script: Script, monkeypatch: pytest.Mo
 
 OPERATIONS = st.lists(
     st.tuples(
-        st.sampled_from(["subscribe", "cancel", "fail", "finish", "hide", "restart", "refuse"]),
+        st.sampled_from(
+            ["subscribe", "cancel", "fail", "finish", "hide", "restart", "refuse", "move", "unread"]
+        ),
         st.integers(0, 7),
         st.floats(0, 90),
     ),
@@ -311,7 +313,7 @@ def test_whatever_happens_every_event_comes_once_and_nothing_stays(
     random.seed(seed)
     patch = pytest.MonkeyPatch()
     patch.setattr(watch, "MANY", 1 if crowded else 33)
-    patch.setattr(PixxelAsyncHook, "send", lambda hook, call, **words: script.send(hook, call, **words))
+    script.serve(patch)
     logging.disable(logging.CRITICAL)
 
     async def work() -> None:
@@ -347,6 +349,10 @@ def test_whatever_happens_every_event_comes_once_and_nothing_stays(
                 await asyncio.gather(*(wait for _, wait in left), return_exceptions=True)
                 for job, _ in left:
                     start(job)
+            elif kind == "move":
+                script.settings = settings_of(name)
+            elif kind == "unread":
+                script.unread = None if script.unread else PixxelConnectionError("vault", sent=False)
             elif kind == "refuse":
                 script.list_error = PixxelAuthError("not for you", status_code=403)
             await asyncio.sleep(pause)

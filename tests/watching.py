@@ -7,7 +7,10 @@ import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from pixxel_provider import watch
 from pixxel_provider.api.calls import Call
@@ -18,6 +21,9 @@ from pixxel_provider.api.errors import (
 )
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import Verdict
+from pixxel_provider.connection import Settings, read_connection
+from pixxel_provider.hooks import sharing
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
@@ -43,10 +49,18 @@ def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         for _ in range(5):
             loop.run_until_complete(asyncio.sleep(0))
         assert not asyncio.all_tasks(loop)
-        assert not watch._CONNECTIONS
+        assert not sharing._SHARED
         return result
     finally:
         loop.close()
+
+
+def settings_of(host: str) -> Settings:
+    """Return a connection as it is read, all but its host the same."""
+    connection = SimpleNamespace(
+        conn_id="c", conn_type="pixxel", host=host, schema=None, port=None, password="key", extra=None
+    )
+    return read_connection(connection)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -62,14 +76,33 @@ class Script:
     outage: tuple[float, float] = (0, 0)
     error: PixxelError = field(default_factory=lambda: PixxelServerError("busy", status_code=503))
     latency: float = 0.01
+    settings: Settings = field(default_factory=lambda: settings_of("one"))
+    unread: PixxelError | None = None
+    read_at: list[float] = field(default_factory=list)
+    hosts: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
     times: list[float] = field(default_factory=list)
     under_way: int = 0
     most_at_once: int = 0
 
-    async def send(self, _: Any, call: Call[Any], *, patience: float = 0, weigh: Any = None) -> Any:
+    def serve(self, patch: pytest.MonkeyPatch) -> None:
+        """Let all asynchronous hooks read their connection and send here."""
+        patch.setattr(PixxelAsyncHook, "get_settings", lambda hook: self.read(hook))
+        patch.setattr(PixxelAsyncHook, "send", lambda hook, call, **words: self.send(hook, call, **words))
+
+    async def read(self, hook: PixxelAsyncHook) -> Settings:
+        self.read_at.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self.latency)
+        if self.unread is not None:
+            hook.refresh.was_read(asyncio.get_running_loop().time(), self.unread)
+            raise self.unread
+        hook.adopt(self.settings)
+        return self.settings
+
+    async def send(self, hook: Any, call: Call[Any], *, patience: float = 0, weigh: Any = None) -> Any:
         loop = asyncio.get_running_loop()
         self.asked[call.name] += 1
+        self.hosts[hook.settings.base_url if hook.settings else ""] += 1
         self.times.append(loop.time())
         self.under_way += 1
         self.most_at_once = max(self.most_at_once, self.under_way)

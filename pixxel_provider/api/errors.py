@@ -52,7 +52,8 @@ class PixxelUnknownStatusError(PixxelError):
 class PixxelConnectionError(PixxelError):
     """No answer arrived.
 
-    :param reason: ``dns``, ``refused``, ``tls``, ``proxy``, ``timeout``, ``dropped`` or ``other``.
+    :param reason: ``dns``, ``refused``, ``tls``, ``proxy``, ``timeout``, ``dropped``, ``other``, or
+        ``definition`` where the Airflow connection itself can't be read at the moment.
     :param sent: False only where the request is known never to have left.
     """
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import BaseHook
 
 from pixxel_provider.api import calls, retry
-from pixxel_provider.api.errors import (
-    PixxelConnectionError,
-    PixxelError,
-    PixxelInputError,
-    PixxelNotFoundError,
-    PixxelResponseError,
-)
-from pixxel_provider.connection import Settings, read_connection
+from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError, PixxelResponseError
+from pixxel_provider.connection import Settings
 from pixxel_provider.hooks import bounded, protocol
-from pixxel_provider.hooks.sessions import lent_session, reading_turn
+from pixxel_provider.hooks.lookup import look_up, passing
+from pixxel_provider.hooks.lookup import look_up_async as _look_up
+from pixxel_provider.hooks.refresh import ConnectionRefresh
+from pixxel_provider.hooks.sessions import lent_session, reading_turn, release_session
 from pixxel_provider.hooks.trouble import causes, unreachable
 from pixxel_provider.provider_info import (
     CONNECTION_FIELDS,
@@ -39,11 +37,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_STALE = "%s What was read of the connection before stays in use."
+
 
 class PixxelHook(BaseHook):
     """Reach the API of Pixxel from a task.
 
-    :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``.
+    :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``. It is read at first use, and anew
+        after a 401 and now and then while requests fail: somebody may be mending it.
+    :param monotonic: the clock for that.
 
     Every method that asks the API raises :class:`~pixxel_provider.api.errors.PixxelInputError` for an
     argument or a connection that can't be used, :class:`~pixxel_provider.api.errors.PixxelApiError` for an
@@ -57,9 +59,16 @@ class PixxelHook(BaseHook):
     conn_type = CONNECTION_TYPE
     hook_name = "Pixxel"
 
-    def __init__(self, pixxel_conn_id: str = DEFAULT_CONNECTION_ID) -> None:
+    def __init__(
+        self,
+        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self.pixxel_conn_id = pixxel_conn_id
+        self._monotonic = monotonic
+        self._refresh = ConnectionRefresh()
         self._session: requests.Session | None = None
 
     @classmethod
@@ -86,12 +95,25 @@ class PixxelHook(BaseHook):
 
     @cached_property
     def settings(self) -> Settings:
-        """The connection, read once; and anew after a 401, as its key may have been changed."""
+        """What the connection said when it was read last."""
+        return self._read()
+
+    def reread(self) -> None:
+        """Read the connection anew; all of it counts from the next request on, TLS and the proxy as well.
+
+        :raises PixxelError: it can't be read now, and what was read before stays in use.
+        """
+        self.__dict__["settings"] = self._read()
+        self.close()
+
+    def _read(self) -> Settings:
         try:
-            found = self.get_connection(self.pixxel_conn_id)
-        except AirflowNotFoundException:
-            raise _undefined(self.pixxel_conn_id) from None
-        return read_connection(found)
+            found = look_up(self.pixxel_conn_id)
+        except PixxelError as error:
+            self._refresh.was_read(self._monotonic(), error)
+            raise
+        self._refresh.was_read(self._monotonic())
+        return found
 
     def get_conn(self) -> requests.Session:
         """Return the session this hook sends with; it pools connections and holds no key."""
@@ -101,7 +123,8 @@ class PixxelHook(BaseHook):
 
     def __getstate__(self) -> dict[str, Any]:
         # Without the key: a copy reads the connection itself.
-        return {**{k: v for k, v in self.__dict__.items() if k != "settings"}, "_session": None}
+        state = {k: v for k, v in self.__dict__.items() if k != "settings"}
+        return {**state, "_session": None, "_refresh": ConnectionRefresh()}
 
     def close(self) -> None:
         """Close the session; the next request opens a new one."""
@@ -116,10 +139,10 @@ class PixxelHook(BaseHook):
         :param patience: seconds during which trouble that may pass is tried again; 0 tries once.
         """
         if patience <= 0:
-            return self._send_once(call)
+            return self._attempt(call)
         from tenacity import Retrying
 
-        answer: T = Retrying(sleep=self._pause, **retry.policy(call, patience))(self._send_once, call)
+        answer: T = Retrying(sleep=self._pause, **retry.policy(call, patience))(self._attempt, call)
         return answer
 
     def get_job(self, workflow_id: str, job_id: str) -> Job:
@@ -204,6 +227,20 @@ class PixxelHook(BaseHook):
     # Tests hand in a fake one.
     _pause = staticmethod(time.sleep)
 
+    def _attempt(self, call: Call[T]) -> T:
+        if "settings" in self.__dict__ and self._refresh.due(self._monotonic()):
+            try:
+                self.reread()
+            except PixxelError as error:
+                self.log.warning(_STALE, error)
+        try:
+            answer = self._send_once(call)
+        except PixxelError as error:
+            self._refresh.ended(self._monotonic(), error)
+            raise
+        self._refresh.ended(self._monotonic(), None)
+        return answer
+
     def _send_once(self, call: Call[T]) -> T:
         steps = protocol.exchange(self.settings, call)
         step = next(steps)
@@ -222,8 +259,15 @@ class PixxelHook(BaseHook):
         return protocol.read(settings, call, answer)
 
     def _read_anew(self, before: Settings) -> Settings:
-        if self.settings is before:
-            del self.settings
+        """Return what the connection says after a 401; it is read anew, unless that was of no use just before.
+
+        :raises PixxelConnectionError: it can't be read now, so that nobody knows whether the key is wrong.
+        """
+        if self.settings is before and self._refresh.due_at_401(self._monotonic()):
+            with contextlib.suppress(PixxelError):
+                self.reread()
+        if unread := self._refresh.unread:
+            raise passing(unread)
         return self.settings
 
     def _exchange(
@@ -272,9 +316,16 @@ class PixxelAsyncHook(BaseHook):
     :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``.
     """
 
-    def __init__(self, pixxel_conn_id: str = DEFAULT_CONNECTION_ID) -> None:
+    def __init__(
+        self,
+        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self.pixxel_conn_id = pixxel_conn_id
+        self._monotonic = monotonic
+        self._refresh = ConnectionRefresh()
         self._settings: Settings | None = None
         self._reading = asyncio.Lock()
 
@@ -283,17 +334,57 @@ class PixxelAsyncHook(BaseHook):
         return {k: v for k, v in self.__dict__.items() if k not in ("_settings", "_reading")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _settings=None, _reading=asyncio.Lock())
+        self.__dict__.update(state, _settings=None, _reading=asyncio.Lock(), _refresh=ConnectionRefresh())
+
+    @property
+    def settings(self) -> Settings | None:
+        """What the connection said when it was read last, None where it never could be."""
+        return self._settings
+
+    @property
+    def refresh(self) -> ConnectionRefresh:
+        """When the connection is read anew, and how the last attempts ended."""
+        return self._refresh
+
+    def adopt(self, settings: Settings) -> None:
+        """Use from now on what somebody else has read of the same connection."""
+        self._settings = settings
+        self._refresh.was_read(self._monotonic())
 
     async def get_settings(self) -> Settings:
-        """Return the connection, read once; and anew after a 401, as its key may have been changed."""
-        if (found := self._settings) is not None:
+        """Return what the connection says; it is read at first use, and now and then while requests fail."""
+        if (found := self._usable()) is not None:
             return found
         # Many waits may come at once, and each look-up is a question to Airflow.
         async with self._reading:
-            if self._settings is None:
-                self._settings = read_connection(await _look_up(self.pixxel_conn_id))
-            return self._settings
+            if (found := self._usable()) is not None:
+                return found
+            try:
+                return await self._reread()
+            except PixxelError as error:
+                if self._settings is None:
+                    raise
+                self.log.warning(_STALE, error)
+                return self._settings
+
+    def _usable(self) -> Settings | None:
+        if self._refresh.due(self._monotonic()):
+            return None
+        if self._settings is None and (unread := self._refresh.unread):
+            raise unread
+        return self._settings
+
+    async def _reread(self) -> Settings:
+        try:
+            found = await _look_up(self.pixxel_conn_id)
+        except PixxelError as error:
+            self._refresh.was_read(self._monotonic(), error)
+            raise
+        if self._settings is not None:
+            # Its file of certificates may be another by now, under the same name.
+            await release_session(self.pixxel_conn_id)
+        self.adopt(found)
+        return found
 
     async def send(
         self,
@@ -307,14 +398,23 @@ class PixxelAsyncHook(BaseHook):
         :param weigh: is told the size of the answer, in bytes.
         """
         if patience <= 0:
-            return await self._send_once(call, weigh)
+            return await self._attempt(call, weigh)
         from tenacity import AsyncRetrying
 
         policy = retry.policy(call, patience)
-        return await AsyncRetrying(sleep=self._pause, **policy)(self._send_once, call, weigh)
+        return await AsyncRetrying(sleep=self._pause, **policy)(self._attempt, call, weigh)
 
     # Tests hand in a fake one.
     _pause = staticmethod(asyncio.sleep)
+
+    async def _attempt(self, call: Call[T], weigh: Callable[[int], None] | None) -> T:
+        try:
+            answer = await self._send_once(call, weigh)
+        except PixxelError as error:
+            self._refresh.ended(self._monotonic(), error)
+            raise
+        self._refresh.ended(self._monotonic(), None)
+        return answer
 
     async def _send_once(self, call: Call[T], weigh: Callable[[int], None] | None = None) -> T:
         settings = await self.get_settings()
@@ -340,9 +440,14 @@ class PixxelAsyncHook(BaseHook):
             return protocol.read(settings, call, answer)
 
     async def _read_anew(self, before: Settings) -> Settings:
-        if self._settings is before:
-            self._settings = None
-        return await self.get_settings()
+        """Return what the connection says after a 401; see :meth:`PixxelHook._read_anew`."""
+        async with self._reading:
+            if self._settings is before and self._refresh.due_at_401(self._monotonic()):
+                with contextlib.suppress(PixxelError):
+                    await self._reread()
+        if unread := self._refresh.unread:
+            raise passing(unread)
+        return self._settings or before
 
     async def _exchange(
         self, settings: Settings, call: Call[Any], request: protocol.Request
@@ -384,26 +489,3 @@ class PixxelAsyncHook(BaseHook):
             if type(error).__name__ == "KeptConnectionBrokeError":
                 return None
             raise unreachable(settings, call, error) from None
-
-
-async def _look_up(conn_id: str) -> Any:
-    from airflow.providers.common.compat.connection import get_async_connection
-    from asgiref.sync import sync_to_async
-
-    try:
-        try:
-            return await get_async_connection(conn_id)
-        except AirflowNotFoundException:
-            # dag.test() of Airflow 3.3 finds a connection of the database only this way.
-            return await sync_to_async(BaseHook.get_connection)(conn_id)
-    except AirflowNotFoundException:
-        raise _undefined(conn_id) from None
-    except Exception as error:
-        # The database or the supervisor was busy: no reason to end a wait that others depend on.
-        raise PixxelConnectionError(
-            f"The Airflow connection {conn_id!r} could not be looked up: {type(error).__name__}.", sent=False
-        ) from error
-
-
-def _undefined(conn_id: str) -> PixxelInputError:
-    return PixxelInputError("pixxel_conn_id", f"is {conn_id!r}, and no such connection is defined")

@@ -113,7 +113,7 @@ def exchange(
     if answer.status == 401 and call.keyed:
         # A key may have been changed since the connection was read, and a wait may be long.
         renewed: Settings = yield ReadConnection(settings)
-        if renewed.authorization != settings.authorization:
+        if renewed != settings:
             settings = renewed
             answer = yield from _follow(settings, call, deadline, clock)
     return settings, answer
