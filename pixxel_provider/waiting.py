@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from pixxel_provider.api.job import Job
+    from pixxel_provider.hooks.pixxel import PixxelHook
 
 # What Airflow resumes a task with whose trigger crashed, or never answered.
 _TRIGGER_FAILED = "__fail__"
@@ -95,7 +97,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
         ending = ending_of(event)
         if ending is None:
             self.log.warning("Looking again, on a worker: %s.", why_no_ending(event))
-            self._begin(context)
+            self._begin(context, resumed=True)
             began = started_at(event)
             if began is not None:
                 self._begun -= max(time.time() - began, 0.0)
@@ -106,7 +108,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
         """Go on after the trigger; where that broke or never answered, look at the job before giving up."""
         if next_method == _TRIGGER_FAILED:
             why = str((next_kwargs or {}).get("error", ""))
-            self._begin(context)
+            self._begin(context, resumed=True)
             ending = self._wait.look(self._ask())
             if ending is None and "timeout" in why.lower():
                 ending = self._wait.timed_out(self._deferral_limit())
@@ -140,7 +142,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
             silent_fail=bool(self.silent_fail),
         )
 
-    def _begin(self, context: Context) -> None:
+    def _begin(self, context: Context, *, resumed: bool = False) -> None:
         self._context = context
         self._ending: Ending | None = None
         self._begun = time.monotonic()
@@ -148,25 +150,55 @@ class PixxelWaitingOperator(BaseSensorOperator):
         try:
             check_plan(self._plan)
             self._wait = Wait(self._plan, say=self._say, quick=self.deferrable or not self.reschedule)
-            # Imported here, like the trigger: a DAG file that is only parsed never needs it.
-            from pixxel_provider.hooks.pixxel import PixxelHook
-
-            self._hook = PixxelHook(self.pixxel_conn_id)
-            link = self._hook.settings.console_link(self.workflow_id, self.job_id)
+            self._hook = self._open_hook()
+            link = self._link(context, resumed)
         except PixxelError as error:
             self._conclude(Ending.from_error(error), context)
             raise
-        publish_link(context, link)
+        if link:
+            publish_link(context, link)
         push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
+
+    def _open_hook(self) -> PixxelHook:
+        # Imported here, like the trigger: a DAG file that is only parsed never needs it.
+        from pixxel_provider.hooks.pixxel import PixxelHook
+
+        return PixxelHook(self.pixxel_conn_id, monotonic=time.monotonic)
+
+    def _link(self, context: Context, resumed: bool = False) -> str:
+        """Return the job's page, which is the first thing that needs the connection.
+
+        In the middle of a wait it is empty where the connection can't be read: its secrets backend may be
+        away for a moment, and each look tells.
+        """
+        try:
+            return self._hook.settings.console_link(self.workflow_id, self.job_id)
+        except PixxelError:
+            if resumed or self._was_rescheduled(context):
+                return ""
+            raise
+
+    def _was_rescheduled(self, context: Context) -> bool:
+        if self.deferrable or not self.reschedule:
+            return False
+        ti: Any = context["ti"]
+        if AIRFLOW_V_3_0_PLUS:
+            return ti.get_first_reschedule_date(context) is not None
+        # Airflow 2 asks its database, and only so.
+        base = sys.modules[BaseSensorOperator.__module__]
+        first_try = ti.max_tries - (self.retries or 0) + 1
+        key = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+        return base._orig_start_date(**key, try_number=first_try) is not None
 
     def _ask(self) -> Job | PixxelError:
         from pixxel_provider.api import calls
+        from pixxel_provider.hooks.lookup import passing
 
         try:
             # Once: the wait itself decides when to try again.
             return self._hook.send(calls.get_job(self.workflow_id, self.job_id), patience=0)
         except PixxelError as error:
-            return error
+            return passing(error)
 
     def _defer(self, context: Context) -> Any:
         elapsed = time.monotonic() - self._begun

@@ -125,7 +125,7 @@ class PixxelDownloadJobOperator(BaseOperator):
             self.log.warning("Looking again, on a worker: %s.", why_no_ending(event))
         else:
             conclude(ending)
-        return self._run(context)
+        return self._run(context, resumed=True)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where that broke or never answered, look once more before giving up."""
@@ -146,9 +146,9 @@ class PixxelDownloadJobOperator(BaseOperator):
         if hasattr(self, "_collector"):
             self._collector.give_up()
 
-    def _run(self, context: Context) -> dict[str, Any]:
+    def _run(self, context: Context, *, resumed: bool = False) -> dict[str, Any]:
         begun = time.monotonic()
-        self._begin(context)
+        self._begin(context, resumed=resumed)
         while True:
             answer = self._ask()
             elapsed = time.monotonic() - begun
@@ -160,7 +160,7 @@ class PixxelDownloadJobOperator(BaseOperator):
                 self._defer(elapsed, answer)
             time.sleep(self._wait.gap(elapsed))
 
-    def _begin(self, context: Context) -> None:
+    def _begin(self, context: Context, *, resumed: bool = False) -> None:
         # Imported here: a DAG file that is only parsed never needs them.
         from pixxel_provider.files.archive import Limits
         from pixxel_provider.files.collect import Collector
@@ -178,11 +178,13 @@ class PixxelDownloadJobOperator(BaseOperator):
         check_plan(self._plan)
         self._call = request(self._plan, self.pixxel_task_id)
         self._wait = PackageWait(self._plan, say=self._say, pixxel_task_id=self.pixxel_task_id)
+        self._hook = PixxelHook(self.pixxel_conn_id, monotonic=time.monotonic)
+        if resumed:
+            self._defer_if_unreadable()
         self._place = read_destination(self.destination, self.storage_conn_id, folder=self.unpack)
         limits = Limits(
             int(_number("max_unpacked_bytes", self.max_unpacked_bytes)), _number("max_ratio", self.max_ratio)
         )
-        self._hook = PixxelHook(self.pixxel_conn_id)
         self._collector = Collector(
             settings=self._hook.settings,
             renew=self._renew,
@@ -195,6 +197,17 @@ class PixxelDownloadJobOperator(BaseOperator):
         )
         publish_link(context, self._hook.settings.console_link(self.workflow_id, self.job_id))
         push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
+
+    def _defer_if_unreadable(self) -> None:
+        from pixxel_provider.hooks.lookup import passing
+
+        try:
+            self._hook.settings  # noqa: B018
+        except PixxelError as error:
+            # It could be read when the wait began: its secrets backend may be away for a moment.
+            unread = passing(error)
+            self._wait.look(unread)
+            self._defer(0.0, unread)
 
     def _ask(self) -> Download | PixxelError:
         try:
@@ -234,6 +247,8 @@ class PixxelDownloadJobOperator(BaseOperator):
         )
 
     def _collect(self, answer: Any, context: Context) -> dict[str, Any]:
+        # Its proxy and certificates may have been mended during the wait.
+        self._collector.settings = self._hook.settings
         collect = self._collector.into_folder if self.unpack else self._collector.into_file
         try:
             found = collect(answer.signed_url, self._place)

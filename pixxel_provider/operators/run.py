@@ -22,6 +22,7 @@ from pixxel_provider.waiting import PixxelWaitingOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from pixxel_provider.hooks.pixxel import PixxelHook
     from pixxel_provider.operators.creation import Creation, Started
 
 # Stands for the id of a job that isn't there yet, where everything else of a plan is checked.
@@ -115,7 +116,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         """Say which job goes on running: Pixxel can't cancel one."""
         job_id, hook = self.job_id, getattr(self, "_hook", None)
         if job_id:
-            link = hook.settings.console_link(self.workflow_id, job_id) if hook is not None else ""
+            link = self._link(self._context, resumed=True) if hook is not None else ""
             name = name_of(self.workflow_id, job_id)
             self._say("warning", f"{name} goes on running and is billed: Pixxel can't cancel it. {link}")
         elif hasattr(self, "_creation") and self._creation.asking:
@@ -126,7 +127,6 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
 
     def _prepare(self, context: Context) -> Creation:
         from pixxel_provider.api import calls
-        from pixxel_provider.hooks.pixxel import PixxelHook
         from pixxel_provider.operators.creation import Creation
         from pixxel_provider.operators.memory import Memory
         from pixxel_provider.operators.search import Search
@@ -135,14 +135,15 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         calls.create_job(self.workflow_id, self.project_id)
         if self.created_by is not None:
             calls.check_id("created_by", self.created_by)
-        self._hook = PixxelHook(self.pixxel_conn_id)
+        self._hook = super()._open_hook()
         # Read now, so that a connection that can't be used is found before anything is created.
-        settings = self._hook.settings
+        self._link(context)
 
         def tell(job_id: str) -> None:
             self.job_id = job_id
             push_job(context, self.workflow_id, job_id, self.pixxel_conn_id)
-            publish_link(context, settings.console_link(self.workflow_id, job_id))
+            if link := self._link(context):
+                publish_link(context, link)
 
         search = Search(
             hook=self._hook,
@@ -167,6 +168,10 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             durable=self.durable,
             begun=getattr(context.get("dag_run"), "start_date", None),
         )
+
+    def _open_hook(self) -> PixxelHook:
+        # The one that has created the job: it has read the connection, which can't be lost any more.
+        return self._creation.hook if hasattr(self, "_creation") else super()._open_hook()
 
     def _rules(self) -> StatusRules:
         return StatusRules.of(self.success_statuses, self.failure_statuses)

@@ -85,6 +85,7 @@ class PixxelPackageTrigger(BaseTrigger):
     _now = staticmethod(time.time)
 
     async def _wait(self) -> Ending:
+        from pixxel_provider.hooks.lookup import passing
         from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 
         # A clock that jumps moves neither the deadline nor the gaps once the trigger runs.
@@ -103,7 +104,7 @@ class PixxelPackageTrigger(BaseTrigger):
         )
         wait = PackageWait(plan, say=self._say, pixxel_task_id=self.pixxel_task_id)
         call = request(plan, self.pixxel_task_id)
-        hook = PixxelAsyncHook(self.pixxel_conn_id)
+        hook = PixxelAsyncHook(self.pixxel_conn_id, monotonic=self._monotonic)
         # The task has just asked, and after a restart many begin together: spread them over one gap.
         delay = wait.gap(elapsed()) * wait.chance()
         if self.not_before is not None:
@@ -115,7 +116,7 @@ class PixxelPackageTrigger(BaseTrigger):
                 # Once: the wait itself decides when to try again.
                 answer = await hook.send(call, patience=0)
             except PixxelError as error:
-                answer = error
+                answer = passing(error)
             ending = wait.look(answer) or wait.overdue(elapsed())
             if ending is not None:
                 return ending

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
 from pixxel_provider.api.summary import name_of
 from pixxel_provider.api.wait import SHORTEST_GAP, Ending, Wait, WaitPlan, check_plan
 from pixxel_provider.outcome import event_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.triggers import workerless
-from pixxel_provider.watch import subscribe
+from pixxel_provider.watch import Subscription, subscribe
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-    from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 
 
 class PixxelJobTrigger(BaseTrigger):
@@ -127,16 +125,22 @@ class PixxelJobTrigger(BaseTrigger):
         self.plan = replace(self.plan, workflow_id=self.workflow_id, job_id=self.job_id)
         check_plan(self.plan)
 
-    async def _publish(self, hook: PixxelAsyncHook) -> None:
-        """Let people see which job this is, where no worker has."""
+    async def _publish(self, jobs: Subscription, begins: bool) -> None:
+        """Let people see which job this is, where no worker has.
+
+        :param begins: whether the wait begins with this, and isn't one that another triggerer has left.
+        """
         if self.deferred_for is None or self._context is None:
             return
         link = None
         try:
-            link = (await hook.get_settings()).console_link(self.workflow_id, self.job_id)
+            if jobs.unread is not None:
+                raise jobs.unread
+            link = (await jobs.watcher.hook.get_settings()).console_link(self.workflow_id, self.job_id)
         except PixxelError as error:
-            # Trouble that passes costs the button, and not the wait.
-            if not error.transient:
+            # Airflow that is busy costs the button, and not the wait; so does anything in the middle of it.
+            busy = isinstance(error, PixxelConnectionError) and error.reason != "definition"
+            if begins and not busy:
                 raise
         workerless.publish(self._context, self.workflow_id, self.job_id, self.pixxel_conn_id, link)
 
@@ -156,7 +160,8 @@ class PixxelJobTrigger(BaseTrigger):
         wait = Wait(self.plan, say=self._say)
         # The task has just looked, and after a restart many begin together: spread them over one gap.
         spread = wait.gap(elapsed())
-        if self.deferred_for is not None and passed < self.plan.poke_interval:
+        begins = self.deferred_for is not None and passed < self.plan.poke_interval
+        if begins:
             # Nobody has looked yet, and the job may have ended long ago.
             spread = min(spread, SHORTEST_GAP)
         delay = spread * wait.chance()
@@ -171,7 +176,7 @@ class PixxelJobTrigger(BaseTrigger):
             monotonic=self._monotonic,
         ) as jobs:
             wait.chance = jobs.chance
-            await self._publish(jobs.watcher.hook)
+            await self._publish(jobs, begins)
             while True:
                 # In no variable: a parsed job costs 85 kB across the sleep, times a thousand triggers.
                 ending = wait.look(await jobs.look(delay, wait.left(elapsed()))) or wait.overdue(elapsed())
