@@ -259,7 +259,7 @@ class PixxelHook(BaseHook):
         return protocol.read(settings, call, answer)
 
     def _read_anew(self, before: Settings) -> Settings:
-        """Return what the connection says after a 401; it is read anew, unless that was of no use just before.
+        """Return what the connection says after a 401; it is read anew unless that was just done in vain.
 
         :raises PixxelConnectionError: it can't be read now, so that nobody knows whether the key is wrong.
         """
