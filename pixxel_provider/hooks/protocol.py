@@ -231,12 +231,20 @@ def read(settings: Settings, call: Call[T], answer: Answer) -> T:
 
     :raises PixxelApiError: the API answered with an error.
     :raises PixxelResponseError: the answer isn't what the API promises.
+    :raises PixxelConnectionError: a proxy wants to know who asks.
     """
     try:
         encoding = answer.headers.get("content-encoding")
         body = settings.redact_bytes(decoded_body(answer.body, encoding, call.limit))
     except ValueError as error:
         raise PixxelResponseError(f"{call}: the answer {error}.") from None
+    if answer.status == 407 and settings.proxy:
+        # Only a proxy says so, as it does to a tunnel: the words of Pixxel are another matter.
+        raise PixxelConnectionError(
+            f"{call}: could not get an answer from {settings.origin}: the proxy can't be reached or refuses.",
+            reason="proxy",
+            sent=False,
+        )
     if answer.status >= 400:
         raise _api_error(settings, call, answer, body)
     if not 200 <= answer.status < 300:

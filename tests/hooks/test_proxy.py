@@ -66,6 +66,8 @@ class Proxy:
                 self.heard.append(read_head(inside).split(b"\r\n")[0])
         elif head:
             self.heard.append(head.split(b"\r\n")[0])
+            if b" 200 " not in self._tunnel:
+                connection.sendall(self._tunnel)
 
     def stop(self) -> None:
         # Closing alone doesn't wake the thread that accepts.
@@ -115,6 +117,16 @@ def test_a_proxy_that_refuses_the_tunnel_has_passed_nothing_on(
     assert (found.tunnels, found.heard) == (1, [])
     assert (error.reason, error.sent) == ("proxy", False)
     assert not may_have_been_accepted(error)
+
+
+def test_a_proxy_that_refuses_a_request_without_a_tunnel_says_the_same(
+    proxy: Callable[..., Proxy], client: Any
+) -> None:
+    found = proxy("http", b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    error = client.error(CREATE)
+    assert len(found.heard) == 1
+    assert (error.reason, error.sent, error.transient) == ("proxy", False, True)
+    assert "the proxy can't be reached or refuses" in str(error)
 
 
 def test_a_proxy_that_never_answers_is_given_up(proxy: Callable[..., Proxy], client: Any) -> None:
