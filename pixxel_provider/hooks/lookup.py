@@ -21,6 +21,9 @@ _UNDECODABLE = (
     "whose key is percent-encoded"
 )
 
+# Not asked once more: Airflow's supervisor never says why, and without Airflow's database no task is run.
+_SILENT = frozenset({"ExecutionAPISecretsBackend", "MetastoreBackend"})
+
 
 def look_up(conn_id: str) -> Settings:
     """Return what an Airflow connection says.
@@ -78,14 +81,13 @@ def _read(conn_id: str, found: Any) -> Settings:
 def _why_not(conn_id: str, failure: str) -> PixxelError:
     away = ""
     for backend in _backends():
+        if type(backend).__name__ in _SILENT:
+            continue
         try:
             if _holds(backend, conn_id):
                 return PixxelInputError(f"connection {conn_id!r}", _UNDECODABLE)
         except Exception as error:
-            name = type(backend).__name__
-            # Where Airflow's own database is away, no task is run; before "airflow db migrate" it is empty.
-            if name != "MetastoreBackend":
-                away = away or f"the secrets backend {name} raised {type(error).__name__}"
+            away = away or f"the secrets backend {type(backend).__name__} raised {type(error).__name__}"
     if not away and failure == AirflowNotFoundException.__name__:
         return PixxelInputError("pixxel_conn_id", f"is {conn_id!r}, and no such connection is defined")
     return PixxelConnectionError(
@@ -101,7 +103,7 @@ def _holds(backend: Any, conn_id: str) -> bool:
     try:
         return bool(backend.get_conn_value(conn_id))
     except NotImplementedError:
-        # Airflow's database and the supervisor have connections, and no values.
+        # Some have connections, and no values.
         return backend.get_connection(conn_id) is not None
 
 
