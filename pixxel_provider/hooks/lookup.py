@@ -81,13 +81,19 @@ def _read(conn_id: str, found: Any) -> Settings:
 def _why_not(conn_id: str, failure: str) -> PixxelError:
     away = ""
     for backend in _backends():
-        if type(backend).__name__ in _SILENT:
+        name = type(backend).__name__
+        if name in _SILENT:
             continue
         try:
-            if _holds(backend, conn_id):
-                return PixxelInputError(f"connection {conn_id!r}", _UNDECODABLE)
+            value = _value(backend, conn_id)
         except Exception as error:
-            away = away or f"the secrets backend {type(backend).__name__} raised {type(error).__name__}"
+            away = away or f"the secrets backend {name} raised {type(error).__name__}"
+            continue
+        if not value:
+            continue
+        if not _is_decodable(backend, conn_id, value):
+            return PixxelInputError(f"connection {conn_id!r}", _UNDECODABLE)
+        away = f"the secrets backend {name} was out of reach for a moment"
     if not away and failure == AirflowNotFoundException.__name__:
         return PixxelInputError("pixxel_conn_id", f"is {conn_id!r}, and no such connection is defined")
     return PixxelConnectionError(
@@ -98,13 +104,22 @@ def _why_not(conn_id: str, failure: str) -> PixxelError:
     )
 
 
-def _holds(backend: Any, conn_id: str) -> bool:
-    """Tell whether a backend holds a value for the connection, which Airflow couldn't make one of."""
+def _value(backend: Any, conn_id: str) -> Any:
+    """Return what a backend holds for the connection, as a text or as a connection."""
     try:
-        return bool(backend.get_conn_value(conn_id))
+        return backend.get_conn_value(conn_id)
     except NotImplementedError:
-        # Some have connections, and no values.
-        return backend.get_connection(conn_id) is not None
+        return backend.get_connection(conn_id)
+
+
+def _is_decodable(backend: Any, conn_id: str, value: Any) -> bool:
+    try:
+        found = value if hasattr(value, "get_uri") else backend.deserialize_connection(conn_id, value)
+        # Airflow does that with each connection that it finds.
+        found.get_uri()
+    except Exception:
+        return False
+    return True
 
 
 def _backends() -> list[Any]:

@@ -93,6 +93,24 @@ def test_a_vault_that_is_away_is_no_connection_that_is_not_defined(error_of: Any
     )
 
 
+def test_a_vault_that_is_back_when_it_is_asked_once_more_is_not_taken_for_undecodable(
+    error_of: Any, vault: type[Vault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pixxel_provider.hooks import lookup
+
+    backends = lookup._backends
+
+    def come_back() -> list[Any]:
+        vault.away = False
+        return backends()
+
+    vault.away = True
+    monkeypatch.setattr(lookup, "_backends", come_back)
+    error = error_of("in_vault")
+    assert isinstance(error, PixxelConnectionError)
+    assert "Vault was out of reach for a moment" in str(error)
+
+
 def test_a_backend_that_has_connections_and_no_values_is_told_likewise(
     error_of: Any, vault: type[Vault], monkeypatch: pytest.MonkeyPatch
 ) -> None:
