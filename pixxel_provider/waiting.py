@@ -150,12 +150,15 @@ class PixxelWaitingOperator(BaseSensorOperator):
         try:
             check_plan(self._plan)
             self._wait = Wait(self._plan, say=self._say, quick=self.deferrable or not self.reschedule)
-            self._hook = self._open_hook()
-            link = self._link(context, resumed)
+            self._connect(context, resumed)
         except PixxelError as error:
             self._conclude(Ending.from_error(error), context)
             raise
-        if link:
+
+    def _connect(self, context: Context, resumed: bool) -> None:
+        """Read the connection, and let people see which job this is."""
+        self._hook = self._open_hook()
+        if link := self._link(context, resumed):
             publish_link(context, link)
         push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
 

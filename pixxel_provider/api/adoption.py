@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from pixxel_provider.api.calls import same_id
 from pixxel_provider.api.errors import (
     PixxelConnectionError,
     PixxelError,
@@ -62,7 +63,7 @@ def candidates(
         job
         for job in listed
         if job.id not in (known or ())
-        and job.workflow_id in ("", workflow_id)
+        and (not job.workflow_id or same_id(job.workflow_id, workflow_id))
         and (not created_by or not job.created_by or job.created_by == created_by)
         and (since is None or job.created_at is None or job.created_at >= _moment(since - CLOCK_SKEW))
         and (until is None or job.created_at is None or job.created_at <= _moment(until + CLOCK_SKEW))

@@ -24,7 +24,7 @@ T = TypeVar("T")
 ANSWER_LIMIT = 32 * 1024 * 1024
 
 _LONGEST_ID = 512
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,15 @@ def list_jobs(
 
 
 def create_job(workflow_id: str, project_id: str) -> Call[Job]:
-    """Start a job. It is billed and has no idempotency key, so it is never safe to send twice."""
+    """Start a job. It is billed and has no idempotency key, so it is never safe to send twice.
+
+    An answer that names another workflow's job, or an id that can't be sent, can't be read.
+    """
     return Call(
         "create_job",
         "POST",
         f"{_workflow_path(workflow_id)}/jobs",
-        partial(_read_job, workflow_id, None),
+        partial(_read_created, workflow_id),
         {"project_id": check_id("project_id", project_id)},
         safe=False,
     )
@@ -156,6 +159,11 @@ def list_projects(*, page_num: int = 1, page_size: int = 50) -> Call[Page[Projec
     return Call("list_projects", "GET", "/v0/projects", _read_projects, params)
 
 
+def same_id(one: str, other: str) -> bool:
+    """Tell whether two ids are the same; servers write UUIDs in lower case, however they were asked."""
+    return one.strip().casefold() == other.strip().casefold()
+
+
 def check_id(field_name: str, value: object) -> str:
     """Return an id that can be sent.
 
@@ -177,6 +185,15 @@ def check_id(field_name: str, value: object) -> str:
     except UnicodeEncodeError:
         raise PixxelInputError(field_name, "holds characters that aren't valid Unicode") from None
     return value
+
+
+def can_be_sent(value: object) -> bool:
+    """Tell whether an id that Pixxel sent can be one."""
+    try:
+        _segment("id", value)
+    except PixxelInputError:
+        return False
+    return True
 
 
 def _segment(field_name: str, value: object) -> str:
@@ -205,6 +222,17 @@ def _whole(field_name: str, value: int, least: int) -> int:
     return value
 
 
+def _read_created(workflow_id: str, answer: Any) -> Job:
+    job = Job.read(answer)
+    try:
+        # As it came, not as text that was made of it: under another id the job would never be found.
+        _segment("id", answer["id"])
+    except PixxelInputError as error:
+        raise PixxelResponseError(f"expected a new job, got one whose {error}") from None
+    _same("workflow", workflow_id, job.workflow_id)
+    return job
+
+
 def _read_estimate(answer: Any) -> int | float:
     cost = reading.number(answer.get("estimated_cost")) if isinstance(answer, Mapping) else None
     if cost is None:
@@ -226,24 +254,23 @@ def _same(what: str, asked: str, got: object) -> None:
     :raises PixxelResponseError: it names another id. One that names none is taken.
     """
     found = reading.text(got).strip()
-    if found and found.casefold() != asked.strip().casefold():
+    if found and not same_id(found, asked):
         raise PixxelResponseError(
             f"expected {what} {asked!r}, got an answer about {what} {found[:_LONGEST_ID]!r}"
         )
 
 
-def _read_job(workflow_id: str, job_id: str | None, answer: Any) -> Job:
+def _read_job(workflow_id: str, job_id: str, answer: Any) -> Job:
     job = Job.read(answer)
-    if job_id is not None:
-        _same("job", job_id, job.id)
+    _same("job", job_id, job.id)
     _same("workflow", workflow_id, job.workflow_id)
     return job
 
 
 def _read_jobs(workflow_id: str, answer: Any) -> list[Job]:
     # Entries of other workflows aren't ours: a server or a cache has answered more than was asked.
-    ours = ("", workflow_id.strip().casefold())
-    return [job for job in read_list(answer, "jobs", Job.read) if job.workflow_id.strip().casefold() in ours]
+    jobs = read_list(answer, "jobs", Job.read)
+    return [job for job in jobs if not job.workflow_id.strip() or same_id(job.workflow_id, workflow_id)]
 
 
 def _read_workflow(workflow_id: str, answer: Any) -> Workflow:

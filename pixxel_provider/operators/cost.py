@@ -37,12 +37,17 @@ def read_max_cost(value: object) -> Credits | None:
 def check_estimate(workflow_id: str, estimate: Credits, max_cost: Credits | None) -> str:
     """Return a sentence for the log on an estimate that is within the limit.
 
-    :raises PixxelCostError: it is above; the error names both numbers.
+    :raises PixxelCostError: it is above, or no amount of credits; the error names both numbers.
     """
-    words = f"Pixxel estimates {plain(estimate)} credits for a job of workflow {workflow_id}"
     if max_cost is None:
-        return words
-    # Not "above": an estimate that can't be compared is no reason to spend.
-    if not estimate <= max_cost:
+        return f"Pixxel estimates {plain(estimate)} credits for a job of workflow {workflow_id}"
+    # Whatever isn't a number of credits is no reason to spend.
+    if isinstance(estimate, bool) or not isinstance(estimate, (int, float)) or not 0 <= estimate < math.inf:
+        raise PixxelCostError(
+            f"Pixxel estimates {estimate!r} for a job of workflow {workflow_id}, which is no number of "
+            f"credits, and max_cost is {plain(max_cost)}: no job was created."
+        )
+    words = f"Pixxel estimates {plain(estimate)} credits for a job of workflow {workflow_id}"
+    if estimate > max_cost:
         raise PixxelCostError(f"{words}, and max_cost is {plain(max_cost)}: no job was created.")
     return f"{words}; max_cost is {plain(max_cost)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -32,10 +32,14 @@ class PixxelUnconfirmedJobError(AirflowFailException):
 
 @dataclass
 class Started:
-    """The job of a task instance; ``job`` is its answer, where there was one."""
+    """The job of a task instance; ``job`` is its answer, where there was one.
+
+    :param read: whether ``job`` was just asked for by its id, as the wait's first look would.
+    """
 
     job_id: str
     job: Job | None = None
+    read: bool = False
 
 
 @dataclass
@@ -96,11 +100,12 @@ class Creation:
         """
         self._check_cost()
         began_at = self.search.now()
-        known = self._listed_before(began_at)
-        if before is not None and known is not None:
-            # An earlier job of our own is none of the new ones, whether it was listed or not. But where a
-            # request is still in doubt, what appears may have come of that one.
-            known = [*known, before.job_id] if before.job_id else None
+        listed = self._listed_before()
+        earlier = [before.job_id] if before is not None and before.job_id else []
+        known = None if listed is None else [*adoption.worth_remembering(listed, began_at), *earlier]
+        if before is not None and not before.job_id:
+            # A request is still in doubt, and what appears may have come of that one.
+            known = None
         record = replace(
             self._blank(),
             began_at=began_at,
@@ -112,7 +117,7 @@ class Creation:
         self.memory.save(record)
         self.asking = True
         try:
-            job = self.hook.send(calls.create_job(self.workflow_id, self.project_id))
+            job = self._ask_for_a_new_one({*earlier, *(job.id for job in listed or ())})
         except PixxelError as error:
             if not adoption.may_have_been_accepted(error):
                 self.asking = False
@@ -127,6 +132,13 @@ class Creation:
         self.say("info", f"{name_of(self.workflow_id, job.id)} is created: {status_of(job)}")
         return self._known(record, job)
 
+    def _ask_for_a_new_one(self, there: Collection[str]) -> Job:
+        call = calls.create_job(self.workflow_id, self.project_id)
+        job = self.hook.send(call)
+        if job.id in there:
+            raise PixxelResponseError(f"{call}: the answer names job {job.id}, which was there before.")
+        return job
+
     def _longest_request(self) -> float:
         # Tried again for as long as that, and twice where the key is read anew.
         return PATIENCE + 2 * self.hook.settings.exchange_timeout
@@ -139,15 +151,14 @@ class Creation:
         self.tell_estimate(self._estimate)
         self.say("info", check_estimate(self.workflow_id, self._estimate, self.max_cost))
 
-    def _listed_before(self, began_at: float) -> list[str] | None:
+    def _listed_before(self) -> list[Job] | None:
         try:
-            listed = self.hook.send(calls.list_jobs(self.workflow_id))
+            return self.hook.send(calls.list_jobs(self.workflow_id))
         except (PixxelApiError, PixxelResponseError) as error:
             if isinstance(error, PixxelApiError) and not _refuses_the_list(error):
                 raise
             self._say_unlisted(error)
             return None
-        return adoption.worth_remembering(listed, began_at)
 
     def _say_unlisted(self, error: PixxelError) -> None:
         words = f"{error} Without the list of jobs, one whose creation is in doubt can't be found again"
@@ -178,7 +189,7 @@ class Creation:
         cleared = self.memory.cleared_since(record)
         job: Job | None = None
         try:
-            job = self.hook.send(calls.get_job(self.workflow_id, job_id))
+            job = self.search.job(job_id, grace=cleared)
         except PixxelNotFoundError as error:
             if cleared:
                 self.say("warning", f"{error} The task was cleared since: a new job is created")
@@ -191,7 +202,7 @@ class Creation:
         self.say("info", f"Taking up job {job_id} of an earlier try, which is {state}: no new one is created")
         self._save(self.memory.stamped(record))
         self.tell(job_id)
-        return Started(job_id, job)
+        return Started(job_id, job, read=job is not None)
 
     def _failed(self, job: Job) -> bool:
         verdict = job.verdict(self.rules)
@@ -258,7 +269,7 @@ class Creation:
         started = self._known(record, job)
         try:
             # A list has no validation errors.
-            return Started(job.id, self.hook.send(calls.get_job(self.workflow_id, job.id)))
+            return Started(job.id, self.search.job(job.id), read=True)
         except PixxelError as error:
             self.say("warning", f"{error} The job is as the list has it")
             return started

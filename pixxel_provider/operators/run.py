@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.api.errors import PixxelError, PixxelInputError
 from pixxel_provider.api.status import StatusRules, Verdict
 from pixxel_provider.api.summary import failure_text, name_of, plain
 from pixxel_provider.api.wait import Ending, check_plan
@@ -22,7 +22,7 @@ from pixxel_provider.waiting import PixxelWaitingOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from pixxel_provider.hooks.pixxel import PixxelHook
+    from pixxel_provider.api.job import Job
     from pixxel_provider.operators.creation import Creation, Started
 
 # Stands for the id of a job that isn't there yet, where everything else of a plan is checked.
@@ -66,6 +66,9 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
 
     template_fields: Sequence[str] = ("workflow_id", "project_id", "pixxel_conn_id", "max_cost", "created_by")
 
+    # An answer that does for the wait's first look.
+    _just_read: Job | None = None
+
     def __init__(
         self,
         *,
@@ -95,6 +98,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         self._context = context
         self._creation = self._prepare(context)
         started = self._creation.job()
+        self._just_read = started.job if started.read else None
         if started.job is not None and started.job.val_errors:
             self._refuse_invalid(started, context)
         if self.wait:
@@ -169,9 +173,14 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             begun=getattr(context.get("dag_run"), "start_date", None),
         )
 
-    def _open_hook(self) -> PixxelHook:
-        # The one that has created the job: it has read the connection, which can't be lost any more.
-        return self._creation.hook if hasattr(self, "_creation") else super()._open_hook()
+    def _connect(self, context: Context, resumed: bool) -> None:
+        # Where this process has created the job or taken it up, the connection was read and the XComs pushed.
+        if not hasattr(self, "_creation"):
+            super()._connect(context, resumed)
+
+    def _ask(self) -> Job | PixxelError:
+        job, self._just_read = self._just_read, None
+        return super()._ask() if job is None else job
 
     def _rules(self) -> StatusRules:
         return StatusRules.of(self.success_statuses, self.failure_statuses)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pixxel_provider.api import adoption, calls
-from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
 from pixxel_provider.api.retry import PATIENCE
 
 if TYPE_CHECKING:
@@ -76,6 +76,26 @@ class Search:
             self.pause(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
+    def job(self, job_id: str, grace: bool = False) -> Job:
+        """Return a job, asked for by its id.
+
+        :param grace: whether to ask again while it is missing, until the grace is over.
+        :raises PixxelNotFoundError: it is missing.
+        :raises PixxelError: it can't be read.
+        """
+        until: float | None = None
+        pause = 1.0
+        while True:
+            try:
+                return self.hook.send(calls.get_job(self.workflow_id, job_id))
+            except PixxelNotFoundError:
+                until = self.monotonic() + self.grace if until is None else until
+                left = until - self.monotonic()
+                if not grace or left <= 0:
+                    raise
+            self.pause(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
     def _look(self, record: Record) -> Finding:
         try:
             return Finding(self.once(record, patience=0))
@@ -86,4 +106,6 @@ class Search:
 def beyond_doubt(jobs: list[Job] | None, record: Record) -> Job | None:
     """Return the only job that it may be, where it is known what was there before the request."""
     # Without that, the only one found may be older than the request.
-    return jobs[0] if jobs and len(jobs) == 1 and record.known is not None else None
+    if not jobs or len(jobs) > 1 or record.known is None:
+        return None
+    return jobs[0] if calls.can_be_sent(jobs[0].id) else None

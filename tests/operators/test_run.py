@@ -689,10 +689,10 @@ def test_a_stored_job_that_is_gone_is_an_error_and_clearing_runs_a_new_one(runs:
     runs.pixxel.fail_next("get_job", status=404, times=0)
     ended = runs.run()
     assert ended.kind == "PixxelNotFoundError"
-    assert len(jobs(runs.pixxel)) == 1
+    (gone,) = jobs(runs.pixxel)
     runs.clear()
     runs.pixxel.faults.clear()
-    runs.pixxel.fail_next("get_job", status=404)
+    runs.pixxel.fail_next("get_job", status=404, job_id=gone, times=0)
     assert runs.run().kind == "success"
     assert len(jobs(runs.pixxel)) == 2
 

@@ -40,6 +40,10 @@ LOST: dict[str, dict[str, Any]] = {
     "nested": {"body": "nested"},
     "empty": {"body": "none"},
     "elsewhere": {"location": "/elsewhere"},
+    "without an id": {"json": {"status": "pending"}},
+    "not an id": {"json": {"id": "job\n1", "status": "pending"}},
+    "of another workflow": {"json": {"id": "job-1", "workflow_id": "wf-other", "status": "pending"}},
+    "names an old job": {},
 }
 #: Requests that are turned away, and known to be.
 TURNED_AWAY: dict[str, dict[str, Any]] = {
@@ -95,6 +99,8 @@ class History:
     max_cost: Any
     troubled: int
     """How many looks at a job, and how many estimates, fail."""
+    missed: int
+    """How many looks at a job find it missing."""
     mute_triggers: bool
     """Whether no trigger is ever heard of again."""
     timeout: float | None
@@ -153,6 +159,7 @@ def histories(draw: st.DrawFn) -> History:
         courses=several(["succeeds", "fails", "invalid"], 3) if rough else (),
         max_cost=draw(st.sampled_from([None, COST, "500", *([COST - 1] if rough else [])])),
         troubled=draw(st.sampled_from([0, 0, 1, 3])),
+        missed=0,
         mute_triggers=rarely(False, True),
         timeout=rarely(None, 40.0),
         clearings=several([0.0, 20.0, 400.0, 4000.0], 2),
@@ -192,6 +199,8 @@ class Life:
     """The clearings that ended unconfirmed."""
     listed: list[str] = field(default_factory=list)
     """The jobs of the list that was answered last."""
+    known: list[str] = field(default_factory=list)
+    """The same, and none where the last request for it told nothing."""
     unsettled: list[Post] = field(default_factory=list)
     """The requests that weren't settled when a later one was sent."""
     doubt: bool = False
@@ -234,9 +243,10 @@ class Life:
                 fault = LISTS[next(lists, "shown")]
                 if fault:
                     self.pixxel.fail_next("list_jobs", **fault)
+                self.known = []
                 answer: protocol.Answer = real(hook, given, call, target)
                 if answer.status == 200 and "body" not in fault:
-                    self.listed = [job["id"] for job in json.loads(answer.body)["jobs"]]
+                    self.known = self.listed = [job["id"] for job in json.loads(answer.body)["jobs"]]
                 return answer
             return real(hook, given, call, target)
 
@@ -261,7 +271,8 @@ class Life:
         elif fate in TURNED_AWAY:
             self.pixxel.fail_next("create_job", **TURNED_AWAY[fate])
         elif way != "timeout" and way in LOST:
-            self.pixxel.fail_next("create_job", **LOST[way], carried_out=done == "done")
+            fault = LOST[way] or {"json": {"id": [*self.known, None][0], "status": "pending"}}
+            self.pixxel.fail_next("create_job", **fault, carried_out=done == "done")
         try:
             answer = None if fate == "timeout, not done" else send()
         finally:
@@ -428,6 +439,8 @@ def live(history: History, pixxel: Any, patch: pytest.MonkeyPatch) -> None:
     if history.troubled:
         pixxel.fail_next("get_job", status=503, times=history.troubled)
         pixxel.fail_next("estimate_cost", status=503, times=history.troubled)
+    if history.missed:
+        pixxel.fail_next("get_job", status=404, body="html", after=history.troubled, times=history.missed)
     runner.lose_trigger = history.mute_triggers
     life = Life(history, pixxel, runner)
     runner.kill = life.kill
