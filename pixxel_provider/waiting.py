@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
 from pixxel_provider.api.wait import Ending, Wait, WaitPlan, check_plan
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.outcome import conclude, ending_of, push_end, push_job, started_at, why_no_ending
@@ -33,8 +33,14 @@ if TYPE_CHECKING:
 _TRIGGER_FAILED = "__fail__"
 # The trigger keeps the deadline itself; Airflow's comes this many seconds later, if the triggerer is gone.
 _SLACK = 120.0
+#: Seconds for which reschedule mode keeps its worker while a job is missing.
+LONGEST_STAY = 300.0
 #: Airflow can't add more than this to a date.
 LONGEST_DEFERRAL = datetime.timedelta(days=3650)
+
+
+class _EndedBetweenLooks(Exception):
+    """Takes a job's metadata out of Airflow's loop, which ends only with a look."""
 
 
 class PixxelWaitingOperator(BaseSensorOperator):
@@ -79,6 +85,8 @@ class PixxelWaitingOperator(BaseSensorOperator):
             return self._defer(context)
         try:
             return super().execute(context)
+        except _EndedBetweenLooks as end:
+            return end.args[0]
         except (AirflowSensorTimeout, AirflowSkipException) as error:
             # Whatever ends the wait sets _ending, and execution_timeout comes as a cause. Else time is over.
             if self._ending is not None or error.__cause__ is not None:
@@ -149,7 +157,9 @@ class PixxelWaitingOperator(BaseSensorOperator):
         self._plan = self._as_plan()
         try:
             check_plan(self._plan)
-            self._wait = Wait(self._plan, say=self._say, quick=self.deferrable or not self.reschedule)
+            self._wait = Wait(self._plan, say=self._say)
+            if self.reschedule and not self.deferrable:
+                self._wait.quick, self._wait.longest_row = False, self._longest_stay()
             self._connect(context, resumed)
         except PixxelError as error:
             self._conclude(Ending.from_error(error), context)
@@ -219,6 +229,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
                 pixxel_conn_id=self.pixxel_conn_id,
                 started_at=now - elapsed,
                 not_before=now + retry_after if retry_after else None,
+                missing_since=now if isinstance(answer, PixxelNotFoundError) else None,
             ),
             method_name="execute_complete",
             timeout=self._patience(),
@@ -240,11 +251,30 @@ class PixxelWaitingOperator(BaseSensorOperator):
     ) -> float:
         # Airflow calls this after each look that left the job unfinished, with the time since the first one,
         # which in reschedule mode only Airflow knows.
-        elapsed = run_duration()
-        ending = self._wait.overdue(elapsed)
+        ending = self._wait.overdue(run_duration())
+        if ending is None and self.reschedule:
+            ending = self._stay(run_duration)
         if ending is not None:
-            self._conclude(ending, self._context)
-        return self._wait.gap(elapsed)
+            raise _EndedBetweenLooks(self._conclude(ending, self._context))
+        return self._wait.gap(run_duration())
+
+    def _longest_stay(self) -> float:
+        limit = self.execution_timeout
+        return LONGEST_STAY if limit is None else min(LONGEST_STAY, limit.total_seconds() / 2)
+
+    def _stay(self, run_duration: Callable[[], float]) -> Ending | None:
+        """Look on in this process while the job is missing: the next one wouldn't know since when it is."""
+        ending = None
+        self._wait.quick = True
+        while ending is None and self._wait.stays(run_duration()):
+            gap = self._wait.gap(run_duration())
+            if gap > self._longest_stay():
+                # The server asked for it; a worker isn't held for that.
+                break
+            time.sleep(gap)
+            ending = self._wait.look(self._ask()) or self._wait.overdue(run_duration())
+        self._wait.quick = False
+        return ending
 
     def _say(self, level: str, words: str) -> None:
         getattr(self.log, level)(words)

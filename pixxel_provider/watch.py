@@ -15,7 +15,12 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from pixxel_provider.api import calls
-from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelResponseError
+from pixxel_provider.api.errors import (
+    PixxelApiError,
+    PixxelError,
+    PixxelNotFoundError,
+    PixxelResponseError,
+)
 from pixxel_provider.api.job import Job
 from pixxel_provider.hooks.lookup import passing
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
@@ -230,7 +235,7 @@ class JobWatcher:
         found = await self._send(calls.list_jobs(self.workflow_id), self._weigh_list)
         if isinstance(found, PixxelError):
             if _refuses_the_list(found):
-                self._do_without_list(found, math.inf)
+                self._do_without_list(found, self._without_list_after(found))
             elif isinstance(found, PixxelResponseError):
                 await self._unreadable_list(found, waiting)
             else:
@@ -258,6 +263,13 @@ class JobWatcher:
         self._no_list_until = self.monotonic() + seconds
         span = "from now on" if seconds == math.inf else f"for {seconds:.0f} s"
         log.warning("%s Jobs of workflow %s are asked for one by one %s.", why, self.workflow_id, span)
+
+    def _without_list_after(self, refusal: PixxelError) -> float:
+        """Return for how long lists aren't asked for: for good, unless a gateway may have lost its way."""
+        if not isinstance(refusal, PixxelNotFoundError):
+            return math.inf
+        self._unreadable += 1
+        return min(_LIST_PAUSE * 2.0 ** min(self._unreadable - 1, 10), _LONGEST_LIST_PAUSE)
 
     async def _unreadable_list(self, trouble: PixxelError, waiting: list[Subscription]) -> None:
         """Find out whether it is about the list, or about everything, as a page about maintenance is."""
@@ -299,7 +311,7 @@ class JobWatcher:
         if isinstance(found, PixxelError):
             if _refuses_the_list(found):
                 if self._lists_help():
-                    self._do_without_list(found, math.inf)
+                    self._do_without_list(found, self._without_list_after(found))
                 return None
             # One that can't be read doesn't keep the job itself from being read.
             return None if isinstance(found, PixxelResponseError) else found

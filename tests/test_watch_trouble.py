@@ -42,19 +42,11 @@ def test_a_job_that_exists_nowhere_is_told_as_such(script: Script) -> None:
     assert isinstance(run(work), PixxelNotFoundError)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        PixxelAuthError("not for you", status_code=403),
-        PixxelNotFoundError("no list here", status_code=404),
-    ],
-    ids=lambda error: type(error).__name__,
-)
 def test_a_list_that_can_not_be_had_is_asked_for_once_and_said_once(
-    script: Script, error: PixxelError, caplog: pytest.LogCaptureFixture
+    script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
     script.ends = ending(10, 300)
-    script.list_error = error
+    script.list_error = PixxelAuthError("not for you", status_code=403)
 
     async def work() -> None:
         await asyncio.gather(*(wait_for(name) for name in script.ends))
@@ -72,6 +64,34 @@ def unreadable_until(script: Script, seconds: float) -> Any:
         await asyncio.gather(*(wait_for(name) for name in script.ends))
 
     return work
+
+
+def test_a_list_that_is_missing_is_asked_for_less_and_less(
+    script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.ends = ending(10, 6_000)
+    script.list_error = PixxelNotFoundError("no route", status_code=404)
+
+    async def work() -> None:
+        await asyncio.gather(*(wait_for(name) for name in script.ends))
+
+    run(work)
+    # After 60, 120, 240, ... s.
+    assert 5 <= script.asked["list_jobs"] <= 8
+    assert sum("one by one" in line for line in caplog.messages) == script.asked["list_jobs"]
+
+
+def test_a_list_that_was_missing_for_a_moment_is_shared_again(script: Script) -> None:
+    script.ends = ending(50, 3_000)
+    script.list_error = PixxelNotFoundError("no route", status_code=404)
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_later(50, setattr, script, "list_error", None)
+        await asyncio.gather(*(wait_for(name) for name in script.ends))
+
+    run(work)
+    assert script.asked["list_jobs"] > 90
+    assert script.asked["get_job"] <= 50 * 6
 
 
 def test_a_list_that_can_not_be_read_is_asked_for_less_and_less(

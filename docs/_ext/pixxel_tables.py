@@ -157,6 +157,7 @@ def figures() -> dict[str, str]:
     }
     return {
         **{name: f"{value:g} s" for name, value in seconds.items()},
+        "longest_stay": f"{waiting.LONGEST_STAY / 60:g} minutes",
         "clock_skew": f"{adoption.CLOCK_SKEW / 60:g} minutes",
         "metadata_limit": f"{summary.METADATA_LIMIT // 1024} KiB",
         "answer_limit": f"{calls.ANSWER_LIMIT // 2**20} MiB",

@@ -5,6 +5,7 @@ The sensor's poke and the trigger both ask this; it neither sleeps nor reads a c
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -59,7 +60,7 @@ class WaitPlan:
     max_wait: float | None = None
     """Seconds; the longest gap with ``exponential_backoff``."""
     not_found_grace: float = 60.0
-    """Seconds from the wait's start during which a 404 may be a job that was only just created."""
+    """Seconds, from the first 404 in a row, that a job may be missing: it may be new, or a gateway astray."""
     silent_fail: bool = False
     """Go on waiting after errors that would end the wait."""
 
@@ -104,12 +105,15 @@ class Wait:
     chance: Callable[[], float] = random.random
     quick: bool = True
     """Look again soon after trouble. Not in reschedule mode, where each look is a new process."""
+    longest_row: float = math.inf
+    """Seconds of 404s in a row that end the wait after the grace, where nobody remembers a longer row."""
     _rules: StatusRules = field(init=False)
     _said: tuple[object, ...] = field(default=(), init=False)
     _seen: str = field(default="", init=False)
     _trouble: str = field(default="", init=False)
     _remarked: object = field(default=None, init=False)
     _missing: PixxelNotFoundError | None = field(default=None, init=False)
+    _missing_since: float | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
     _retry_after: float = field(default=0.0, init=False)
 
@@ -126,6 +130,9 @@ class Wait:
         self._retry_after = answer.retry_after or 0.0
         self._failures += 1
         self._missing = answer if isinstance(answer, PixxelNotFoundError) else None
+        if self._missing is None:
+            # Any other answer ends the row: a server in trouble isn't to be believed about what is missing.
+            self._missing_since = None
         # A connection that can't be used stays so, and waiting for it is no service to anybody.
         silent = self.plan.silent_fail and not isinstance(answer, PixxelInputError)
         if answer.transient or self._missing or silent:
@@ -138,12 +145,36 @@ class Wait:
         return job.verdict(self._rules) is not Verdict.WAITING
 
     def overdue(self, elapsed: float) -> Ending | None:
-        """Return the ending that time brings: the deadline, or a job still missing after the grace."""
+        """Return the ending that time brings: the deadline, or a job that was missing for the grace.
+
+        To be asked after each look that didn't end the wait.
+        """
         if elapsed > self.plan.timeout:
             return self.timed_out()
-        if self._missing and elapsed > self.plan.not_found_grace and not self.plan.silent_fail:
-            return Ending.from_error(self._missing)
-        return None
+        if self._missing is None or self.plan.silent_fail:
+            return None
+        if self._missing_since is None:
+            self._missing_since = elapsed
+        if self.plan.not_found_grace > 0 and self._grace_left(elapsed) >= 0:
+            return None
+        return Ending.from_error(self._missing)
+
+    def has_missed(self, since: float, elapsed: float) -> None:
+        """Take up a row of 404s that another process saw begin, unless that is too long ago to be the same.
+
+        :param since: the seconds that had been waited when it began.
+        """
+        if elapsed - since < self.plan.not_found_grace:
+            self._missing_since, self._failures = since, 1
+
+    def stays(self, elapsed: float) -> bool:
+        """Tell whether the next look had better be this process's: no other one knows of its row of 404s."""
+        counts = self._missing is not None and not self.plan.silent_fail
+        return counts and self.plan.not_found_grace <= max(self.longest_row, elapsed)
+
+    def _grace_left(self, elapsed: float) -> float:
+        grace, since = self.plan.not_found_grace, self._missing_since or 0.0
+        return max(min(grace, self.longest_row) - (elapsed - since), grace - elapsed)
 
     def timed_out(self, limit: float | None = None) -> Ending:
         """Return the ending of a wait whose deadline has passed.
@@ -170,6 +201,9 @@ class Wait:
         if self._failures and self.quick:
             # 2**30 gaps are beyond any deadline, and beyond it floats lose the doubling.
             gap = min(gap, self.chance() * _FIRST_TROUBLE_GAP * 2.0 ** min(self._failures - 1, 30))
+            if self._missing_since is not None:
+                # The look that decides comes just after the grace.
+                gap = min(gap, self._grace_left(elapsed) + SHORTEST_GAP)
         # A little later than asked, each by another bit: those who were turned away together don't return so.
         gap = max(gap, self._retry_after * (1 + self.chance() / 10), SHORTEST_GAP)
         return min(gap, self.left(elapsed))
@@ -178,10 +212,14 @@ class Wait:
         """Return the seconds until the last look, which comes just after the deadline."""
         return max(self.plan.timeout - elapsed, 0.0) + SHORTEST_GAP
 
-    def _job(self, job: Job) -> Ending | None:
+    def _is_back(self, words: str) -> None:
         if self._failures:
-            self.say("info", f"{self._name()} can be read again")
-        self._missing, self._failures, self._retry_after = None, 0, 0.0
+            self.say("info", f"{self._name()} {words}")
+        self._missing = self._missing_since = None
+        self._failures, self._retry_after = 0, 0.0
+
+    def _job(self, job: Job) -> Ending | None:
+        self._is_back("can be read again")
         verdict = job.verdict(self._rules)
         if verdict is Verdict.WAITING:
             self._trouble, self._remarked = "", None

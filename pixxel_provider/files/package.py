@@ -78,9 +78,7 @@ class PackageWait(Wait):
             return super().look(
                 PixxelResponseError(f"{self._name()} is {status}, and there is no signed_url")
             )
-        if self._failures:
-            self.say("info", f"{self._name()} can be asked for again")
-        self._missing, self._failures, self._retry_after = None, 0, 0.0
+        self._is_back("can be asked for again")
         self._trouble, self._remarked = "", None
         if is_ready(answer):
             return Ending("succeeded", f"{self._name()} is ready")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from pixxel_provider.api.errors import PixxelError, PixxelInputError
+from pixxel_provider.api.errors import PixxelError, PixxelInputError, PixxelNotFoundError
 from pixxel_provider.api.wait import WaitPlan, check_plan
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.outcome import conclude, ending_of, push_job, why_no_ending
@@ -54,7 +54,7 @@ class PixxelDownloadJobOperator(BaseOperator):
     :param poke_interval: seconds between two looks at the most, 0.5 at the least, jittered.
     :param timeout: seconds until the package has to be ready. The transfer has no limit but
         ``stall_timeout`` and ``execution_timeout``.
-    :param not_found_grace: seconds from the wait's start during which a 404 doesn't end it.
+    :param not_found_grace: seconds, from the first 404 in a row, during which a 404 doesn't end the wait.
     :param stall_timeout: seconds without a new byte after which the transfer is given up.
     :param max_bytes: refuse a larger package.
     :param max_unpacked_bytes: refuse a package that unpacks to more.
@@ -220,7 +220,11 @@ class PixxelDownloadJobOperator(BaseOperator):
         from pixxel_provider.files.errors import PixxelTransferError
         from pixxel_provider.files.package import is_ready
 
-        found = self._hook.send(self._call, patience=0)
+        try:
+            found = self._hook.send(self._call, patience=0)
+        except PixxelNotFoundError as error:
+            # A moment's 404 is no reason to throw away what has come; stall_timeout ends a longer one.
+            raise PixxelTransferError(str(error)) from None
         if not is_ready(found):
             raise PixxelTransferError("Pixxel doesn't have the package ready any more.")
         return found.signed_url
@@ -241,6 +245,7 @@ class PixxelDownloadJobOperator(BaseOperator):
                 not_found_grace=self._plan.not_found_grace,
                 started_at=now - elapsed,
                 not_before=now + retry_after if retry_after else None,
+                missing_since=now if isinstance(answer, PixxelNotFoundError) else None,
             ),
             method_name="execute_complete",
             timeout=datetime.timedelta(seconds=min(self._plan.timeout + _SLACK, _LONGEST)),

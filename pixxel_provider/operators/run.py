@@ -50,8 +50,8 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
     :param durable: remember the job across tries; without it each try creates a job of its own.
     :param created_by: id of the user to whom the API key belongs (templated). Where it is given, jobs of
         other users aren't taken for the one whose creation is in doubt.
-    :param not_found_grace: seconds after a creation during which the job may be missing, from a look at it
-        as from the list.
+    :param not_found_grace: seconds after a creation during which the job may be missing from the list, and
+        seconds, from the first 404 in a row, that looks may miss it.
     :param success_statuses: as of :class:`~pixxel_provider.sensors.pixxel.PixxelJobSensor`, like all other
         arguments that concern the wait: ``failure_statuses``, ``deferrable``, ``poke_interval``,
         ``timeout``, ``mode``, ``exponential_backoff``, ``max_wait``, ``soft_fail``, ``never_fail``,

@@ -27,8 +27,8 @@ class PixxelJobSensor(PixxelWaitingOperator):
     :param success_statuses: statuses that end the wait well, instead of the default ones. Compared without
         case, spaces, hyphens and underscores.
     :param failure_statuses: statuses that fail the task, instead of the default ones.
-    :param not_found_grace: seconds from the wait's start during which a 404 is taken for a job that was only
-        just created. After that it ends the wait.
+    :param not_found_grace: seconds, from the first 404 in a row, that a job may be missing: it may be new, or
+        a gateway have lost its way for a moment. After that a 404 ends the wait.
     :param deferrable: wait in the triggerer, without a worker.
     :param start_from_trigger: wait in the triggerer from the start: one short run on a worker, at the end,
         instead of two. From Airflow 3.3 on; where it can't be, a worker starts the wait and says why.

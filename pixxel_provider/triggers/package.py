@@ -29,9 +29,10 @@ class PixxelPackageTrigger(BaseTrigger):
     :param pixxel_conn_id: the Airflow connection.
     :param poke_interval: seconds between two looks at the most.
     :param timeout: seconds from the wait's start.
-    :param not_found_grace: seconds from the wait's start during which a 404 doesn't end it.
+    :param not_found_grace: seconds, from the first 404 in a row, during which a 404 doesn't end the wait.
     :param started_at: when the wait began, in Unix seconds; now where it isn't given.
     :param not_before: don't ask before this moment, in Unix seconds: the server's Retry-After.
+    :param missing_since: when the worker got a 404, in Unix seconds, where it was the last thing it got.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class PixxelPackageTrigger(BaseTrigger):
         not_found_grace: float = 60.0,
         started_at: float | None = None,
         not_before: float | None = None,
+        missing_since: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.workflow_id = workflow_id
@@ -56,12 +58,13 @@ class PixxelPackageTrigger(BaseTrigger):
         self.not_found_grace = not_found_grace
         self.started_at = time.time() if started_at is None else started_at
         self.not_before = not_before
+        self.missing_since = missing_since
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and every argument, all of them JSON."""
         names = (
             "workflow_id job_id pixxel_task_id pixxel_conn_id poke_interval timeout not_found_grace "
-            "started_at not_before"
+            "started_at not_before missing_since"
         ).split()
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return path, {name: getattr(self, name) for name in names}
@@ -105,6 +108,8 @@ class PixxelPackageTrigger(BaseTrigger):
         wait = PackageWait(plan, say=self._say, pixxel_task_id=self.pixxel_task_id)
         call = request(plan, self.pixxel_task_id)
         hook = PixxelAsyncHook(self.pixxel_conn_id, monotonic=self._monotonic)
+        if self.missing_since is not None:
+            wait.has_missed(self.missing_since - self.started_at, elapsed())
         # The task has just asked, and after a restart many begin together: spread them over one gap.
         delay = wait.gap(elapsed()) * wait.chance()
         if self.not_before is not None:

@@ -33,6 +33,7 @@ class PixxelJobTrigger(BaseTrigger):
     :param pixxel_conn_id: the Airflow connection.
     :param started_at: when the wait began, in Unix seconds; now where it isn't given.
     :param not_before: don't ask before this moment, in Unix seconds: the server's Retry-After.
+    :param missing_since: when the worker got a 404, in Unix seconds, where it was the last thing it got.
     :param deferred_for: the seconds after which Airflow ends the deferral, given where the scheduler starts
         the trigger without a worker. Then ids may be templates, and when the wait began follows from the
         deferral's end, which outlives a triggerer.
@@ -48,6 +49,7 @@ class PixxelJobTrigger(BaseTrigger):
         pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
         started_at: float | None = None,
         not_before: float | None = None,
+        missing_since: float | None = None,
         deferred_for: float | None = None,
         task_end: dict[str, Any] | None = None,
         **plan: Any,
@@ -58,6 +60,7 @@ class PixxelJobTrigger(BaseTrigger):
         self.pixxel_conn_id = pixxel_conn_id
         self.started_at = time.time() if started_at is None else started_at
         self.not_before = not_before
+        self.missing_since = missing_since
         self.deferred_for = deferred_for
         self.task_end = task_end
         self.plan = WaitPlan(workflow_id=workflow_id, job_id=job_id, **plan)
@@ -72,6 +75,7 @@ class PixxelJobTrigger(BaseTrigger):
             "pixxel_conn_id": self.pixxel_conn_id,
             "started_at": self.started_at,
             "not_before": self.not_before,
+            "missing_since": self.missing_since,
             "deferred_for": self.deferred_for,
             "task_end": self.task_end,
         }
@@ -158,6 +162,8 @@ class PixxelJobTrigger(BaseTrigger):
             return passed + self._monotonic() - begun
 
         wait = Wait(self.plan, say=self._say)
+        if self.missing_since is not None:
+            wait.has_missed(self.missing_since - self.started_at, elapsed())
         # The task has just looked, and after a restart many begin together: spread them over one gap.
         spread = wait.gap(elapsed())
         begins = self.deferred_for is not None and passed < self.plan.poke_interval

@@ -350,22 +350,110 @@ def test_a_job_that_never_appears_ends_the_wait_soon_after_the_grace() -> None:
     assert 60 < elapsed <= 90
 
 
-def test_a_job_that_vanishes_after_the_grace_ends_the_wait() -> None:
-    wait, _ = begin()
+def test_a_job_that_vanishes_long_after_the_start_is_given_the_whole_grace() -> None:
+    wait, _ = begin(not_found_grace=60.0)
     wait.look(job())
     assert wait.overdue(1_000.0) is None
 
+    for elapsed in (1_030.0, 1_050.0, 1_090.0):
+        assert wait.look(MISSING) is None
+        assert wait.overdue(elapsed) is None
     wait.look(MISSING)
-    assert wait.overdue(1_000.0).kind == "error"  # type: ignore[union-attr]
+    assert wait.overdue(1_090.1).kind == "error"  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("after", [BUSY, job()], ids=["trouble", "seen"])
-def test_only_the_last_look_can_miss_a_job(after: Any) -> None:
+@pytest.mark.parametrize("after", [*PASSING, job()], ids=str)
+def test_any_other_answer_ends_a_row_of_missing(after: Any) -> None:
     wait, _ = begin()
     wait.look(MISSING)
+    assert wait.overdue(0.0) is None
     wait.look(after)
-
     assert wait.overdue(1_000.0) is None
+
+    wait.look(MISSING)
+    assert wait.overdue(1_001.0) is None
+    assert wait.overdue(1_061.0) is None
+    assert wait.overdue(1_061.1) is not None
+
+
+@pytest.mark.parametrize("pattern", [[MISSING, job()], [MISSING, BUSY], [MISSING, MISSING, job()]], ids=str)
+def test_single_blips_never_end_a_wait_however_many_there_are(pattern: list[Any]) -> None:
+    ending, elapsed = drive(begin(poke_interval=30.0)[0], [*pattern * 200, job("done")])
+
+    assert ending is not None
+    assert ending.kind == "succeeded"
+    assert elapsed > 1_000
+
+
+@pytest.mark.parametrize("poke_interval", [5.0, 30.0, 600.0])
+def test_within_the_grace_it_looks_often_and_decides_just_after_it(poke_interval: float) -> None:
+    wait, _ = begin(poke_interval=poke_interval, not_found_grace=60.0)
+    wait.look(job())
+    looks, elapsed = 0, 5_000.0
+    while wait.look(MISSING) is None and wait.overdue(elapsed) is None:
+        looks += 1
+        elapsed += wait.gap(elapsed)
+
+    assert 60.0 < elapsed - 5_000.0 <= 60.0 + SHORTEST_GAP
+    assert looks >= 5
+
+
+def test_a_row_that_another_process_saw_begin_goes_on_here() -> None:
+    wait, _ = begin(not_found_grace=60.0)
+    wait.has_missed(10.0, 50.0)
+    assert wait.gap(50.0) <= 2
+
+    wait.look(MISSING)
+    assert wait.overdue(70.0) is None
+    assert wait.overdue(70.1) is not None
+
+
+@pytest.mark.parametrize(("since", "now"), [(0.0, 60.0), (0.0, 86_400.0)])
+def test_a_row_of_long_ago_is_forgotten(since: float, now: float) -> None:
+    wait, _ = begin(not_found_grace=60.0)
+    wait.has_missed(since, now)
+    wait.look(MISSING)
+
+    assert wait.overdue(now) is None
+    assert wait.overdue(now + 60.0) is None
+
+
+def test_a_row_that_another_process_saw_begin_ends_with_another_answer() -> None:
+    wait, log = begin(not_found_grace=60.0)
+    wait.has_missed(0.0, 30.0)
+    wait.look(job())
+    wait.look(MISSING)
+
+    assert wait.overdue(100.0) is None
+    assert log.infos[0] == f"{NAME} can be read again"
+
+
+def test_where_no_process_can_see_the_whole_grace_part_of_it_does_after_the_grace() -> None:
+    wait, _ = begin(not_found_grace=3_600.0)
+    wait.longest_row = 300.0
+    wait.look(MISSING)
+    assert wait.overdue(1_000.0) is None
+    assert not wait.stays(1_000.0)
+    assert wait.overdue(3_599.0) is None
+    wait.look(job())
+    wait.look(MISSING)
+    assert wait.overdue(9_000.0) is None
+    assert wait.stays(9_000.0)
+    assert wait.overdue(9_300.0) is None
+    assert wait.overdue(9_300.1) is not None
+
+
+@pytest.mark.parametrize("answer", [job(), BUSY], ids=str)
+def test_only_for_a_missing_job_a_process_stays(answer: Any) -> None:
+    wait, _ = begin()
+    wait.longest_row = 300.0
+    wait.look(answer)
+    assert not wait.stays(0.0)
+    wait.look(MISSING)
+    assert wait.stays(0.0)
+    silent, _ = begin(silent_fail=True)
+    silent.look(MISSING)
+    assert not silent.stays(0.0)
 
 
 def test_no_grace_means_that_a_missing_job_ends_the_wait_on_the_first_look() -> None:
@@ -401,6 +489,7 @@ def test_the_deadline_comes_before_the_grace() -> None:
     wait, _ = begin(timeout=50.0, not_found_grace=20.0)
     wait.look(MISSING)
 
+    assert wait.overdue(0.0) is None
     assert wait.overdue(30.0).kind == "error"  # type: ignore[union-attr]
     assert wait.overdue(51.0).kind == "timed_out"  # type: ignore[union-attr]
 

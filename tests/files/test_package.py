@@ -201,12 +201,15 @@ def test_trouble_shortens_the_gap_and_its_end_restores_it(waiting: Waiting) -> N
 
 def test_what_isnt_found_is_given_the_grace_and_forgotten_when_it_comes(waiting: Waiting) -> None:
     assert waiting.wait.look(PixxelNotFoundError("no such job", status_code=404)) is None
-    assert waiting.wait.overdue(30.0) is None
-    ending = waiting.wait.overdue(30.1)
+    assert waiting.wait.overdue(7.0) is None
+    assert waiting.wait.overdue(37.0) is None
+    ending = waiting.wait.overdue(37.1)
     assert ending is not None
     assert isinstance(ending.exception(), PixxelNotFoundError)
     waiting.look("pending")
-    assert waiting.wait.overdue(30.1) is None
+    assert waiting.wait.overdue(37.1) is None
+    assert waiting.wait.look(PixxelNotFoundError("no route", status_code=404)) is None
+    assert waiting.wait.overdue(60.0) is None
 
 
 @pytest.mark.parametrize(

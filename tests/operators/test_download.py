@@ -158,6 +158,35 @@ def test_a_job_that_isnt_there_ends_the_wait_after_the_grace(runner: DownloadRun
     assert 30 < sum(runner.clock.slept) < 90
 
 
+@pytest.mark.parametrize("body", [{}, {"body": "html"}])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_blip_of_404_ends_no_wait_that_is_longer_than_the_grace(
+    runner: DownloadRunner, tmp_path: Path, body: dict[str, Any], times: int
+) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=1000)
+    runner.pixxel.fail_next("download_job", status=404, after=4, times=times, **body)
+    assert runner.run(destination=str(tmp_path / "package.zip")).kind == "success"
+
+
+def test_a_job_that_vanishes_ends_the_wait_once_it_was_missing_for_the_grace(
+    runner: DownloadRunner, tmp_path: Path
+) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=1000)
+    runner.pixxel.fail_next("download_job", status=404, after=4, times=0)
+    ended = runner.run(destination=str(tmp_path / "p"), not_found_grace=200, poke_interval=30)
+    assert ended.kind == "PixxelNotFoundError"
+    assert 24 * 3 + 200 < sum(runner.clock.slept) < 30 * 4 + 201
+
+
+def test_the_grace_of_a_workers_404_goes_on_in_the_triggerer(
+    pixxel: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runner = DownloadRunner("deferred", pixxel, monkeypatch)
+    ended = runner.run(destination=str(tmp_path / "p"), job_id="no-such-job", poke_interval=600)
+    assert ended.kind == "PixxelNotFoundError"
+    assert 60 < sum(runner.clock.slept) <= 61
+
+
 def test_a_package_that_failed_is_an_error_that_says_so(runner: DownloadRunner, tmp_path: Path) -> None:
     runner.pixxel.set_package(status="failed", seconds=20)
     ended = runner.run(destination=str(tmp_path / "package.zip"))
@@ -377,6 +406,16 @@ def test_a_transfer_that_is_cut_off_goes_on_where_it_was(runner: DownloadRunner,
     files = [seen for seen in runner.pixxel.counters.seen if seen.route == "download_file"]
     assert [seen.status for seen in files] == [200, 206]
     assert ended.returned["sha256"] == hashlib.sha256(PACKAGE).hexdigest()
+
+
+def test_a_job_that_is_missing_for_a_moment_while_its_url_is_renewed_costs_no_transfer(
+    runner: DownloadRunner, tmp_path: Path
+) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=0)
+    runner.pixxel.fail_next("download_file", status=403, body="xml", message="Request has expired")
+    runner.pixxel.fail_next("download_job", status=404, body="html", after=1, times=2)
+    assert runner.run(destination=str(tmp_path / "package.zip")).kind == "success"
+    assert (tmp_path / "package.zip").read_bytes() == PACKAGE
 
 
 def test_a_url_that_expires_on_the_way_is_renewed(runner: DownloadRunner, tmp_path: Path) -> None:

@@ -94,11 +94,9 @@ def test_the_job_of_the_clearing_before_is_no_new_one_where_the_list_can_not_be_
     assert runs.pixxel.requests("create_job") == 2
 
 
-@pytest.mark.parametrize(
-    "change", [{"workflow_id": ""}, {"workflow_id": None}, {"workflow_id": "WF-Succeeds"}]
-)
+@pytest.mark.parametrize("workflow_id", ["", None, "WF-Succeeds"])
 def test_an_answer_without_its_workflow_or_with_other_capitals_is_taken(
-    runs: RunRunner, change: dict[str, Any]
+    runs: RunRunner, workflow_id: str | None
 ) -> None:
     runs.pixxel.create_job("wf-succeeds", "job-late", age=0)
     runs.pixxel.fail_next("list_jobs", hide=["job-late"])

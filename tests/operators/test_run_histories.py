@@ -159,7 +159,7 @@ def histories(draw: st.DrawFn) -> History:
         courses=several(["succeeds", "fails", "invalid"], 3) if rough else (),
         max_cost=draw(st.sampled_from([None, COST, "500", *([COST - 1] if rough else [])])),
         troubled=draw(st.sampled_from([0, 0, 1, 3])),
-        missed=0,
+        missed=draw(st.sampled_from([0, 0, 1, 3])),
         mute_triggers=rarely(False, True),
         timeout=rarely(None, 40.0),
         clearings=several([0.0, 20.0, 400.0, 4000.0], 2),

@@ -22,6 +22,7 @@ FULL: dict[str, Any] = {
     "not_found_grace": 5.0,
     "started_at": 1.5,
     "not_before": 2.5,
+    "missing_since": 1.5,
 }
 
 

@@ -38,6 +38,7 @@ FULL: dict[str, Any] = {
     "pixxel_conn_id": "other",
     "started_at": 1.5,
     "not_before": 2.5,
+    "missing_since": 1.5,
     "deferred_for": 3.5,
     "task_end": {"soft_fail": True},
     "success_statuses": ["fine"],
