@@ -37,6 +37,8 @@ _USUAL_JOB = 8_000
 _AT_A_TIME = 25
 #: Seconds without lists after two that couldn't be read; they double with each further one, up to an hour.
 _LIST_PAUSE, _LONGEST_LIST_PAUSE = 60.0, 3600.0
+#: Seconds for which an answer to one keeps others quiet at most: what it means for them is a guess.
+LONGEST_QUIET = 300.0
 #: From how many polls of a connection on jobs asked for by id are read in full only once they look ended.
 MANY = 33
 
@@ -330,7 +332,7 @@ class JobWatcher:
         except PixxelError as error:
             if error.retry_after:
                 # For newcomers too, who haven't heard of it.
-                self._quiet_until = self.monotonic() + error.retry_after
+                self._quiet_until = self.monotonic() + min(error.retry_after, LONGEST_QUIET)
             # Who waits has begun to: a connection that can't be read any more is no reason to end.
             return passing(error)
         self._quiet_until = 0.0

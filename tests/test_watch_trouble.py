@@ -240,7 +240,7 @@ def test_an_outage_reaches_all_and_costs_few_requests(script: Script) -> None:
 def test_a_retry_after_is_honoured_for_all(script: Script) -> None:
     script.ends = ending(50, 1800)
     script.outage = (1100, 1101)
-    script.error = PixxelRateLimitError("slow down", status_code=429, retry_after=400)
+    script.error = PixxelRateLimitError("slow down", status_code=429, retry_after=250)
 
     async def work() -> None:
         async def asker() -> None:
@@ -252,7 +252,25 @@ def test_a_retry_after_is_honoured_for_all(script: Script) -> None:
 
     run(work)
     turned_away = max(at for at in script.times if at < 1102)
-    assert not [at for at in script.times if turned_away < at < turned_away + 400]
+    assert not [at for at in script.times if turned_away < at < turned_away + 250]
+
+
+@pytest.mark.parametrize("wished", [400, 900, 86_400])
+def test_one_answer_keeps_those_who_did_not_get_it_quiet_for_minutes_at_most(
+    script: Script, wished: float
+) -> None:
+    script.ends = ending(2, 50)
+    script.outage = (1000, 1010)
+    script.error = PixxelRateLimitError("slow down", status_code=429, retry_after=wished)
+
+    async def work() -> float:
+        loop = asyncio.get_running_loop()
+        async with watch.subscribe("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as jobs:
+            assert isinstance(await jobs.look(1), PixxelRateLimitError)
+            await wait_for("job-1", first=0)
+        return loop.time()
+
+    assert run(work) == pytest.approx(1001 + watch.LONGEST_QUIET, abs=5)
 
 
 def test_a_retry_after_beyond_somebodys_deadline_leaves_one_last_look(script: Script) -> None:

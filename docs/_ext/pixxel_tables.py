@@ -137,7 +137,7 @@ def _prose(words: str) -> str:
 
 def figures() -> dict[str, str]:
     """Return the numbers that pages name, from where the code keeps them."""
-    from pixxel_provider import waiting
+    from pixxel_provider import waiting, watch
     from pixxel_provider.api import adoption
     from pixxel_provider.plugins import asking
     from pixxel_provider.triggers import workerless
@@ -157,6 +157,8 @@ def figures() -> dict[str, str]:
     }
     return {
         **{name: f"{value:g} s" for name, value in seconds.items()},
+        "longest_retry_after": f"{retry.LONGEST_RETRY_AFTER / 60:g} minutes",
+        "longest_quiet": f"{watch.LONGEST_QUIET / 60:g} minutes",
         "longest_stay": f"{waiting.LONGEST_STAY / 60:g} minutes",
         "clock_skew": f"{adoption.CLOCK_SKEW / 60:g} minutes",
         "metadata_limit": f"{summary.METADATA_LIMIT // 1024} KiB",

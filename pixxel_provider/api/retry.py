@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timezone
+import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError, PixxelRateLimitError
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 #: The longest pause between two tries that the server didn't ask for, in seconds.
 LONGEST_PAUSE = 20.0
-# A server that answers with a date a year ahead means "not now", not "in a year".
-_LONGEST_RETRY_AFTER = 24 * 3600.0
+#: The longest that one Retry-After is heeded, in seconds. APIs ask for seconds to a few minutes. One that
+#: means an hour loses little by a request each quarter of it; a wait that was misled would lose much by more.
+LONGEST_RETRY_AFTER = 900.0
+# From this number on, the second in 2001 that had it, it is no pause but a moment in Unix time.
+_FIRST_MOMENT = 1e9
+_LONGEST_HEADER = 500
+# Commas, but those after the day of the week that a date begins with.
+_BETWEEN_VALUES = re.compile(
+    r"(?<!mon)(?<!tue)(?<!wed)(?<!thu)(?<!fri)(?<!sat)(?<!sun)(?<!day),\s+", re.IGNORECASE
+)
 
 
 def worth_retrying(call: Call[Any], error: BaseException) -> bool:
@@ -63,24 +72,35 @@ def policy(call: Call[Any], patience: float = PATIENCE) -> dict[str, Any]:
     }
 
 
-def read_retry_after(header: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, from a number of seconds or an HTTP date.
+def read_retry_after(header: str | None, now: datetime, date: str | None = None) -> float | None:
+    """Return the seconds that a Retry-After header asks for; the longest, where there are several values.
 
-    None where the header is missing or can't be read; never negative, never more than a day.
+    It may be a number of seconds, an HTTP date, or a moment in Unix time (seconds, or thousandths, millionths
+    and so on of them). None where it is missing or can't be read; never negative, never more than 15 minutes.
+
+    :param now: our time, by which moments are read where the answer doesn't say its own.
+    :param date: the answer's Date header: the server's clock may not agree with ours.
     """
-    if not header or not header.strip():
-        return None
-    words = header.strip()
+    words = (header or "")[:_LONGEST_HEADER].strip()
+    clock = ((timestamp(date) if date else None) or now).timestamp()
+    found = [_seconds(part.strip(), clock) for part in _BETWEEN_VALUES.split(words)]
+    seconds = max((each for each in found if each is not None), default=None)
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+
+
+def _seconds(words: str, clock: float) -> float | None:
     try:
-        seconds = float(words)
+        number = float(words)
     except ValueError:
         moment = timestamp(words)
-        if moment is None:
-            return None
-        seconds = (moment - now.astimezone(timezone.utc)).total_seconds()
-    if math.isnan(seconds):
-        return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+        return None if moment is None else moment.timestamp() - clock
+    for _ in range(3):
+        # Unix time in thousandths, millionths or billionths of a second.
+        if 100 * _FIRST_MOMENT <= number < math.inf:
+            number /= 1000
+    if _FIRST_MOMENT <= number < 100 * _FIRST_MOMENT:
+        return number - clock
+    return None if math.isnan(number) else number
 
 
 def _retry_after(state: RetryCallState) -> float:

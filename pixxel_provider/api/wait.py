@@ -20,6 +20,7 @@ from pixxel_provider.api.errors import (
     PixxelUnknownStatusError,
     rebuild,
 )
+from pixxel_provider.api.retry import LONGEST_RETRY_AFTER
 from pixxel_provider.api.status import StatusRules, Verdict, normalise
 from pixxel_provider.api.summary import (
     failure_text,
@@ -207,6 +208,14 @@ class Wait:
         # A little later than asked, each by another bit: those who were turned away together don't return so.
         gap = max(gap, self._retry_after * (1 + self.chance() / 10), SHORTEST_GAP)
         return min(gap, self.left(elapsed))
+
+    def silence(self, until: float | None, now: float, elapsed: float) -> float:
+        """Return for how many seconds nothing may be asked, as a server told the process that waited before.
+
+        :param until: the moment that it named, in Unix seconds, like ``now``. Clocks may differ.
+        """
+        wished = 0.0 if until is None else min(until - now, LONGEST_RETRY_AFTER)
+        return max(min(wished, self.plan.timeout - elapsed), 0.0)
 
     def left(self, elapsed: float) -> float:
         """Return the seconds until the last look, which comes just after the deadline."""

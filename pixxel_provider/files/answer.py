@@ -97,6 +97,7 @@ def _refusal(status: int, headers: Mapping[str, str]) -> PixxelDownloadError:
     if status in _TURNED_AWAY:
         return PixxelExpiredError(f"{words}: the signed URL has expired, or isn't accepted.")
     if status in _FOR_NOW or status >= 500:
-        asked = read_retry_after(headers.get("retry-after"), datetime.now(timezone.utc))
+        now = datetime.now(timezone.utc)
+        asked = read_retry_after(headers.get("retry-after"), now, headers.get("date"))
         return PixxelTransferError(f"{words}.", asked)
     return PixxelDownloadError(f"{words}, which is no answer to a request for a file.")

@@ -274,7 +274,9 @@ def _api_error(settings: Settings, call: Call[Any], answer: Answer, body: bytes)
         code=settings.redact(code),
         details=scrubbed(details, settings.redact),
         request=str(call),
-        retry_after=read_retry_after(answer.headers.get("retry-after"), datetime.now(timezone.utc)),
+        retry_after=read_retry_after(
+            answer.headers.get("retry-after"), datetime.now(timezone.utc), answer.headers.get("date")
+        ),
     )
 
 

@@ -27,8 +27,8 @@ faults:
   latency     seconds to wait before anything else, or, with carried_out, before the answer
   carried_out true: the API does what it is asked, then its answer is lost (with drop, status and the like)
   status      200 to 599                                  body      envelope, html, xml, plain, none, null,
-  retry_after seconds, a date, or date+5: the date                  list, nested, deep, huge, echo
-              five seconds from now                       megabytes the size of body=huge (default 50)
+  retry_after seconds, a date, or date+5, unix+5: the               list, nested, deep, huge, echo
+              date or Unix time five seconds from now     megabytes the size of body=huge (default 50)
   message     words for the error                         code      the error's code
   location    where to redirect to (status 302)           drop      reset or close the connection, unanswered
   truncate    how many bytes of the answer are sent       stall     how many are sent before nothing more is

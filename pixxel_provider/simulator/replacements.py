@@ -106,11 +106,12 @@ def _huge(size: int) -> tuple[str, Iterator[bytes], int]:
 
 
 def _retry_after(text: str) -> str:
-    """The header's value: as given, or for ``date+5`` the HTTP date five seconds from now."""
+    """The header's value: as given, or the HTTP date (``date+5``) or Unix time (``unix+5``) in 5 s."""
     prefix, plus, seconds = text.partition("+")
-    if prefix == "date" and plus:
-        try:
-            return formatdate(time.time() + float(seconds), usegmt=True)
-        except (ValueError, OverflowError):
-            return text
-    return text
+    if prefix not in ("date", "unix") or not plus:
+        return text
+    try:
+        moment = time.time() + float(seconds)
+        return formatdate(moment, usegmt=True) if prefix == "date" else str(round(moment))
+    except (ValueError, OverflowError):
+        return text

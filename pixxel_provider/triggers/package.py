@@ -111,9 +111,8 @@ class PixxelPackageTrigger(BaseTrigger):
         if self.missing_since is not None:
             wait.has_missed(self.missing_since - self.started_at, elapsed())
         # The task has just asked, and after a restart many begin together: spread them over one gap.
-        delay = wait.gap(elapsed()) * wait.chance()
-        if self.not_before is not None:
-            delay = max(delay, min(self.not_before - self._now(), self.timeout - elapsed()))
+        spread = wait.gap(elapsed()) * wait.chance()
+        delay = max(spread, wait.silence(self.not_before, self._now(), elapsed()))
         while True:
             await self._pause(delay)
             answer: Download | PixxelError

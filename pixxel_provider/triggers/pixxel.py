@@ -170,9 +170,7 @@ class PixxelJobTrigger(BaseTrigger):
         if begins:
             # Nobody has looked yet, and the job may have ended long ago.
             spread = min(spread, SHORTEST_GAP)
-        delay = spread * wait.chance()
-        if self.not_before is not None:
-            delay = max(delay, min(self.not_before - self._now(), self.plan.timeout - elapsed()))
+        delay = max(spread * wait.chance(), wait.silence(self.not_before, self._now(), elapsed()))
         async with subscribe(
             self.pixxel_conn_id,
             self.workflow_id,

@@ -153,6 +153,12 @@ def test_a_host_that_cant_deliver_now_is_asked_again_when_it_says(status: int) -
     assert caught.value.retry_after == 17.0
 
 
+def test_a_host_that_names_a_moment_means_its_own_clock() -> None:
+    with pytest.raises(PixxelTransferError) as caught:
+        read(503, retry_after="1790000030", date="Mon, 21 Sep 2026 14:13:20 GMT")
+    assert caught.value.retry_after == 30.0
+
+
 def test_a_host_that_doesnt_say_when_leaves_it_open() -> None:
     for text in ("", "soon", "nan"):
         with pytest.raises(PixxelTransferError) as caught:

@@ -207,6 +207,11 @@ def test_retry_after_can_be_a_date_from_now(pixxel: Simulator, client: Any) -> N
     assert before + 29 <= moment <= time.time() + 30
 
 
+def test_retry_after_can_be_a_moment_in_unix_time(pixxel: Simulator, client: Any) -> None:
+    pixxel.fail_next("get_job", status=503, retry_after="unix+30")
+    assert abs(int(client.job("job-finished").headers["retry-after"]) - time.time() - 30) < 5
+
+
 def test_a_date_that_isnt_one_is_sent_as_it_is(pixxel: Simulator, client: Any) -> None:
     pixxel.fail_next("get_job", status=503, retry_after="date+never")
 

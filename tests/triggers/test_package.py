@@ -80,6 +80,14 @@ def test_the_servers_wish_holds_for_the_first_look(pixxel: Any, clock: Any) -> N
     assert clock.slept[0] >= 90
 
 
+def test_a_moment_far_ahead_keeps_no_trigger_quiet_for_longer_than_one_answer_may(
+    pixxel: Any, clock: Any
+) -> None:
+    pixxel.set_package(seconds=0)
+    assert fire(pixxel, clock, poke_interval=1, not_before=clock.now + 86_400).kind == "succeeded"
+    assert clock.slept == [900]
+
+
 def test_a_restarted_trigger_keeps_its_deadline_and_looks_before_giving_up(pixxel: Any, clock: Any) -> None:
     pixxel.set_package(seconds=10_000)
     assert fire(pixxel, clock, timeout=100, started_at=clock.now - 90).kind == "timed_out"

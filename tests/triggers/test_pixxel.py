@@ -154,6 +154,14 @@ class TestWaiting:
         assert fire(trigger, clock)["kind"] == "succeeded"
         assert clock.slept == [100]
 
+    def test_a_moment_far_ahead_keeps_it_quiet_for_no_longer_than_one_answer_may(
+        self, pixxel: Any, clock: Any
+    ) -> None:
+        trigger = PixxelJobTrigger("wf-succeeds", "job-finished", not_before=clock.now + 86_400)
+        trigger.started_at = clock.now
+        assert fire(trigger, clock)["kind"] == "succeeded"
+        assert clock.slept == [900]
+
     def test_a_bug_still_tells_the_task(
         self, pixxel: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
