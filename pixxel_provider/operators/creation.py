@@ -189,7 +189,8 @@ class Creation:
         cleared = self.memory.cleared_since(record)
         job: Job | None = None
         try:
-            job = self.search.job(job_id, grace=cleared)
+            # To believe too soon that it is gone would be paid for.
+            job = self.search.job(job_id) if cleared else self._read(job_id)
         except PixxelNotFoundError as error:
             if cleared:
                 self.say("warning", f"{error} The task was cleared since: a new job is created")
@@ -203,6 +204,9 @@ class Creation:
         self._save(self.memory.stamped(record))
         self.tell(job_id)
         return Started(job_id, job, read=job is not None)
+
+    def _read(self, job_id: str) -> Job:
+        return self.hook.send(calls.get_job(self.workflow_id, job_id))
 
     def _failed(self, job: Job) -> bool:
         verdict = job.verdict(self.rules)
@@ -269,7 +273,7 @@ class Creation:
         started = self._known(record, job)
         try:
             # A list has no validation errors.
-            return Started(job.id, self.search.job(job.id), read=True)
+            return Started(job.id, self._read(job.id), read=True)
         except PixxelError as error:
             self.say("warning", f"{error} The job is as the list has it")
             return started

@@ -76,23 +76,27 @@ class Search:
             self.pause(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def job(self, job_id: str, grace: bool = False) -> Job:
-        """Return a job, asked for by its id.
+    def job(self, job_id: str) -> Job:
+        """Return a job, asked for by its id; while it is missing, ask again until the grace is over.
 
-        :param grace: whether to ask again while it is missing, until the grace is over.
-        :raises PixxelNotFoundError: it is missing.
+        :raises PixxelNotFoundError: it was missing for as long as the grace, each time.
         :raises PixxelError: it can't be read.
         """
-        until: float | None = None
-        pause = 1.0
+        call = calls.get_job(self.workflow_id, job_id)
+        began, since, pause = self.monotonic(), None, 1.0
         while True:
             try:
-                return self.hook.send(calls.get_job(self.workflow_id, job_id))
+                return self.hook.send(call, patience=PATIENCE if since is None else 0)
             except PixxelNotFoundError:
-                until = self.monotonic() + self.grace if until is None else until
-                left = until - self.monotonic()
-                if not grace or left <= 0:
+                since = self.monotonic() if since is None else since
+                left = since + self.grace - self.monotonic()
+                if left <= 0:
                     raise
+            except PixxelError as error:
+                if since is None or not error.transient or self.monotonic() - began > self.grace + PATIENCE:
+                    raise
+                # As in a wait, any other answer ends the row of 404s.
+                since, left = None, pause
             self.pause(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -238,6 +238,28 @@ def test_a_cleared_task_whose_job_is_missing_for_a_moment_takes_it_up(runs: RunR
     assert runs.pixxel.requests("create_job") == 1
 
 
+@pytest.mark.parametrize("trouble", [{"status": 503}, {"drop": "reset"}, {"body": "html"}])
+def test_other_trouble_between_two_404s_is_no_sign_that_a_job_is_gone(
+    runs: RunRunner, trouble: dict[str, Any]
+) -> None:
+    created = cleared_while_it_ran(runs)
+    runs.pixxel.fail_next("get_job", status=404)
+    runs.pixxel.fail_next("get_job", times=6, **trouble)
+    runs.pixxel.fail_next("get_job", status=404, times=2)
+    ended = runs.run(not_found_grace=10)
+    assert (ended.kind, ended.returned["id"]) == ("success", created)
+    assert runs.pixxel.requests("create_job") == 1
+
+
+def test_404s_and_other_trouble_in_turns_end_a_try_and_pay_for_nothing(runs: RunRunner) -> None:
+    cleared_while_it_ran(runs)
+    for _ in range(300):
+        runs.pixxel.fail_next("get_job", status=404)
+        runs.pixxel.fail_next("get_job", status=503)
+    assert runs.run().kind == "PixxelServerError"
+    assert runs.pixxel.requests("create_job") == 1
+
+
 def test_a_cleared_task_whose_job_stays_missing_for_the_grace_creates_a_new_one(runs: RunRunner) -> None:
     created = cleared_while_it_ran(runs)
     runs.pixxel.fail_next("get_job", status=404, job_id=created, times=0)
