@@ -78,6 +78,17 @@ class PixxelWaitingOperator(BaseSensorOperator):
         self.not_found_grace = not_found_grace
         self.deferrable = deferrable
 
+    @staticmethod
+    def _convert_timeout(value: Any) -> Any:
+        # Airflow asks this whenever the attribute is set: a cluster policy does so after __init__ has read it.
+        return value.total_seconds() if isinstance(value, datetime.timedelta) else value
+
+    _convert_poke_interval = _convert_timeout
+
+    @staticmethod
+    def _convert_max_wait(value: Any) -> Any:
+        return datetime.timedelta(seconds=value) if isinstance(value, (int, float)) else value
+
     def execute(self, context: Context) -> Any:
         """Wait, in whichever mode, and return the job's metadata."""
         self._begin(context)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from pixxel_provider.api.errors import PixxelInputError
-from pixxel_provider.waiting import LONGEST_DEFERRAL, PixxelWaitingOperator
+from pixxel_provider.sensors.start import AsItStands, needs_worker, start_trigger_args
+from pixxel_provider.waiting import PixxelWaitingOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -49,6 +50,8 @@ class PixxelJobSensor(PixxelWaitingOperator):
     """
 
     template_fields: Sequence[str] = ("workflow_id", "job_id", "pixxel_conn_id")
+    start_trigger_args = AsItStands(None, start_trigger_args)
+    start_from_trigger = AsItStands(False, lambda sensor: sensor.start_trigger_args is not None)
 
     def __init__(
         self,
@@ -63,31 +66,15 @@ class PixxelJobSensor(PixxelWaitingOperator):
         super().__init__(workflow_id=workflow_id, deferrable=deferrable or start_from_trigger, **kwargs)
         self.job_id = job_id
         self.end_from_trigger = end_from_trigger
-        self._needs_worker = ""
+        self.start_from_trigger = start_from_trigger
         if end_from_trigger and not start_from_trigger:
             raise PixxelInputError(
                 "end_from_trigger", "ends in the triggerer what began there: set start_from_trigger too"
             )
-        if start_from_trigger:
-            self._plan_start()
 
     def execute(self, context: Context) -> Any:
         """Wait, in whichever mode, and return the job's metadata."""
-        if self._needs_worker or self.start_from_trigger:
-            why = self._needs_worker or "Airflow starts mapped tasks and test runs no other way"
+        if vars(self)["start_from_trigger"]:
+            why = needs_worker(self) or "Airflow starts mapped tasks and test runs no other way"
             self.log.info("This wait starts on a worker: %s.", why)
         return super().execute(context)
-
-    def _plan_start(self) -> None:
-        from pixxel_provider.sensors.start import as_template, end_arguments, needs_worker, start_arguments
-
-        templated = {name: getattr(self, name) for name in self.template_fields}
-        self._needs_worker = needs_worker(self, templated)
-        if self._needs_worker:
-            return
-        patience = min(self._patience(), self.execution_timeout or LONGEST_DEFERRAL)
-        arguments = self._as_plan().fields() | {name: as_template(templated[name]) for name in templated}
-        arguments["task_end"] = end_arguments(self) if self.end_from_trigger else None
-        # On the instance only: from the class they would reach mapped tasks, with the class's arguments.
-        self.start_trigger_args = start_arguments(arguments, patience, "execute_complete")
-        self.start_from_trigger = self.start_trigger_args is not None

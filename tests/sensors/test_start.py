@@ -14,6 +14,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
+from pixxel_provider.sensors.start import needs_worker
 from pixxel_provider.triggers import workerless
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 
@@ -129,14 +130,14 @@ class TestStart:
     ) -> None:
         found = sensor(**arguments)
         assert (found.start_from_trigger, found.start_trigger_args) == (False, None)
-        assert why in found._needs_worker
+        assert why in needs_worker(found)
         assert found.deferrable
 
     def test_a_changed_argument_of_another_task_starts_on_a_worker(self) -> None:
         with DAG("d", schedule=None):
             other = PythonOperator(task_id="other", python_callable=nothing)
             found = sensor(job_id=XComArg(other).map(str))
-        assert "MapXComArg" in found._needs_worker
+        assert "MapXComArg" in needs_worker(found)
 
     def test_an_argument_that_is_no_json_is_left_to_a_worker_to_refuse(self) -> None:
         found = sensor(success_statuses=object())
