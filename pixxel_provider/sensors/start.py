@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XComArg, conf
@@ -37,8 +37,8 @@ _ALWAYS_DUE = ("on_execute_callback", "_pre_execute_hook", "_post_execute_hook")
 class AsItStands:
     """An attribute of a sensor that is worked out whenever it is read.
 
-    A cluster policy, or the DAG's file, may change the sensor until Airflow stores the DAG. On the class it is
-    what Airflow's own operators have: what a class says reaches mapped tasks, with the class's arguments.
+    A cluster policy, or the DAG's file, may change the sensor until Airflow stores the DAG. On the class it
+    is what Airflow's own operators have: what a class says reaches mapped tasks, with the class's arguments.
     """
 
     def __init__(self, on_class: Any, work_out: Callable[[Any], Any]) -> None:

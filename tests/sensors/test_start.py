@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import inspect
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset, XComArg
 from airflow.providers.common.compat.standard.operators import PythonOperator
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow.serialization.serialized_objects import BaseSerialization
 
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
@@ -157,6 +160,144 @@ class TestStart:
         assert alone.start_trigger_args.trigger_cls == "pixxel_provider.triggers.pixxel.PixxelJobTrigger"
         # Without these the scheduler hands each of them to a worker.
         assert mapped.start_trigger_args is None
+
+
+def alert(_: Any) -> None: ...
+
+
+@needs_3_3
+class TestClusterPolicy:
+    """What is set on a sensor after it was made, by a cluster policy or in the DAG's file."""
+
+    def stored(self, policy: Any, **arguments: Any) -> Any:
+        """Return the sensor as the scheduler reads it from the database."""
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        with DAG("d", schedule=None) as dag:
+            found = sensor(end_from_trigger=True, **arguments)
+        policy(found)
+        again = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+        return again.get_task("wait")
+
+    def told(self, **changes: Any) -> Any:
+        """Return what the scheduler starts the trigger with after these changes."""
+
+        def policy(task: Any) -> None:
+            for name, value in changes.items():
+                setattr(task, name, value)
+
+        start = self.stored(policy).start_trigger_args
+        arguments = BaseSerialization.deserialize(start.trigger_kwargs)
+        return start, PixxelJobTrigger(**arguments)
+
+    @pytest.mark.parametrize("value", [3600, 3600.0, datetime.timedelta(hours=1)])
+    def test_the_timeout_holds_for_the_wait_and_for_the_deferral(self, value: Any) -> None:
+        start, trigger = self.told(timeout=value)
+        assert start.timeout == datetime.timedelta(seconds=3720)
+        assert (trigger.plan.timeout, trigger.deferred_for) == (3600, 3720)
+
+    def test_the_execution_timeout_holds_for_the_deferral_and_its_start(self) -> None:
+        start, trigger = self.told(execution_timeout=datetime.timedelta(minutes=5))
+        assert (start.timeout, trigger.deferred_for) == (datetime.timedelta(minutes=5), 300)
+
+    def test_what_concerns_the_looks_holds(self) -> None:
+        hour = datetime.timedelta(hours=1)
+        _, trigger = self.told(
+            poke_interval=datetime.timedelta(minutes=2),
+            exponential_backoff=True,
+            max_wait=60,
+            silent_fail=True,
+        )
+        plan = trigger.plan
+        assert (plan.poke_interval, plan.exponential_backoff, plan.max_wait, plan.silent_fail) == (
+            120,
+            True,
+            60,
+            True,
+        )
+        assert self.told(max_wait=hour)[1].plan.max_wait == 3600
+
+    @pytest.mark.parametrize("name", ["workflow_id", "job_id", "pixxel_conn_id"])
+    def test_ids_and_the_connection_hold(self, name: str) -> None:
+        assert getattr(self.told(**{name: "another"})[1], name) == "another"
+
+    @pytest.mark.parametrize("name", ["soft_fail", "never_fail", "do_xcom_push"])
+    def test_how_the_task_ends_holds(self, name: str) -> None:
+        for value in (True, False):
+            assert self.told(**{name: value})[1].task_end[name] is value
+
+    @pytest.mark.parametrize(
+        ("changes", "states"),
+        [
+            ({"retries": 3}, ["failed"]),
+            ({"retry_policy": object()}, ["failed", "retry"]),
+            ({"on_failure_callback": [alert]}, ["failed", "retry"]),
+            ({"on_success_callback": [alert]}, ["success"]),
+            ({"on_retry_callback": alert}, ["retry"]),
+            ({"on_skipped_callback": alert}, ["skipped"]),
+            ({"on_execute_callback": alert}, ["failed", "retry", "skipped", "success"]),
+            ({"outlets": [Asset("jobs")]}, ["success"]),
+            ({"returns_dag_result": True}, ["success"]),
+        ],
+        ids=lambda given: ",".join(given),
+    )
+    def test_what_only_a_worker_does_takes_a_worker(self, changes: dict[str, Any], states: list[str]) -> None:
+        assert self.told(**changes)[1].task_end["worker_for"] == states
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("pool", "pixxel"),
+            ("pool_slots", 2),
+            ("max_active_tis_per_dag", 1),
+            ("max_active_tis_per_dagrun", 1),
+            ("deferrable", False),
+            ("start_from_trigger", False),
+            ("start_trigger_args", None),
+            ("execute", alert),
+            ("pre_execute", alert),
+            ("timeout", "soon"),
+            ("execution_timeout", 60),
+            ("job_id", 7),
+        ],
+    )
+    def test_what_the_scheduler_would_get_wrong_starts_on_a_worker(self, name: str, value: Any) -> None:
+        found = self.stored(lambda task: setattr(task, name, value))
+        assert (found.start_from_trigger, found.start_trigger_args) == (False, None)
+
+    def test_a_sensor_that_was_made_without_can_be_started_in_the_triggerer(self) -> None:
+        found = sensor(start_from_trigger=False, deferrable=True)
+        found.start_from_trigger = True
+        assert found.start_trigger_args is not None
+
+    def test_end_from_trigger_can_be_withdrawn(self) -> None:
+        assert self.told(end_from_trigger=False)[1].task_end is None
+
+    def test_what_may_change_each_task_instance_starts_on_a_worker(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from airflow.policies import hookimpl
+        from airflow.settings import get_policy_plugin_manager
+
+        manager = get_policy_plugin_manager()
+        plugin = SimpleNamespace(task_instance_mutation_hook=hookimpl(lambda task_instance: None))
+        manager.register(plugin)
+        try:
+            assert sensor().start_trigger_args is None
+        finally:
+            manager.unregister(plugin)
+        assert sensor().start_trigger_args is not None
+
+    def test_where_triggerers_have_queues_a_worker_tells_which(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__TRIGGERER__QUEUES_ENABLED", "True")
+        assert "queue" in needs_worker(sensor())
+
+    def test_a_copy_is_changed_by_itself(self) -> None:
+        found = sensor()
+        for other in (copy.copy(found), copy.deepcopy(found)):
+            other.timeout = 60
+            assert other.start_trigger_args.trigger_kwargs["timeout"] == 60  # type: ignore[union-attr,index]
+        assert found.start_trigger_args.trigger_kwargs["timeout"] == 604800  # type: ignore[union-attr,index]
 
 
 @needs_3_3
