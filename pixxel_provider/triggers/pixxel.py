@@ -107,6 +107,8 @@ class PixxelJobTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Say that the job goes on, where a person ended or cleared the task during its wait."""
+        if await workerless.task_goes_on(self.task_instance):
+            return
         name = name_of(self.workflow_id, self.job_id)
         self._say("warning", f"{name} goes on running: Pixxel can't cancel a job")
 

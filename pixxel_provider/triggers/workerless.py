@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 #: Seconds for one rendering: what Airflow's triggerer refuses to look up it never answers.
 RENDERING = 30.0
 
+#: Seconds for asking Airflow what has become of the task.
+STATE_TIMEOUT = 5.0
+# A task in one of these goes on: another triggerer has its trigger, or a worker has what came of that.
+_GOES_ON = frozenset({"deferred", "scheduled", "queued", "running", "up_for_reschedule"})
+
 # What a finished try leaves behind. A worker would clear it; nobody does for a trigger.
 _LEFT_BEHIND = ("return_value", "status", "cost")
 
@@ -178,6 +183,30 @@ def last_event(
     if state == "success":
         return TaskSuccessEvent()
     return TaskSkippedEvent() if state == "skipped" else TaskFailedEvent()
+
+
+async def task_goes_on(ti: Any) -> bool:
+    """Return whether a task whose trigger was cancelled goes on all the same, so that nobody has ended it.
+
+    Airflow cancels a trigger also where another triggerer has taken it over, and in the same way.
+    """
+    if ti is None:
+        return False
+    try:
+        return await asyncio.wait_for(_state(ti), STATE_TIMEOUT) in _GOES_ON
+    except Exception:
+        return False
+
+
+async def _state(ti: Any) -> str | None:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from asgiref.sync import sync_to_async
+
+    states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    return states.get(ti.run_id, {}).get(name)  # type: ignore[no-any-return]
 
 
 def hand_over(reason: NeedsWorker, ending: Ending | None, started_at: float) -> TriggerEvent:

@@ -5,6 +5,7 @@ import inspect
 import json
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -234,8 +235,51 @@ class TestWaiting:
         assert pixxel.key not in repr(PixxelJobTrigger(**FULL))
 
 
-def test_a_wait_that_a_person_ended_says_that_the_job_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(PixxelJobTrigger, "_say", lambda _, level, words: said.append(words))
-    asyncio.run(PixxelJobTrigger("w", "j").on_kill())
-    assert said == ["Pixxel job j of workflow w goes on running: Pixxel can't cancel a job"]
+class TestOnKill:
+    GOES_ON = "Pixxel job j of workflow w goes on running: Pixxel can't cancel a job"
+
+    def killed(self, monkeypatch: pytest.MonkeyPatch, states: Any = None, map_index: int = -1) -> list[str]:
+        """Return what a trigger says whose task is in one of these states, by Airflow's answer."""
+        said: list[str] = []
+        monkeypatch.setattr(PixxelJobTrigger, "_say", lambda _, level, words: said.append(words))
+        trigger = PixxelJobTrigger("w", "j")
+        if states is not None:
+            task_runner = pytest.importorskip("airflow.sdk.execution_time.task_runner")
+            monkeypatch.setattr(task_runner.RuntimeTaskInstance, "get_task_states", staticmethod(states))
+            trigger.task_instance = SimpleNamespace(  # type: ignore[assignment]
+                dag_id="d", task_id="t", run_id="r", map_index=map_index
+            )
+        asyncio.run(trigger.on_kill())
+        return said
+
+    def test_a_wait_that_a_person_ended_says_that_the_job_goes_on(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert self.killed(monkeypatch) == [self.GOES_ON]
+
+    @pytest.mark.parametrize("state", ["failed", "success", "skipped", None])
+    def test_so_it_does_by_what_airflow_says_of_the_task(
+        self, monkeypatch: pytest.MonkeyPatch, state: str | None
+    ) -> None:
+        assert self.killed(monkeypatch, lambda **_: {"r": {"t": state}}) == [self.GOES_ON]
+
+    @pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running"])
+    def test_a_trigger_that_another_triggerer_has_taken_over_says_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, state: str
+    ) -> None:
+        asked: list[dict[str, Any]] = []
+
+        def states(**about: Any) -> dict[str, Any]:
+            asked.append(about)
+            return {"r": {"t": "failed", "t_3": state}}
+
+        assert self.killed(monkeypatch, states, map_index=3) == []
+        assert asked == [{"dag_id": "d", "task_ids": ["t"], "run_ids": ["r"], "map_index": 3}]
+
+    def test_where_airflow_does_not_answer_it_says_so_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(**_: Any) -> None:
+            raise RuntimeError("the supervisor is gone")
+
+        assert self.killed(monkeypatch, broken) == [self.GOES_ON]
