@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -11,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
+from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.wait import Ending
 
 if TYPE_CHECKING:
@@ -25,6 +27,15 @@ _UNSTARTED = "unstarted"
 
 class PixxelJobFailedError(AirflowFailException):
     """The job has failed and stays failed: waiting again is no use, so Airflow doesn't retry the task."""
+
+
+@contextmanager
+def without_causes() -> Iterator[None]:
+    """Let Airflow log an error that leaves an operator without its causes: its message tells what matters."""
+    try:
+        yield
+    except (PixxelError, AirflowFailException, AirflowSensorTimeout, AirflowSkipException) as error:
+        raise error from None
 
 
 def event_of(ending: Ending) -> dict[str, Any]:

@@ -20,7 +20,15 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
 from pixxel_provider.api.wait import Ending, Wait, WaitPlan, check_plan
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
-from pixxel_provider.outcome import conclude, ending_of, push_end, push_job, started_at, why_no_ending
+from pixxel_provider.outcome import (
+    conclude,
+    ending_of,
+    push_end,
+    push_job,
+    started_at,
+    why_no_ending,
+    without_causes,
+)
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -80,7 +88,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
 
     @staticmethod
     def _convert_timeout(value: Any) -> Any:
-        # Airflow asks this whenever the attribute is set: a cluster policy does so after __init__ has read it.
+        # Airflow asks this whenever the attribute is set, as by a cluster policy, after __init__.
         return value.total_seconds() if isinstance(value, datetime.timedelta) else value
 
     _convert_poke_interval = _convert_timeout
@@ -89,11 +97,14 @@ class PixxelWaitingOperator(BaseSensorOperator):
     def _convert_max_wait(value: Any) -> Any:
         return datetime.timedelta(seconds=value) if isinstance(value, (int, float)) else value
 
+    @without_causes()
     def execute(self, context: Context) -> Any:
         """Wait, in whichever mode, and return the job's metadata."""
         self._begin(context)
         if self.deferrable:
             return self._defer(context)
+        # The wait itself goes on after what silent_fail is about. Airflow would go on after anything.
+        silent_fail, self.silent_fail = self.silent_fail, False
         try:
             return super().execute(context)
         except _EndedBetweenLooks as end:
@@ -102,6 +113,8 @@ class PixxelWaitingOperator(BaseSensorOperator):
             # Whatever ends the wait sets _ending, and execution_timeout comes as a cause. Else time is over.
             if self._ending is not None or error.__cause__ is not None:
                 raise
+        finally:
+            self.silent_fail = silent_fail
         return self._conclude(self._wait.timed_out(), context)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
@@ -111,6 +124,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
         ending = self._wait.look(self._ask())
         return False if ending is None else PokeReturnValue(True, self._conclude(ending, context))
 
+    @without_causes()
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take over from the trigger, whose event says how the wait ended."""
         ending = ending_of(event)
@@ -123,6 +137,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
             return self._defer(context)
         return self._conclude(ending, context)
 
+    @without_causes()
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where that broke or never answered, look at the job before giving up."""
         if next_method == _TRIGGER_FAILED:

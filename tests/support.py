@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,6 +47,11 @@ def without_rights() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def errors_logged(error: BaseException) -> int:
+    """Return how many errors Airflow logs for one that leaves an operator: itself and those behind it."""
+    return "".join(traceback.format_exception(error)).count("Traceback (most recent call last)")
 
 
 class FakeClock:

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from pixxel_provider.api.errors import PixxelError, PixxelInputError, PixxelNotFoundError
 from pixxel_provider.api.wait import WaitPlan, check_plan
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
-from pixxel_provider.outcome import conclude, ending_of, push_job, why_no_ending
+from pixxel_provider.outcome import conclude, ending_of, push_job, why_no_ending, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -114,10 +114,12 @@ class PixxelDownloadJobOperator(BaseOperator):
         self.max_unpacked_bytes = max_unpacked_bytes
         self.max_ratio = max_ratio
 
+    @without_causes()
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait for the package, fetch it, and say where it is."""
         return self._run(context)
 
+    @without_causes()
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Take over from the trigger: its event says that the package is ready, and never where."""
         ending = ending_of(event)
@@ -127,6 +129,7 @@ class PixxelDownloadJobOperator(BaseOperator):
             conclude(ending)
         return self._run(context, resumed=True)
 
+    @without_causes()
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where that broke or never answered, look once more before giving up."""
         if next_method == _TRIGGER_FAILED:

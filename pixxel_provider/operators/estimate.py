@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from pixxel_provider.operators.cost import Credits, check_estimate, read_max_cost
+from pixxel_provider.outcome import without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class PixxelEstimateCostOperator(BaseOperator):
         self.pixxel_conn_id = pixxel_conn_id
         self.max_cost = max_cost
 
+    @without_causes()
     def execute(self, context: Context) -> Credits:
         """Fetch the estimate, compare it with ``max_cost``, and return it."""
         # Imported here: a DAG file that is only parsed never needs them.

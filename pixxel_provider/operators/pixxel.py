@@ -12,7 +12,7 @@ from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.operators.download import PixxelDownloadJobOperator
 from pixxel_provider.operators.estimate import PixxelEstimateCostOperator
 from pixxel_provider.operators.run import PixxelRunJobOperator
-from pixxel_provider.outcome import push_end, push_job
+from pixxel_provider.outcome import push_end, push_job, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class PixxelGetJobOperator(BaseOperator):
         self.pixxel_conn_id = pixxel_conn_id
         self.include = include
 
+    @without_causes()
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch the job and return its metadata."""
         # Imported here: a DAG file that is only parsed never needs them.

@@ -15,7 +15,7 @@ from pixxel_provider.api.summary import failure_text, name_of, plain
 from pixxel_provider.api.wait import Ending, check_plan
 from pixxel_provider.links.pixxel import publish_link
 from pixxel_provider.operators.cost import read_max_cost
-from pixxel_provider.outcome import ending_of, push_job
+from pixxel_provider.outcome import ending_of, push_job, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting import PixxelWaitingOperator
 
@@ -93,6 +93,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
                 "mode", "can be 'reschedule' only from Airflow 3.3 on and with durable; use deferrable=True"
             )
 
+    @without_causes()
     def execute(self, context: Context) -> Any:
         """Create the job or take up that of an earlier try, and wait for it."""
         self._context = context

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.sensors.waiting import Runner
+from tests.support import errors_logged
+
 TIMEOUT = 600.0
 
 
@@ -110,6 +113,28 @@ def test_every_mode_ends_the_same(in_every_mode: Any, arrange: Callable[[Any], N
         assert isinstance(seen.xcoms["cost"], int)
     elif arrange in (fails, is_invalid):
         assert seen.xcoms["status"] == "failed"
+
+
+@pytest.mark.parametrize("arguments", [{}, {"soft_fail": True}, {"pixxel_conn_id": "nowhere"}], ids=str)
+@pytest.mark.parametrize("arrange", [fails, wrong_key, never_ends, unreachable])
+def test_what_ended_a_wait_is_logged_without_other_errors(
+    runner: Runner, pixxel: Any, arrange: Callable[[Any], None], arguments: dict[str, Any]
+) -> None:
+    arrange(pixxel)
+    runner.run(timeout=TIMEOUT, poke_interval=90, **arguments)
+    # None where a trigger has ended the task by itself.
+    assert runner.error is None or errors_logged(runner.error) == 1
+
+
+def test_a_connection_that_can_not_be_used_any_more_ends_a_wait_in_spite_of_silent_fail(
+    runner: Runner, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeeds(pixxel)
+    pixxel.fail_next("get_job", status=401, times=0, after=1)
+    runner.clock.on_sleep.append(lambda _: monkeypatch.delenv("AIRFLOW_CONN_PIXXEL_DEFAULT", raising=False))
+    ended = runner.run(timeout=TIMEOUT, poke_interval=90, silent_fail=True)
+    assert (ended.state, "pixxel_default" in ended.message) == ("failed", True), ended.message
+    assert sum(runner.clock.slept) < 100
 
 
 OTHER_ARGUMENTS: dict[str, tuple[dict[str, Any], Callable[[Any], None], str]] = {

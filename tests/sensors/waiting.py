@@ -90,6 +90,7 @@ class Runner:
         self.workers = 0
         self.deferrals: list[TaskDeferred] = []
         self.lose_trigger = False
+        self.error: BaseException | None = None
         self.said: list[str] = []
         self.ends_unaided = mode == "unaided" and AIRFLOW_V_3_3_PLUS
         clock.on_sleep.append(pixxel.advance)
@@ -133,6 +134,7 @@ class Runner:
                 self.deferrals.append(deferral)
                 resume = self._triggerer(deferral.trigger.serialize(), deferral)
             except BaseException as error:
+                self.error = error
                 return Ended(type(error).__name__, str(error), xcoms=self.ti.xcoms)
 
     def _triggerer(self, stored: tuple[str, dict[str, Any]], deferral: Any) -> Any:
