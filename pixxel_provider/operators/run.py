@@ -87,15 +87,13 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         self.wait = wait
         self.durable = durable
         self.created_by = created_by
-        if self.reschedule and wait and not self.deferrable and not (durable and AIRFLOW_V_3_3_PLUS):
-            # Each look of that mode is a run of its own, which would have to know the job.
-            raise PixxelInputError(
-                "mode", "can be 'reschedule' only from Airflow 3.3 on and with durable; use deferrable=True"
-            )
+        self._check_mode()
 
     @without_causes()
     def execute(self, context: Context) -> Any:
         """Create the job or take up that of an earlier try, and wait for it."""
+        # Again: a cluster policy may have set it after __init__.
+        self._check_mode()
         self._context = context
         self._creation = self._prepare(context)
         started = self._creation.job()
@@ -106,6 +104,18 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             return super().execute(context)
         self._remember_done(context)
         return started.job_id
+
+    def _check_mode(self) -> None:
+        if (
+            self.reschedule
+            and self.wait
+            and not self.deferrable
+            and not (self.durable and AIRFLOW_V_3_3_PLUS)
+        ):
+            # Each look of that mode is a run of its own, which would have to know the job.
+            raise PixxelInputError(
+                "mode", "can be 'reschedule' only from Airflow 3.3 on and with durable; use deferrable=True"
+            )
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take over from the trigger."""

@@ -205,6 +205,15 @@ def test_reschedule_mode_needs_a_memory(
         )
 
 
+def test_a_cluster_policy_can_not_have_each_look_pay_for_a_job(make: Callable[..., RunRunner]) -> None:
+    runner = make("poke")
+    operator = runner.operator(durable=False)
+    operator.mode = "reschedule"
+    with pytest.raises(PixxelInputError, match="mode can be 'reschedule' only"):
+        operator.execute({"ti": runner.ti})
+    assert jobs(runner.pixxel) == []
+
+
 # ----------------------------------------------------------------------------------------- refused, or failed
 
 
