@@ -19,7 +19,7 @@ PY := $(BIN)/python
 SETUP := @scripts/python.sh scripts/setup.py
 IN_FRESH_HOME := scripts/with_airflow_home.sh
 
-.PHONY: help demo test check docs standalone matrix cluster browser stores screenshots fuzz bench constraints format clean
+.PHONY: help demo test check docs standalone installation matrix cluster browser stores screenshots fuzz bench constraints format clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,10 @@ docs: ## build the documentation into docs/_build/html; warnings are errors
 standalone: ## a whole Airflow with its UI beside a simulated Pixxel, on this machine
 	$(SETUP)
 	@$(PY) scripts/standalone.py
+
+installation: ## install the wheel into a fresh environment, start an Airflow with its defaults and look for errors
+	$(SETUP) lint
+	@$(PY) scripts/check_installation.py
 
 matrix: ## run the tests on every supported Airflow version
 	$(SETUP)

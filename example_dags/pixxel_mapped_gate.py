@@ -17,7 +17,7 @@ from pixxel_provider.sensors.pixxel import PixxelJobSensor
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
-    tags=["pixxel"],
+    tags=["example", "pixxel"],
     params={
         "workflow_id": Param("wf-succeeds", type="string"),
         "job_ids": Param(["job-finished", "job-finished-earlier"], type="array"),

@@ -26,7 +26,7 @@ WORKFLOW = "{{ params.workflow_id }}"
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
-    tags=["pixxel"],
+    tags=["example", "pixxel"],
     # A worker that dies is replaced. From Airflow 3.3 on the next try takes up its job: docs/money.rst.
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
     params={

@@ -67,7 +67,7 @@ def check_pyproject() -> str:
 
 
 def check_distributions() -> str:
-    """The wheel holds the package and nothing else; the source archive can build it."""
+    """The wheel holds the package, its examples and nothing else; the source archive can build it."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hatchling", "build", "-d", folder, "-t", "wheel", "-t", "sdist"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -83,16 +83,29 @@ def check_distributions() -> str:
         size = wheel.stat().st_size
     dist_info = about.partition("/")[0]
 
-    strange = [n for n in in_wheel if not n.startswith(("pixxel_provider/", f"{dist_info}/"))]
+    folders = ("pixxel_provider/", "airflow_provider_pixxel/")
+    strange = [n for n in in_wheel if not n.startswith((*folders, f"{dist_info}/"))]
     expect(not strange, f"the wheel holds more than the package: {strange}")
     expect(f"{dist_info}/licenses/LICENSE" in in_wheel, "the wheel lacks the licence")
     expect("License-Expression: Apache-2.0" in described, "the wheel doesn't name its licence")
     tracked = {p.relative_to(ROOT).as_posix() for p in (ROOT / "pixxel_provider").rglob("*") if p.is_file()}
     tracked = {name for name in tracked if "__pycache__" not in name}
-    shipped = {name for name in in_wheel if name.startswith("pixxel_provider/")}
+    # Where Airflow looks for them: in the module of the distribution's name.
+    tracked |= {
+        f"airflow_provider_pixxel/example_dags/{p.name}" for p in (ROOT / "example_dags").glob("*.py")
+    }
+    tracked.add("airflow_provider_pixxel/__init__.py")
+    shipped = {name for name in in_wheel if name.startswith(folders)}
     expect(shipped == tracked, f"package and wheel differ: {sorted(shipped ^ tracked)}")
     expect("pixxel_provider/py.typed" in shipped, "the wheel lacks py.typed")
-    for name in ("pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md", "pixxel_provider/__init__.py"):
+    for name in (
+        "pyproject.toml",
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "pixxel_provider/__init__.py",
+        *tracked,
+    ):
         expect(name in in_sdist, f"the source archive lacks {name}")
     strange = [n for n in in_sdist if re.search(r"__pycache__|\.pyc$|^\.(venv|matrix|ci)\b", n)]
     expect(not strange, f"the source archive holds {strange}")
