@@ -86,17 +86,6 @@ class PixxelWaitingOperator(BaseSensorOperator):
         self.not_found_grace = not_found_grace
         self.deferrable = deferrable
 
-    @staticmethod
-    def _convert_timeout(value: Any) -> Any:
-        # Airflow asks this whenever the attribute is set, as by a cluster policy, after __init__.
-        return value.total_seconds() if isinstance(value, datetime.timedelta) else value
-
-    _convert_poke_interval = _convert_timeout
-
-    @staticmethod
-    def _convert_max_wait(value: Any) -> Any:
-        return datetime.timedelta(seconds=value) if isinstance(value, (int, float)) else value
-
     @without_causes()
     def execute(self, context: Context) -> Any:
         """Wait, in whichever mode, and return the job's metadata."""
@@ -163,6 +152,8 @@ class PixxelWaitingOperator(BaseSensorOperator):
         return datetime.timedelta(seconds=min(self.timeout + _SLACK, LONGEST_DEFERRAL.total_seconds()))
 
     def _as_plan(self) -> WaitPlan:
+        # What was set after __init__, as by a cluster policy, Airflow hasn't turned into seconds.
+        self.timeout, self.poke_interval = _seconds(self.timeout), _seconds(self.poke_interval)
         return WaitPlan(
             workflow_id=self.workflow_id,
             job_id=self.job_id,
@@ -171,7 +162,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
             poke_interval=self.poke_interval,
             timeout=self.timeout,
             exponential_backoff=bool(self.exponential_backoff),
-            max_wait=self.max_wait.total_seconds() if self.max_wait else None,
+            max_wait=_seconds(self.max_wait) if self.max_wait else None,
             not_found_grace=self.not_found_grace,
             silent_fail=bool(self.silent_fail),
         )
@@ -304,6 +295,10 @@ class PixxelWaitingOperator(BaseSensorOperator):
 
     def _say(self, level: str, words: str) -> None:
         getattr(self.log, level)(words)
+
+
+def _seconds(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, datetime.timedelta) else value
 
 
 def _listed(statuses: Sequence[str] | None) -> Any:

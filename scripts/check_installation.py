@@ -17,7 +17,7 @@ from pathlib import Path
 from environments import DISTRIBUTION, NEWEST, ROOT, Environment, SetupError
 from local_airflow import EXAMPLES, AirflowTrouble, Standalone
 
-DEADLINE = 300.0
+DEADLINE = 600.0
 # Without the package's name, by which lines of the log are found.
 PREFIX = "installation-"
 # Settings of a plain installation that our own Airflows don't have.

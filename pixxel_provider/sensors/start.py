@@ -105,9 +105,10 @@ def start_trigger_args(sensor: PixxelJobSensor) -> StartTriggerArgs | None:
     from airflow.triggers.base import StartTriggerArgs
 
     try:
+        plan = sensor._as_plan()
         # When Airflow ends the deferral by itself; it also rescues one whose triggerer is gone.
         patience = min(sensor._patience(), sensor.execution_timeout or LONGEST_DEFERRAL)
-        arguments = sensor._as_plan().fields() | {
+        arguments = plan.fields() | {
             **{name: as_template(getattr(sensor, name)) for name in _TEMPLATES},
             "task_end": end_arguments(sensor) if sensor.end_from_trigger else None,
             "deferred_for": patience.total_seconds(),

@@ -41,6 +41,25 @@ def test_a_deferred_wait_takes_two_short_worker_runs_and_one_started_in_the_trig
     assert runner.workers == expected[runner.mode]
 
 
+def test_a_timeout_that_is_set_after_the_sensor_was_made_holds(
+    pixxel: Any, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tightened(PixxelJobSensor):
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            # As a cluster policy does.
+            self.timeout = timedelta(minutes=10)  # type: ignore[assignment]
+            self.poke_interval = timedelta(minutes=1)  # type: ignore[assignment]
+            self.max_wait = 30  # type: ignore[assignment]
+
+    monkeypatch.setattr("tests.sensors.waiting.PixxelJobSensor", Tightened)
+    pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
+    ended = runner.run(timeout=10**6, exponential_backoff=True)
+    assert "the timeout of 600 s was over" in ended.message
+    assert 600 <= sum(runner.clock.slept) <= 602
+    assert max(runner.clock.slept) <= 30
+
+
 def test_a_poll_comes_every_interval_at_the_most_and_not_much_sooner(pixxel: Any, runner: Runner) -> None:
     pixxel.create_job("wf-succeeds", "job-1", seconds=3000)
     assert runner.run(timeout=7200, poke_interval=30).kind == "success"
