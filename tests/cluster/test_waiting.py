@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,3 +134,36 @@ def test_a_wait_that_takes_too_long_fails_with_what_was_seen_last(
     log = run.log()
     assert f"Pixxel job {job} of workflow wf-succeeds had not ended when the timeout of 3 s was over" in log
     assert "0 of 5 tasks done" in log
+
+
+MOVED = "Trigger cancelled by user action"
+GOES_ON = "goes on running: Pixxel can't cancel a job"
+
+
+def move_the_triggers(airflow: Any) -> bool:
+    """Give each trigger to the other triggerer, as Airflow does where one was silent for too long."""
+    with contextlib.closing(sqlite3.connect(airflow.home / "airflow.db", timeout=30)) as database:
+        query = "SELECT id FROM job WHERE job_type = 'TriggererJob' AND state = 'running' ORDER BY id"
+        jobs = [row[0] for row in database.execute(query)]
+        if len(jobs) < 2:
+            return False
+        query = "UPDATE trigger SET triggerer_id = ? + ? - triggerer_id WHERE triggerer_id IN (?, ?)"
+        moved = database.execute(query, (*jobs[-2:], *jobs[-2:])).rowcount
+        database.commit()
+        return moved > 0
+
+
+def test_a_wait_that_moves_to_another_triggerer_goes_on_and_one_that_a_person_ends_warns_of_its_job(
+    airflow: Any, trigger: Any, control: Any, pixxel: Any, job: str, tmp_path: Path
+) -> None:
+    run: Run = trigger("pixxel_gate", job_id=job)
+    run.until("deferred")
+    asked_by_the_triggerer(pixxel, job)
+    airflow.adopt(airflow.spawn("triggerer", tmp_path / "second.log"))
+    eventually(lambda: move_the_triggers(airflow), "a second triggerer", 120)
+    eventually(lambda: MOVED in run.log(), "a trigger that is cancelled because it was moved")
+    asked_by_the_triggerer(pixxel, job)
+    assert GOES_ON not in run.log()
+
+    airflow.ask("PATCH", f"{run.path}/taskInstances/wait", {"new_state": "failed"})
+    eventually(lambda: GOES_ON in run.log(), "a warning about the job")
