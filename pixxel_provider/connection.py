@@ -19,6 +19,7 @@ from urllib.request import getproxies
 
 from pixxel_provider.api import redaction, urls
 from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.named_hosts import NamedHosts, read_named_hosts
 from pixxel_provider.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, DEFAULT_HOST
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Settings:
     proxy: str | None = field(repr=False)
     """Address of the proxy; may hold its password."""
     console_url: str
+    private_storage: NamedHosts = field(default_factory=NamedHosts)
+    """Storage hosts that packages may be fetched from though their addresses are private."""
 
     @property
     def origin(self) -> str:
@@ -105,6 +108,7 @@ def read_connection(conn: Connection) -> Settings:
             verify=_verify(extras["verify"]),
             proxy=_proxy(extras["proxy"], base_url),
             console_url=_console_url(extras["console_url"]),
+            private_storage=read_named_hosts("extra 'private_storage'", extras["private_storage"]),
         )
     except PixxelInputError as error:
         raise PixxelInputError(f"connection {conn.conn_id!r}: {error.field}", error.problem) from None

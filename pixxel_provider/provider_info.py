@@ -70,6 +70,14 @@ CONNECTION_FIELDS = (
         False,
         "Allow a host other than this machine to be reached without TLS: the key is then sent in the clear.",
     ),
+    ConnectionField(
+        "private_storage",
+        "Private storage",
+        "string",
+        "",
+        "Storage hosts with private addresses that packages may be fetched from: host names, *.domains, "
+        "addresses and networks such as 10.20.0.0/16 or fd12::/48, separated by commas. Else none is asked.",
+    ),
 )
 
 #: What the form shows in and around the standard fields, under the names that Airflow's classmethods use.

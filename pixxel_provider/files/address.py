@@ -1,22 +1,21 @@
 """Where a signed URL may lead: to public addresses over TLS, and to nothing inside a company or a cloud.
 
-Whoever can make the API hand out an address must not make a worker ask, say, a cloud's metadata service.
+Whoever can make the API hand out an address must not make a worker ask, say, a cloud's metadata service. So
+an address is read once, by :class:`SignedUrl`: what is judged is what is connected to and asked.
 """
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterator
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies
 
 from pixxel_provider.connection import Settings, is_loopback, origin_of
 from pixxel_provider.files.errors import PixxelAddressError
-
-Address = IPv4Address | IPv6Address
+from pixxel_provider.files.signed_url import Address, SignedUrl, literal_address
 
 #: Kinds of addresses that count as the API's own network where the API itself is on one.
 _OWN = frozenset({"loopback", "private", "shared"})
@@ -30,12 +29,15 @@ _NAMES = {
 _SHARED = ip_network("100.64.0.0/10")
 _THIS_NETWORK = ip_network("0.0.0.0/8")
 _NAT64 = ip_network("64:ff9b::/96")
-# Metadata services of clouds that don't stand at a link-local address.
+_LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
+# Metadata services of clouds, and what they hand out credentials at, where that isn't link-local.
 _METADATA = frozenset(
-    map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+    map(
+        ip_address,
+        "fd00:ec2::254 fd00:ec2::23 fd00:ec2::123 fd00:ec2::253 fd20:ce::254 fd00:42::42 fd00:c1::a9fe:a9fe "
+        "169.254.169.254 100.100.100.200 168.63.129.16 192.0.0.192".split(),
+    )
 )
-# Anything else is percent-encoded in an address, and libraries don't agree on what it means.
-_PLAIN = re.compile(r"[!-\[\]-~]+")
 
 
 class Guard:
@@ -44,46 +46,57 @@ class Guard:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def check(self, url: str) -> None:
+    def check(self, url: str | SignedUrl) -> None:
         """Check an address as it is written; what its host resolves to is for :meth:`check_peer`.
 
         :raises PixxelAddressError: it isn't https (or http to this machine), or it leads to a literal address
             that isn't public.
         """
-        try:
-            parts = urlsplit(url)
-            host, scheme, port = parts.hostname or "", parts.scheme, parts.port
-        except ValueError:
-            host, scheme, port = "", "", None
-        if not host or port == 0 or not _PLAIN.fullmatch(url):
-            raise PixxelAddressError("The signed URL isn't an address that can be asked.")
-        if parts.username is not None or parts.password is not None:
+        url = SignedUrl.of(url)
+        if "@" in url.authority:
             raise PixxelAddressError("The signed URL holds a user or password.")
-        if scheme not in ("https", "http"):
+        if url.authority and url.scheme not in ("http", "https"):
             raise PixxelAddressError(
-                f"The signed URL begins with {self._settings.redact(scheme)}://: a package comes over https."
+                f"The signed URL begins with {self._settings.redact(url.scheme)}://: "
+                "a package comes over https."
             )
-        if scheme == "http" and not is_loopback(host) and origin_of(url) != self._settings.origin:
+        if not url.host or not 0 < url.port < 65536:
+            raise PixxelAddressError("The signed URL isn't an address that can be asked.")
+        in_the_clear = url.scheme == "http" and not is_loopback(url.host)
+        if in_the_clear and origin_of(url.base) != self._settings.origin:
             raise PixxelAddressError(
-                f"The signed URL leads to {self._settings.redact(host)} over plain http, where others could "
-                "read it; a package is fetched over https."
+                f"The signed URL leads to {self._settings.redact(url.host)} over plain http, where "
+                "others could read it; a package is fetched over https."
             )
-        literal = _literal(host)
+        literal = literal_address(url.host)
         if literal is not None:
-            self.check_peer(host, literal)
+            self.check_peer(url.host, literal)
 
     def check_peer(self, host: str, address: str | Address) -> None:
-        """Check the address that a host name stands for, before anything is sent there.
+        """Check the address that a host name stands for, before it is connected to.
 
-        :raises PixxelAddressError: it isn't public, and not on the network that the API itself is on.
+        :raises PixxelAddressError: it isn't public, not on the network that the API itself is on, and not
+            named by the connection's ``private_storage``.
         """
-        kind = kind_of(ip_address(address))
-        if kind == "public" or kind in self._own:
+        found = ip_address(address)
+        kind = kind_of(found)
+        if kind == "public" or kind in self._own or self._named(host, found, kind):
             return
+        hint = (
+            " Where that is meant, name the host, or its network, in the extra 'private_storage' of "
+            f"connection {self._settings.conn_id!r}."
+        )
         raise PixxelAddressError(
             f"The signed URL leads to {self._settings.redact(host)} at {address}, which isn't a public "
-            f"address but {_NAMES[kind]}: it isn't asked."
+            f"address but {_NAMES[kind]}: it isn't asked.{hint if kind in _OWN else ''}"
         )
+
+    def _named(self, host: str, address: Address, kind: str) -> bool:
+        named = self._settings.private_storage
+        if kind == "forbidden":
+            return named.hold(address, alone=True)
+        inside = [each for each in _embedded(address) if _kind(each) != "public"]
+        return named.name(host) or named.hold(address) or all(map(named.hold, inside))
 
     @cached_property
     def _own(self) -> frozenset[str]:
@@ -106,10 +119,12 @@ def proxy_for(settings: Settings, url: str) -> str | None:
 
     The settings name the proxy for the API's host, which the environment may treat differently.
     """
+    from requests.utils import should_bypass_proxies
+
     of_api = _from_environment(settings.base_url)
     if settings.proxy is not None and settings.proxy != of_api:
         return settings.proxy
-    return None if proxy_bypass(urlsplit(url).netloc) else _from_environment(url)
+    return None if should_bypass_proxies(url, None) else _from_environment(url)
 
 
 def _from_environment(url: str) -> str | None:
@@ -120,12 +135,12 @@ def _from_environment(url: str) -> str | None:
 
 
 def _kind(address: Address) -> str:
-    if address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
+    if _is_metadata(address) or address.is_link_local or address.is_multicast or address.is_unspecified:
         return "forbidden"
     if address.is_loopback:
         return "loopback"
-    if isinstance(address, IPv6Address) and address.is_site_local:
-        # Python calls these global; they were for use inside a site.
+    if isinstance(address, IPv6Address) and (address.is_site_local or address in _LOCAL_NAT64):
+        # Python calls some of these global; they are for use inside a site.
         return "private"
     if address in _SHARED:
         return "shared"
@@ -134,6 +149,11 @@ def _kind(address: Address) -> str:
     if address.is_private:
         return "private"
     return "public" if address.is_global else "forbidden"
+
+
+def _is_metadata(address: Address) -> bool:
+    # Also at the end of an IPv6 address, whatever prefix a network uses for its NAT64.
+    return address in _METADATA or IPv4Address(int(address) & 0xFFFFFFFF) in _METADATA
 
 
 def _embedded(address: Address) -> Iterator[Address]:
@@ -154,23 +174,8 @@ def _embedded(address: Address) -> Iterator[Address]:
     yield address
 
 
-def _literal(host: str) -> Address | None:
-    """Return the address that a host is, in any of the spellings that the system's resolver takes for one."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return IPv4Address("127.0.0.1")
-    try:
-        return ip_address(name)
-    except ValueError:
-        pass
-    try:
-        return IPv4Address(socket.inet_aton(name))
-    except OSError:
-        return None
-
-
 def _resolve(host: str) -> Iterator[Address]:
-    literal = _literal(host)
+    literal = literal_address(host)
     if literal is not None:
         yield literal
         return

@@ -6,6 +6,7 @@ from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.files.answer import Delivery, read_delivery
 from pixxel_provider.files.destination import Place
 from pixxel_provider.files.digest import Digests, differing
+from pixxel_provider.files.signed_url import SignedUrl
 from pixxel_provider.files.storage import Answer, Storage
 from pixxel_provider.files.transfer import Received
 
@@ -13,7 +14,7 @@ from pixxel_provider.files.transfer import Received
 SAMPLE = 64 * 1024
 
 
-def already_there(storage: Storage, url: str, place: Place) -> Received | None:
+def already_there(storage: Storage, url: str | SignedUrl, place: Place) -> Received | None:
     """Return what lies at a place where that is the whole package, and None where it has to be fetched.
 
     The length has to be the same, and the checksum where the host gives one. Without one, the end is.
@@ -34,7 +35,7 @@ def already_there(storage: Storage, url: str, place: Place) -> Received | None:
     return Received(length, came["sha256"].hex(), tuple(delivery.promised))
 
 
-def _compared(storage: Storage, url: str, place: Place, length: int) -> Delivery | None:
+def _compared(storage: Storage, url: str | SignedUrl, place: Place, length: int) -> Delivery | None:
     # The end of what is here: a host that sends parts sends no more than that.
     start = max(0, length - SAMPLE)
     headers = {"Range": f"bytes={start}-{length - 1}"}

@@ -1,4 +1,7 @@
-"""What a storage host's answer says about the package: which part it is, of how much, of which version."""
+"""What a storage host's answer says about the package: which part it is, of how much, of which version.
+
+And whether it is the package at all, or a page or document that came in its place.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,29 @@ from pixxel_provider.files.errors import PixxelDownloadError, PixxelExpiredError
 # No package has more digits, and Python refuses to read numbers of thousands.
 _RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,19}")
+# Labels of the package's own bytes: what an uploader left behind, or names that compress nothing.
+_UNCHANGED = frozenset(
+    ["", *"identity none null plain binary raw 7bit 8bit utf-8 chunked aws-chunked".split()]
+)
+#: Bytes of a package's beginning that :func:`check_content` is to be given: pages may begin with blank lines.
+BEGINNING = 4096
+# What a document is called, how its text begins, its type, and the endings of names that are meant for one.
+_DOCUMENTS = (
+    (
+        "a page",
+        r"<(!doctype\s+html|html|head|body|title|script|meta)\b",
+        r"\S+/(xhtml\+xml|html)",
+        r"x?html?",
+    ),
+    (
+        "a JSON document",
+        r"\{\s*[\"}]|\[\s*([\[\]{\"]|-?[0-9]|(true|false|null)\b)",
+        r"\S+/\S*json\S*",
+        r"\w*json\w*",
+    ),
+    ("an XML document", r"<[!?a-z]", r"\S+/(\S+[+.-])?xml", r"xml|gml|kml|gpx|svg|vrt|qml|sld|xsd|xhtml"),
+)
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))
 # Storage hosts answer with these where a signature has expired, or what it names is gone.
 _TURNED_AWAY = frozenset({400, 401, 403, 404, 410})
 _FOR_NOW = frozenset({408, 416, 421, 425, 429})
@@ -54,12 +80,18 @@ def read_delivery(status: int, headers: Mapping[str, str]) -> Delivery:
     """
     if status not in (200, 206):
         raise _refusal(status, headers)
-    coding = headers.get("content-encoding", "").strip().lower()
-    if coding not in ("", "identity"):
+    transfer = headers.get("transfer-encoding", "").lower()
+    codings = (word.strip().lower() for word in headers.get("content-encoding", "").split(","))
+    changed = [word for word in codings if word not in _UNCHANGED]
+    # http.client takes nothing but just this word for chunks, and leaves their lengths in the body elsewhere.
+    changed += [] if transfer in ("", "chunked", "identity") else [transfer]
+    if changed:
         # Its length and checksums would be those of another form of the package.
-        raise PixxelDownloadError(f"The storage host sends the package encoded as {coding[:40]!r}, unasked.")
+        raise PixxelDownloadError(
+            f"The storage host sends the package encoded as {', '.join(changed)[:40]!r}, unasked."
+        )
     start, total = (0, _length(headers)) if status == 200 else _range(headers)
-    if total is None and "chunked" not in headers.get("transfer-encoding", "").lower():
+    if total is None and transfer != "chunked":
         # It may have broken off in its head, so it is asked again.
         raise PixxelTransferError(
             "The storage host doesn't say how long the package is, so nobody could tell whether it is whole."
@@ -71,6 +103,31 @@ def read_delivery(status: int, headers: Mapping[str, str]) -> Delivery:
         modified=headers.get("last-modified", "").strip(),
         promised=promised(headers, whole=status == 200),
     )
+
+
+def check_content(headers: Mapping[str, str], beginning: bytes, name: str) -> None:
+    """Check that an answer isn't a page or a document, such as a proxy's, or one about an expired order.
+
+    A package is a zip, or some other file that isn't text. Where it is a document after all, the name of
+    its destination has to say so.
+
+    :param beginning: the first bytes of the body.
+    :param name: where the package is to lie, such as ``/data/fields.geojson``.
+    :raises PixxelExpiredError: it is; another signed URL may help.
+    """
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = beginning[: len(beginning) // 2 * 2].decode("utf-16", "replace")
+    elif beginning.translate(None, _CONTROL) != beginning:
+        return
+    else:
+        text = beginning.decode("utf-8", "replace")
+    text = re.sub(r"^(\ufeff|\s|<!--.*?-->)+", "", text, flags=re.DOTALL)
+    kind = headers.get("content-type", "").partition(";")[0].strip()
+    by_text = [each for each in _DOCUMENTS if re.match(each[1], text, re.IGNORECASE)]
+    by_type = [each for each in _DOCUMENTS if re.fullmatch(each[2], kind, re.IGNORECASE)]
+    for what, _, _, endings in (by_text or by_type)[:1]:
+        if not re.fullmatch(endings, name.rpartition(".")[2], re.IGNORECASE):
+            raise PixxelExpiredError(f"The storage host answered with {what}, and not with the package.")
 
 
 def _length(headers: Mapping[str, str]) -> int | None:

@@ -18,6 +18,7 @@ from pixxel_provider.files.archive import Archive, Limits
 from pixxel_provider.files.destination import Place
 from pixxel_provider.files.local import LocalFile, LocalFolder, LocalPlace
 from pixxel_provider.files.progress import size
+from pixxel_provider.files.signed_url import SignedUrl
 from pixxel_provider.files.storage import Storage
 from pixxel_provider.files.transfer import PATIENCE, Received, Sink, Transfer
 from pixxel_provider.files.unpack import Unpacked, unpack_into_folder, unpack_into_store
@@ -52,12 +53,13 @@ class Collector:
         """Remove at once what is unfinished; whatever still runs ends at its next step."""
         self._undo.close()
 
-    def into_file(self, url: str, place: Place) -> dict[str, Any]:
+    def into_file(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
         """Put the package at a place, as it is, and return what is there, in JSON types.
 
         :raises PixxelDownloadError: it couldn't be fetched or written; what was at the place is still there.
         :raises PixxelError: the API refuses another signed URL.
         """
+        url = SignedUrl.of(url)
         received, transferred = already_there(self._storage(), url, place), 0
         if received is not None:
             self.say(
@@ -67,7 +69,7 @@ class Collector:
             with self._undo:
                 sink = place.file()
                 self._undo.callback(sink.discard)
-                received = self._receive(url, sink)
+                received = self._receive(url, sink, str(place))
                 sink.commit()
             transferred = received.bytes
             self.say("info", f"{place} is whole: sha256 {received.sha256}{_compared(received)}")
@@ -79,13 +81,14 @@ class Collector:
             "transferred": transferred,
         }
 
-    def into_folder(self, url: str, place: Place) -> dict[str, Any]:
+    def into_folder(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
         """Unpack the package into a folder, and return what is there, in JSON types.
 
         :raises PixxelArchiveError: it isn't a zip, is damaged, or holds what isn't unpacked.
         :raises PixxelDownloadError: it couldn't be fetched or written.
         :raises PixxelError: the API refuses another signed URL.
         """
+        url = SignedUrl.of(url)
         with self._undo:
             workspace = self._workspace(place)
             spool = LocalFile(workspace.path / "package")
@@ -115,7 +118,7 @@ class Collector:
             "transferred": received.bytes,
         }
 
-    def _receive(self, url: str, sink: Sink) -> Received:
+    def _receive(self, url: SignedUrl, sink: Sink, name: str = "") -> Received:
         return Transfer(
             storage=self._storage(),
             sink=sink,
@@ -123,6 +126,7 @@ class Collector:
             say=self.say,
             patience=self.patience,
             max_bytes=self.max_bytes,
+            name=name,
             pause=self.pause,
             monotonic=self.monotonic,
         ).run(url)

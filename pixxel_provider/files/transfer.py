@@ -10,10 +10,11 @@ from typing import Protocol
 
 from pixxel_provider.api import retry
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
-from pixxel_provider.files.answer import Delivery, read_delivery
+from pixxel_provider.files.answer import BEGINNING, Delivery, check_content, read_delivery
 from pixxel_provider.files.digest import Digests, differing
 from pixxel_provider.files.errors import PixxelDownloadError, PixxelExpiredError, PixxelTransferError
 from pixxel_provider.files.progress import Progress, size
+from pixxel_provider.files.signed_url import SignedUrl
 from pixxel_provider.files.storage import PACKAGE, Answer, Storage
 
 #: Seconds without a new byte after which a transfer is given up.
@@ -53,6 +54,7 @@ class Transfer:
     :param say: takes a logging level's name and a sentence.
     :param patience: seconds without a new byte after which it is given up.
     :param max_bytes: the largest package that is taken.
+    :param name: where it is to lie. Where that doesn't end like a page's or a document's name, none is taken.
     """
 
     storage: Storage
@@ -61,21 +63,23 @@ class Transfer:
     say: Callable[[str, str], None]
     patience: float = PATIENCE
     max_bytes: int | None = None
+    name: str = ""
     pause: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     _digests: Digests = field(default_factory=Digests, init=False, repr=False)
-    _url: str | None = field(default=None, init=False, repr=False)
+    _url: SignedUrl | None = field(default=None, init=False, repr=False)
     _begun: Delivery | None = field(default=None, init=False)
     _at: int = field(default=0, init=False)
     _furthest: int = field(default=0, init=False)
 
-    def run(self, url: str) -> Received:
+    def run(self, url: str | SignedUrl) -> Received:
         """Fetch the package.
 
         :raises PixxelDownloadError: it didn't come whole, isn't what was promised, is empty or too large.
         :raises PixxelError: the API refuses another signed URL.
         """
-        self._url = url
+        # Not as text, which a traceback with local variables would show.
+        self._url = url = SignedUrl.of(url)
         self._progress = Progress(self.say, self.monotonic)
         with self._digests:
             try:
@@ -97,7 +101,7 @@ class Transfer:
 
     def _attempt(self) -> bool:
         if self._url is None:
-            self._url = self.renew()
+            self._url = SignedUrl.of(self.renew())
         before = self._furthest
         try:
             with self.storage.get(self._url, self._headers()) as answer:
@@ -134,6 +138,8 @@ class Transfer:
             self._forget()
         delivery = read_delivery(answer.status, answer.headers)
         if delivery.start == 0:
+            # Before anything that came earlier is forgotten for it.
+            check_content(answer.headers, answer.start(BEGINNING), self.name)
             self._begin(delivery)
         elif (
             self._begun is None

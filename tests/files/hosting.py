@@ -8,12 +8,16 @@ import ssl
 import struct
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import pytest
 import requests
 
+from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.connection import Settings
+from pixxel_provider.files.digest import PART
+from pixxel_provider.files.storage import Answer, Storage
 from tests.support import CANARY
 
 #: Part of every signed URL of these tests; whoever finds it in what people can see has found a leak.
@@ -165,6 +169,14 @@ def everything_said(error: BaseException) -> str:
     return "\n".join(found)
 
 
+def locals_of(error: BaseException) -> str:
+    """Return what a traceback shows that has the local variables of every frame of the package and below."""
+    frames = [frame for each in family(error) for frame, _ in traceback.walk_tb(each.__traceback__)]
+    below = [frame for frame in frames if "/tests/" not in frame.f_code.co_filename]
+    assert below, "no frame but those of the tests"
+    return "\n".join(repr(dict(frame.f_locals)) for frame in below)
+
+
 def family(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception, and all that hang on it, shown or not."""
     left: list[BaseException | None] = [error]
@@ -176,3 +188,30 @@ def family(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(each))
         yield each
         left += [each.__cause__, each.__context__]
+
+
+def storage_for(api: str, patience: float = 5.0, **changes: Any) -> Storage:
+    return Storage(settings_for(api, **changes), patience)
+
+
+def parts_of(answer: Answer) -> Iterator[bytes]:
+    """Yield the body as a transfer reads it, into the same memory again and again."""
+    buffer = memoryview(bytearray(PART))
+    while count := answer.readinto(buffer):
+        yield bytes(buffer[:count])
+
+
+def fetch(storage: Storage, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    with storage.get(url, headers or {}) as answer:
+        return answer.status, b"".join(parts_of(answer))
+
+
+def failure(storage: Storage, url: str) -> PixxelError:
+    """Return the error that a URL leads to, once it is certain that it gives nothing away."""
+    with pytest.raises(PixxelError) as caught:
+        fetch(storage, url)
+    said = everything_said(caught.value)
+    assert SIGNATURE not in said
+    assert "signature=" not in said
+    assert CANARY not in said
+    return caught.value

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pixxel_provider.files.address import Guard, kind_of, proxy_for
 from pixxel_provider.files.errors import PixxelAddressError
+from pixxel_provider.named_hosts import read_named_hosts
 from tests.files.hosting import SIGNATURE, everything_said, settings_for
 from tests.support import CANARY
 
@@ -94,6 +95,81 @@ def test_what_the_apis_name_stands_for_decides_what_its_own_network_is(
     assert "a private network" in refusal(f"https://10.9.9.9{TAIL}", "https://behind-a-proxy.example")
 
 
+# ----------------------------------------------------------------------- storage inside a private network
+
+BUCKET = "bucket.storage.example"
+
+
+def named_by(text: str, api: str = PUBLIC) -> Guard:
+    return Guard(settings_for(api, private_storage=read_named_hosts("private_storage", text)))
+
+
+@pytest.mark.parametrize(
+    "address", ["10.20.30.40", "172.16.5.4", "100.64.7.9", "fd12::5", "127.0.0.1", "::1"]
+)
+@pytest.mark.parametrize("text", [BUCKET, "*.storage.example", "*.example, 8.8.8.8", ""])
+def test_a_host_with_a_private_address_may_be_asked_where_it_is_named(address: str, text: str) -> None:
+    if text:
+        named_by(text).check_peer(BUCKET, address)
+    with pytest.raises(
+        PixxelAddressError, match=r"the extra 'private_storage' of connection 'pixxel_default'"
+    ):
+        named_by(text).check_peer("elsewhere.invalid", address)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "other"),
+    [
+        ("10.20.0.0/16", "10.20.30.40", "10.21.0.1"),
+        ("100.64.0.0/10", "100.64.7.9", "10.0.0.1"),
+        ("fd12::/16", "fd12::5", "fd13::5"),
+        ("10.0.0.0/8", "::ffff:10.0.0.1", "::ffff:192.168.0.1"),
+        ("10.0.0.0/8", "64:ff9b::10.0.0.1", "64:ff9b::192.168.0.1"),
+        ("64:ff9b:1::/48", "64:ff9b:1::8.8.8.8", "64:ff9b:1::169.254.169.254"),
+        ("64:ff9b::/96", "64:ff9b::10.0.0.1", "64:ff9b::169.254.169.254"),
+        ("0.0.0.0/0,::/0", "192.168.0.1", "169.254.169.254"),
+    ],
+)
+def test_an_address_may_be_asked_in_a_network_that_is_named(text: str, address: str, other: str) -> None:
+    guard = named_by(text)
+    guard.check_peer(BUCKET, address)
+    literal = f"[{address}]" if ":" in address else address
+    guard.check(f"https://{literal}{TAIL}")
+    with pytest.raises(PixxelAddressError):
+        guard.check_peer(BUCKET, other)
+
+
+def test_an_address_behind_nat64_is_the_one_that_it_stands_for() -> None:
+    guard().check_peer(BUCKET, "64:ff9b::8.8.8.8")
+    with pytest.raises(PixxelAddressError, match="a private network"):
+        guard().check_peer(BUCKET, "64:ff9b::10.0.0.1")
+
+
+METADATA = [
+    "169.254.169.254", "169.254.170.2", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:c1::a9fe:a9fe",
+    "fd00:42::42", "fe80::a9fe:a9fe", "fd12::a9fe:a9fe", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe",
+    "::ffff:169.254.169.254", "100.100.100.200", "fd12::100.100.100.200", "168.63.129.16", "192.0.0.192",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", METADATA)
+@pytest.mark.parametrize("api", [PUBLIC, PRIVATE, SHARED, "https://[fd00:ec2::1]"])
+def test_metadata_is_refused_though_its_network_or_its_host_is_named(address: str, api: str) -> None:
+    text = f"{BUCKET}, *.example, 169.254.0.0/16, 100.64.0.0/10, 168.0.0.0/8, 192.0.0.0/24, ::/0, fd00::/8"
+    with pytest.raises(PixxelAddressError, match=r"metadata address: it isn't asked\.$"):
+        named_by(text, api).check_peer(BUCKET, address)
+
+
+@pytest.mark.parametrize("address", ["169.254.171.9", "fd00:ec2::254"])
+def test_a_link_local_or_metadata_address_may_be_asked_where_just_that_one_is_named(address: str) -> None:
+    named_by(address).check_peer(BUCKET, address)
+
+
+def test_plain_http_stays_refused_to_storage_that_is_named() -> None:
+    with pytest.raises(PixxelAddressError, match="plain http"):
+        named_by("10.0.0.0/8, storage.inside").check(f"http://storage.inside{TAIL}")
+
+
 # --------------------------------------------------------------------------------------------- the scheme
 
 
@@ -132,7 +208,7 @@ def test_upper_case_letters_make_no_other_scheme() -> None:
         "localhost.", "files.localhost", "a.b.LocalHost.", "[::1]", "[0:0:0:0:0:0:0:1]",
         "[0000:0000:0000:0000:0000:0000:0000:0001]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
         "[::127.0.0.1]", "[::ffff:0:127.0.0.1]", "[2002:7f00:1::]", "[64:ff9b::7f00:1]",
-        "[64:ff9b::127.0.0.1]", "[64:ff9b:1::127.0.0.1]", "[::1%25lo]",
+        "[64:ff9b::127.0.0.1]", "[64:ff9b:1::127.0.0.1]",
         # No machine, or all of them
         "0.0.0.0", "0", "0.1.2.3",  # noqa: S104 - refused, not bound
         "[::]", "255.255.255.255", "[::ffff:0.0.0.0]",
@@ -143,7 +219,7 @@ def test_upper_case_letters_make_no_other_scheme() -> None:
         "[2001:0:a00:1::]",
         # Link-local, and what clouds put there and elsewhere
         "169.254.169.254", "169.254.1.1", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376",
-        "169.254.43518", "[fe80::1]", "[fe80::1%25eth0]", "[febf::1]", "[::ffff:169.254.169.254]",
+        "169.254.43518", "[fe80::1]", "[febf::1]", "[::ffff:169.254.169.254]",
         "[::ffff:a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "[64:ff9b::a9fe:a9fe]", "[fd00:ec2::254]",
         "100.100.100.200", "192.0.0.192",
         # Shared by a provider's customers
@@ -224,6 +300,29 @@ def test_a_user_or_password_is_refused(user: str) -> None:
         "https://[::1/",
         "https://::1]/",
         "https://storage.example\\@127.0.0.1/",
+        "https://127.0.0.1\\@storage.example/",
+        "https://storage.example%2f@127.0.0.1/",
+        "https://storage.example%40127.0.0.1/",
+        "https://127.0.0.1%2f.storage.example/",
+        "https://%31%32%37.0.0.1/",
+        "https://169.254.169.254%00.storage.example/",
+        "https://[::1%25lo]/",
+        "https://[fe80::1%25eth0]/",
+        "https://[fe80::1%eth0]/",
+        "https://[v1.x]/",
+        "https://[127.0.0.1]:443@/",
+        "https://[8.8.8.8]/",
+        "https://127.0.0.08/",
+        "https://1.2.3.4.5/",
+        "https://256.0.0.1/",
+        "https://0x/",
+        "https://storage..example/",
+        f"https://{'a' * 64}.example/",
+        f"https://{'a.' * 127}example/",
+        "https://storage.example;@127.0.0.1/",
+        "https:/storage.example/",
+        "https:\\\\storage.example/",
+        "https:storage.example/",
         "https://storage.example\\.elsewhere.example/",
         "https://storage.example/a b",
         " https://storage.example/",

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import io
 import logging
 import socket
-import ssl
-import threading
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
-from pixxel_provider.files.digest import PART
 from pixxel_provider.files.errors import PixxelAddressError, PixxelDownloadError
-from pixxel_provider.files.storage import Answer, Storage, unlogged
+from pixxel_provider.files.storage import Storage
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.hooks.protocol import USER_AGENT
 from tests.files.hosting import (
     SIGNATURE,
     Host,
     Reply,
-    everything_said,
+    failure,
+    fetch,
+    locals_of,
+    parts_of,
     reply,
-    settings_for,
+    storage_for,
     then_reset,
     then_silence,
     until_nobody_is_served,
@@ -35,33 +33,6 @@ from tests.files.hosting import (
 from tests.support import CANARY
 
 MIB = 1024 * 1024
-
-
-def storage_for(api: str, patience: float = 5.0, **changes: Any) -> Storage:
-    return Storage(settings_for(api, **changes), patience)
-
-
-def parts_of(answer: Answer) -> Iterator[bytes]:
-    """Yield the body as a transfer reads it, into the same memory again and again."""
-    buffer = memoryview(bytearray(PART))
-    while count := answer.readinto(buffer):
-        yield bytes(buffer[:count])
-
-
-def fetch(storage: Storage, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    with storage.get(url, headers or {}) as answer:
-        return answer.status, b"".join(parts_of(answer))
-
-
-def failure(storage: Storage, url: str) -> PixxelError:
-    """Return the error that a URL leads to, once it is certain that it gives nothing away."""
-    with pytest.raises(PixxelError) as caught:
-        fetch(storage, url)
-    said = everything_said(caught.value)
-    assert SIGNATURE not in said
-    assert "signature=" not in said
-    assert CANARY not in said
-    return caught.value
 
 
 def signed_url(pixxel: Any, **package: Any) -> str:
@@ -72,12 +43,6 @@ def signed_url(pixxel: Any, **package: Any) -> str:
 @pytest.fixture
 def storage(pixxel: Any) -> Storage:
     return storage_for(pixxel.url)
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as found:
-        yield found
 
 
 # ------------------------------------------------------------------------------------------ what is asked
@@ -201,7 +166,9 @@ def test_a_redirect_may_name_a_path_alone_and_takes_the_headers_along(host: Host
         "http://127.0.0.1:99999/",
         "https://",
         "/with a blank",
-        "/with\\backslash",
+        "http://127.0.0.1\\@storage.example/",
+        "http://storage.example\\@127.0.0.1/",
+        "https://169.254.169.254%2f.storage.example/",
         "/b\xfccher",
     ],
 )
@@ -235,23 +202,6 @@ def test_the_body_of_a_redirect_isnt_read(host: Host) -> None:
 
 
 # ---------------------------------------------------------------------------------- what a name stands for
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """What host names stand for, one address after another; other names are looked up as usual."""
-    known: dict[str, list[str]] = {}
-    real = socket.getaddrinfo
-
-    def look_up(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
-        found = known.get(host)
-        if found is None:
-            return real(host, port, *rest, **more)
-        address = found.pop(0) if len(found) > 1 else found[0]
-        return real(address, port, *rest, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return known
 
 
 def test_nothing_is_sent_to_a_name_that_stands_for_this_machine(
@@ -330,26 +280,7 @@ def test_a_host_that_isnt_there_and_one_nobody_knows_are_told_apart(
     assert "https://storage.example:443" in str(error)
 
 
-@pytest.mark.parametrize(
-    ("connect", "read", "patience", "timeout"),
-    [(10, 60, 300, (10, 60)), (10, 60, 5, (10, 5)), (2, 3600, 300, (2, 300))],
-)
-def test_no_silence_lasts_longer_than_the_connection_and_the_patience_allow(
-    connect: float, read: float, patience: float, timeout: tuple[float, float]
-) -> None:
-    settings = settings_for("https://8.8.8.8", connect_timeout=connect, read_timeout=read)
-    assert Storage(settings, patience)._timeout == timeout
-
-
 # ---------------------------------------------------------------------------------------------------- TLS
-
-
-@pytest.fixture
-def secure(certificate: Path) -> Iterator[Host]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Host(reply(body=b"whole"), tls=context) as found:
-        yield found
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(secure: Host) -> None:
@@ -437,31 +368,6 @@ def test_no_log_of_any_library_holds_the_url(
     assert url.partition("signature=")[2] not in shown
 
 
-def test_what_others_log_meanwhile_is_logged_and_so_is_what_comes_later(
-    host: Host, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, "urllib3")
-    logger = logging.getLogger("urllib3.connectionpool")
-    with unlogged():
-        logger.debug("mine")
-        other = threading.Thread(target=logger.debug, args=("of another thread",))
-        other.start()
-        other.join()
-    logger.debug("afterwards")
-    assert [record.getMessage() for record in caplog.records] == ["of another thread", "afterwards"]
-
-
-def test_the_loggers_are_as_before_whatever_happens(pixxel: Any, storage: Storage) -> None:
-    logger = logging.getLogger("urllib3.connectionpool")
-    before = list(logger.filters)
-    url = signed_url(pixxel, content=b"whole")
-    with contextlib.suppress(KeyError), storage.get(url, {}):
-        assert len(logger.filters) == len(before) + 1
-        raise KeyError
-    failure(storage, "file:///etc/passwd")
-    assert logger.filters == before
-
-
 def printed(storage: Storage, url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return what is printed of a request where a process has all connections tell what they do."""
     out = io.StringIO()
@@ -491,3 +397,45 @@ def test_no_repr_holds_key_or_url(host: Host) -> None:
         shown = f"{storage!r} {answer!r} {storage} {answer}"
     assert SIGNATURE not in shown
     assert CANARY not in shown
+
+
+# -------------------------------------------------------------------------------- tracebacks that show locals
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        then_silence(b""),
+        then_reset(b""),
+        reply("302 Found", location=f"http://storage.example/?signature={SIGNATURE}"),
+        reply("302 Found", location=f"http://[/?signature={SIGNATURE}"),
+        reply("302 Found", location=f"?signature={SIGNATURE}"),
+        reply(body=b"x" * 50, content_length="100"),
+    ],
+)
+@pytest.mark.parametrize("proxied", [False, True])
+def test_no_traceback_that_shows_locals_holds_the_url(host: Host, answer: Reply, proxied: bool) -> None:
+    host.replies = [answer] * 4
+    storage = storage_for(host.origin, patience=0.3, proxy=host.origin if proxied else None)
+    with pytest.raises(PixxelError) as caught, storage.get(host.url, {}) as found:
+        list(parts_of(found))
+    assert SIGNATURE not in locals_of(caught.value)
+
+
+def test_nor_one_of_whatever_breaks_in_while_a_host_is_connected_to(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise Stopped
+
+    for name in ("urllib3.util.connection.create_connection", "socket.getaddrinfo"):
+        with monkeypatch.context() as patched:
+            patched.setattr(name, stop)
+            with pytest.raises(Stopped) as caught, storage_for(host.origin).get(host.url, {}):
+                pass
+        assert SIGNATURE not in locals_of(caught.value)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelConnectionError, PixxelError, PixxelServerError
 from pixxel_provider.files.errors import PixxelAddressError, PixxelDownloadError
+from pixxel_provider.files.signed_url import SignedUrl
 from pixxel_provider.files.storage import Answer, Storage
 from pixxel_provider.files.transfer import PATIENCE, Received, Transfer
 from pixxel_provider.hooks.pixxel import PixxelHook
@@ -132,12 +133,6 @@ class Fetching:
 @pytest.fixture
 def fetching(pixxel: Any) -> Fetching:
     return Fetching(pixxel)
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as found:
-        yield found
 
 
 def from_host(host: Host, fetching: Fetching, patience: float = 5.0, **options: Any) -> Received:
@@ -777,7 +772,7 @@ class Scripted(Storage):
             "job-finished", seconds=0, lifetime=60, content=self.versions[-1], ranges=ranges
         )
 
-    def get(self, url: str, headers: Mapping[str, str]) -> AbstractContextManager[Answer]:
+    def get(self, url: str | SignedUrl, headers: Mapping[str, str]) -> AbstractContextManager[Answer]:
         kind, value = self.steps.pop(0) if self.steps else ("", None)
         if kind == "change":
             self.versions.append(random.Random(len(self.versions)).randbytes(value))
@@ -790,7 +785,7 @@ class Scripted(Storage):
         elif kind in ("drop", "announce"):
             self.pixxel.fail_next("download_file", **{kind: value})
         elif kind == "redirect":
-            self.pixxel.fail_next("download_file", location=url)
+            self.pixxel.fail_next("download_file", location=SignedUrl.of(url).absolute)
         elif kind == "expire":
             self.pixxel.advance(60)
         return super().get(url, headers)
