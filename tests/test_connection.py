@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ from airflow.providers.common.compat.sdk import Connection
 
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.connection import Settings, read_connection
+from pixxel_provider.named_hosts import NamedHosts
 
 KEY = "a-key-of-some-length"
 
@@ -279,6 +281,19 @@ def test_a_text_must_be_text(value: Any) -> None:
 
 def test_unknown_extras_are_left_alone() -> None:
     assert read({"something": "else"}).base_url == "https://api.pixxel.space"
+
+
+def test_storage_with_private_addresses_is_named_by_hosts_and_networks() -> None:
+    assert read().private_storage == NamedHosts()
+    found = read({"private_storage": " *.storage.example, 10.20.0.0/16 ,fd12::/48"}).private_storage
+    assert found.name("bucket.storage.example")
+    assert found.hold(ip_address("10.20.30.40"))
+    assert found.hold(ip_address("fd12::5"))
+
+
+@pytest.mark.parametrize("value", ["https://storage.example", "*", "10.0.0.1/8", ["10.0.0.0/8"], 10])
+def test_storage_that_is_named_in_another_way_is_refused(value: Any) -> None:
+    assert problem({"private_storage": value}).startswith("extra 'private_storage' must ")
 
 
 def test_the_console_link_is_a_template_whose_ids_are_quoted() -> None:

@@ -384,3 +384,14 @@ def test_the_environment_decides_by_the_storage_host_and_not_by_the_apis(
 
 def test_without_a_proxy_there_is_none() -> None:
     assert proxy_for(settings_for(PUBLIC), f"https://storage.example{TAIL}") is None
+
+
+@pytest.mark.parametrize("exempt", ["10.0.0.0/8", "10.20.30.40", "storage.example, 10.20.0.0/16"])
+def test_the_environment_exempts_hosts_as_it_does_for_requests(
+    monkeypatch: pytest.MonkeyPatch, exempt: str
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", exempt)
+    settings = settings_for("https://api.example", proxy="http://proxy.example:3128")
+    assert proxy_for(settings, "https://10.20.30.40:8443/") is None
+    assert proxy_for(settings, "https://11.0.0.1:8443/") == "http://proxy.example:3128"

@@ -9,7 +9,7 @@ from base64 import b64encode
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from pixxel_provider.files.answer import Delivery, read_delivery
+from pixxel_provider.files.answer import Delivery, check_content, read_delivery
 from pixxel_provider.files.errors import PixxelDownloadError, PixxelExpiredError, PixxelTransferError
 
 MD5 = hashlib.md5(b"x", usedforsecurity=False).digest()
@@ -58,8 +58,14 @@ def test_a_length_that_only_the_end_tells_is_taken_where_the_end_can_be_told() -
     assert read(200, transfer_encoding="Chunked").total is None
 
 
-@pytest.mark.parametrize("coding", ["", "identity", " Identity "])
-def test_an_answer_that_isnt_encoded_is_taken(coding: str) -> None:
+@pytest.mark.parametrize(
+    "coding",
+    [
+        "", "identity", " Identity ", "aws-chunked", "AWS-Chunked", "aws-chunked,", "aws-chunked, identity",
+        "none", "None", "binary", "null", "8bit", "utf-8", "UTF-8", "chunked", " , ,", "identity,identity",
+    ],
+)  # fmt: skip
+def test_an_answer_whose_encoding_changes_nothing_is_taken(coding: str) -> None:
     assert read(200, content_length="1", content_encoding=coding).total == 1
 
 
@@ -91,6 +97,131 @@ def test_of_a_package_of_unknown_length_nothing_is_a_rest() -> None:
     assert not delivery(total=None).continues(delivery(total=None))
 
 
+# ------------------------------------------------------------------------------- a page instead of a package
+
+PAGE = b"<!DOCTYPE html><html><head><title>Expired</title></head></html>"
+JSON = b'{"status": "accepted", "description": "not available yet"}'
+XML = b'<?xml version="1.0"?><Error><Code>InternalError</Code></Error>'
+ZIP = b"PK\x03\x04\x14\x00"
+TIFF = b"II*\x00\x08\x00"
+
+
+def check(beginning: bytes, kind: str = "", name: str = "/data/package.zip") -> None:
+    check_content(CaseInsensitiveDict({"Content-Type": kind} if kind else {}), beginning, name)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "what"),
+    [
+        (PAGE, "a page"),
+        (PAGE.lower(), "a page"),
+        (b"<html>", "a page"),
+        (b"<HTML lang=en>", "a page"),
+        (b"\xef\xbb\xbf" + PAGE, "a page"),
+        (PAGE.decode().encode("utf-16"), "a page"),
+        (b"\r\n" * 1000 + b" \t<!-- a\n-- comment -->\n" + PAGE, "a page"),
+        (b"<body><h1>Sign in</h1>", "a page"),
+        ("<html><title>Gesperrt: ü".encode("latin-1"), "a page"),
+        (JSON, "a JSON document"),
+        (b"\n{\n}", "a JSON document"),
+        (b'[{"error": "x"}]', "a JSON document"),
+        (b"[null]", "a JSON document"),
+        (XML, "an XML document"),
+        (b"<Error><Code>AccessDenied</Code></Error>", "an XML document"),
+        (b"<h1>Expired</h1>", "an XML document"),
+        (b"<!-- without an end", "an XML document"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["", "application/octet-stream", "application/zip", "text/plain"])
+def test_a_page_or_a_document_isnt_the_package_whatever_its_type_says(
+    beginning: bytes, what: str, kind: str
+) -> None:
+    with pytest.raises(PixxelExpiredError) as caught:
+        check(beginning, kind)
+    assert str(caught.value) == f"The storage host answered with {what}, and not with the package."
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("text/html", "a page"),
+        (" Text/HTML ; charset=utf-8", "a page"),
+        ("application/xhtml+xml", "a page"),
+        ("application/json", "a JSON document"),
+        ("application/problem+json", "a JSON document"),
+        ("text/json", "a JSON document"),
+        ("text/xml", "an XML document"),
+        ("application/soap+xml; charset=utf-8", "an XML document"),
+    ],
+)
+def test_text_that_is_none_of_these_is_what_its_type_says(kind: str, what: str) -> None:
+    with pytest.raises(PixxelExpiredError, match=f"answered with {what}, and"):
+        check(b"Your order has expired.", kind)
+    check(b"Your order has expired.", "application/octet-stream")
+
+
+@pytest.mark.parametrize("kind", ["", "text/html", "application/json", "text/xml", "application/zip"])
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        ZIP,
+        b"PK\x05\x06" + bytes(18),
+        TIFF,
+        b"MM\x00*",
+        b"\x89HDF\r\n\x1a\n",
+        b"\x1f\x8b\x08",
+        b"{\x00",
+        b"<a\x01",
+    ],
+)
+def test_what_isnt_text_is_the_package_whatever_its_type_says(beginning: bytes, kind: str) -> None:
+    check(beginning, kind)
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"", b"package", b"0123456789", b"{", b"[section]\n", b"< 5", b"%PDF-1.7\n"]
+)
+def test_other_text_is_taken_where_its_type_doesnt_tell(beginning: bytes) -> None:
+    for kind in ("", "application/zip", "text/plain", "binary/octet-stream", "application/x-zip-compressed"):
+        check(beginning, kind)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "kind", "name"),
+    [
+        (JSON, "application/json", "/data/fields.json"),
+        (JSON, "application/geo+json", "s3://bucket/fields.GeoJSON"),
+        (JSON, "application/x-ndjson", "fields.jsonl"),
+        (JSON, "text/html", "fields.json"),
+        (XML, "application/xml", "/data/meta.xml"),
+        (XML, "", "/data/area.kml"),
+        (PAGE, "text/html", "/data/report.html"),
+    ],
+)
+def test_a_document_is_taken_where_the_destination_is_called_like_one(
+    beginning: bytes, kind: str, name: str
+) -> None:
+    check(beginning, kind, name)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "name"),
+    [
+        (PAGE, "/data/fields.json"),
+        (PAGE, "/data/meta.xml"),
+        (JSON, "/data/meta.xml"),
+        (XML, "/data/fields.geojson"),
+        (JSON, "/data.json/package"),
+        (JSON, "/data/json"),
+        (JSON, ""),
+    ],
+)
+def test_another_than_the_destination_is_called_like_isnt(beginning: bytes, name: str) -> None:
+    with pytest.raises(PixxelExpiredError):
+        check(beginning, "", name)
+
+
 # ---------------------------------------------------------------------------------------- what isn't usable
 
 
@@ -102,12 +233,21 @@ def test_without_a_length_that_can_be_read_a_package_isnt_taken(length: str) -> 
     assert caught.value.transient
 
 
-@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "x" * 500])
+@pytest.mark.parametrize(
+    "coding",
+    ["gzip", "GZIP", "x-gzip", "br", "deflate", "zstd", "identity, gzip", "aws-chunked,gzip", "x" * 500],
+)
 def test_an_encoded_package_isnt_taken(coding: str) -> None:
     with pytest.raises(PixxelDownloadError, match="sends the package encoded as") as caught:
         read(200, content_length="1", content_encoding=coding)
     assert not caught.value.transient
     assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "gzip", "chunked ", "chunked, chunked", "aws-chunked"])
+def test_a_body_whose_frame_nothing_here_takes_off_isnt_taken(coding: str) -> None:
+    with pytest.raises(PixxelDownloadError, match="sends the package encoded as"):
+        read(200, content_length="1", transfer_encoding=coding)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import logging
 import random
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -27,6 +28,7 @@ from tests.files.hosting import (
     SIGNATURE,
     Host,
     everything_said,
+    locals_of,
     reply,
     settings_for,
     then_reset,
@@ -604,6 +606,50 @@ def test_a_package_that_doesnt_say_that_it_is_too_large_is_refused_as_soon_as_it
     assert fetching.statuses == [200]
 
 
+# ------------------------------------------------------------------------------- a page instead of a package
+
+PAGE = reply(body=b"<html><title>This link has expired</title></html>", content_type="text/html")
+
+
+def test_a_page_is_waited_out_with_another_url_and_isnt_the_package(fetching: Fetching) -> None:
+    content = fetching.package(content=TEN)
+    fetching.fault(status=200, body="html")
+    fetching.run()
+    assert fetching.sink.content == content
+    assert fetching.sink.begins == [len(TEN)]
+    assert len(fetching.urls) == 2
+    assert fetching.lines("answered with a page, and not with the package. Asking for another one.")
+
+
+@pytest.mark.parametrize("body", ["html", "xml"])
+def test_a_page_that_stays_is_given_up_and_nothing_of_it_is_written(fetching: Fetching, body: str) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=200, body=body, times=0)
+    assert "and not with the package" in str(fetching.fail(patience=20.0))
+    assert fetching.sink.begins == []
+
+
+def test_what_has_come_isnt_forgotten_for_a_page(host: Host, fetching: Fetching) -> None:
+    host.replies = [cut(reply(body=TEN, etag='"a"'), 4), PAGE, part(6, etag='"a"')]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+    assert host.asked("range") == [None, "bytes=6-", "bytes=6-"]
+
+
+@pytest.mark.parametrize("coding", ["chunked", ""])
+def test_a_document_is_taken_where_the_destination_is_called_like_one(
+    host: Host, fetching: Fetching, coding: str
+) -> None:
+    body = b'{"type": "FeatureCollection", "features": []}'
+    frame = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if coding else body
+    host.replies = [
+        reply(body=frame, transfer_encoding=coding, content_length="" if coding else str(len(body)))
+    ]
+    received = from_host(host, fetching, name="s3://bucket/fields.geojson")
+    assert fetching.sink.content == body
+    assert received.sha256 == hashlib.sha256(body).hexdigest()
+
+
 # -------------------------------------------------------------------------------------------------- patience
 
 
@@ -655,6 +701,20 @@ def test_a_redirect_in_circles_ends_it_at_once(fetching: Fetching) -> None:
     fetching.fault(location="?again", times=0)
     assert "in circles" in str(fetching.fail())
     assert fetching.statuses == [302] * 4
+
+
+def test_what_drips_before_and_after_the_package_is_given_up(host: Host, fetching: Fetching) -> None:
+    def drip(host: Host, peer: socket.socket) -> None:
+        peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")
+        while not host.closing.wait(0.05):
+            peer.sendall(b"X: y\r\n")
+
+    host.replies = [drip] * 9
+    storage = Storage(settings_for(host.origin), 0.3)
+    transfer = fetching.transfer(storage=storage, renew=lambda: host.url, patience=0.3)
+    with pytest.raises(PixxelDownloadError, match=r"nothing new for 0\.3 s, after 5 bytes"):
+        transfer.run(host.url)
+    assert len(host.heads) < 9
 
 
 # ---------------------------------------------------------------------------------------------------- sinks
@@ -739,6 +799,16 @@ def test_no_trouble_with_a_connection_gives_the_url_away(host: Host, fetching: F
         from_host(host, fetching, patience=0.2)
     assert len(host.heads) == 4
     assert SIGNATURE not in everything_said(caught.value) + "".join(fetching.said)
+
+
+@pytest.mark.parametrize("answers", [[b""], [PAGE], [reply("302 Found", location="/\x01"), b""]])
+def test_no_traceback_that_shows_locals_holds_the_url(
+    host: Host, fetching: Fetching, answers: list[bytes]
+) -> None:
+    host.replies = answers * 99
+    with pytest.raises(PixxelDownloadError) as caught:
+        from_host(host, fetching, patience=2.0)
+    assert SIGNATURE not in locals_of(caught.value)
 
 
 # ----------------------------------------------------------------------------------------- any trouble at all

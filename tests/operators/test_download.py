@@ -29,6 +29,7 @@ from pixxel_provider.files.errors import PixxelDownloadError
 from pixxel_provider.operators import download as download_module
 from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
 from pixxel_provider.simulator.package_plans import CHECKSUMS
+from tests.files.hosting import locals_of
 from tests.operators.fetching import MODES, DownloadRunner
 from tests.support import CANARY, open_folder, without_rights
 
@@ -455,6 +456,24 @@ FAILURES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] 
         {"max_bytes": 100_000, "stall_timeout": 5},
         "package",
     ),
+    "a page": (
+        {},
+        {"status": 200, "body": "html", "times": 0},
+        {"stall_timeout": 20},
+        "answered with a page",
+    ),
+    "a page to unpack": (
+        {},
+        {"status": 200, "body": "html", "times": 0},
+        {"stall_timeout": 20, "unpack": True},
+        "answered with a page",
+    ),
+    "a document": (
+        {"content": b'{"status": "accepted"}', "content_type": "application/json"},
+        {},
+        {"stall_timeout": 20},
+        "answered with a JSON document",
+    ),
     "no answer of a file": ({}, {"status": 204, "times": 0}, {}, "HTTP 204"),
     "not a zip": ({}, {}, {"unpack": True}, "isn't a zip"),
     "redirected to a private address": ({}, {"location": "https://10.0.0.1/x"}, {}, "10.0.0.1"),
@@ -481,7 +500,7 @@ def test_a_failure_leaves_everything_as_it_was(
     assert "path" not in ended.xcoms
 
 
-@pytest.mark.parametrize("name", ["empty", "wrong checksum", "too large", "never whole"])
+@pytest.mark.parametrize("name", ["empty", "wrong checksum", "too large", "never whole", "a page"])
 def test_a_failure_leaves_an_object_store_as_it_was(here: DownloadRunner, memory: Any, name: str) -> None:
     memory.pipe("/bucket/package.zip", OLD)
     plan, fault, arguments, words = FAILURES[name]
@@ -517,6 +536,18 @@ def test_a_url_that_leads_elsewhere_isnt_followed(
     assert words in ended.message
     assert "5ecret" not in ended.message
     assert everything(target.parent) == before
+
+
+@pytest.mark.parametrize("unpack", [False, True])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x?s=", "https://10.1.2.3/x?s=", "no address "])
+def test_a_traceback_that_shows_locals_shows_no_signed_url(
+    here: DownloadRunner, target: Path, url: str, unpack: bool
+) -> None:
+    answer = {"id": "job-finished", "status": "ready", "signed_url": f"{url}5ecret"}
+    here.pixxel.fail_next("download_job", json=answer, times=0)
+    here.run(destination=str(target.parent if unpack else target), unpack=unpack, stall_timeout=2)
+    assert here.error is not None
+    assert "5ecret" not in locals_of(here.error)
 
 
 def test_a_folder_that_cant_be_made_is_an_error_that_names_it(here: DownloadRunner, target: Path) -> None:
