@@ -40,13 +40,13 @@ class NamedHosts:
 
 
 def read_named_hosts(field: str, text: str) -> NamedHosts:
-    """Read host names, ``*.`` before a domain, addresses and networks (CIDR), separated by commas.
+    """Read host names, ``*.`` before a domain, addresses and networks (CIDR), separated by commas or blanks.
 
     :raises PixxelInputError: an entry is none of these; the message names it.
     """
     names: set[str] = set()
     networks: list[IPv4Network | IPv6Network] = []
-    for number, entry in enumerate(filter(None, map(str.strip, text.lower().split(","))), 1):
+    for number, entry in enumerate(re.findall(r"[^\s,]+", text.lower()), 1):
         plain = entry[1:-1] if entry.startswith("[") and entry.endswith("]") else entry
         problem = ""
         try:
@@ -55,7 +55,8 @@ def read_named_hosts(field: str, text: str) -> NamedHosts:
                 continue
         except ValueError as error:
             problem = ": it has host bits set" if "host bits" in str(error) else ""
-        name = entry.rstrip(".")
+        # A dot in front, as in NO_PROXY, means what "*." does.
+        name = f"*{entry}".rstrip(".") if entry.startswith(".") else entry.rstrip(".")
         if len(name) > 253 or not _NAME.fullmatch(name):
             shown = repr(entry) if _SHOWN.fullmatch(entry) else f"entry {number}"
             raise PixxelInputError(

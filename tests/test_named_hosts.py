@@ -27,7 +27,8 @@ def test_an_empty_list_names_nothing(text: str) -> None:
         ("storage.inside", ["storage.inside", "STORAGE.inside."], ["a.storage.inside", "storage.inside.x"]),
         ("Storage.Inside.", ["storage.inside"], ["inside"]),
         ("*.inside", ["a.inside", "a.b.inside."], ["inside", "ainside", "inside.example", ""]),
-        ("a, *.b.c ,d_e-f", ["a", "x.b.c", "d_e-f"], ["b.c", "c", "x.c"]),
+        (".inside", ["a.inside", "a.b.inside"], ["inside"]),
+        ("a *.b.c\n,d_e-f", ["a", "x.b.c", "d_e-f"], ["b.c", "c", "x.c"]),
         ("1and1.example, 10.example, xn--bcher-kva.example", ["1and1.example", "10.example"], ["10.0.0.1"]),
     ],
 )
@@ -61,7 +62,7 @@ def test_an_address_is_named_by_itself_or_by_a_network_around_it() -> None:
     "entry",
     [
         "https://storage.inside/", "storage.inside:443", "storage.inside/path", "*", "*.", "*.*.inside",
-        "a.*.b", "a..b", ".inside", "-a", "bücher.example", "a b", "user@storage.inside", "a\\b", "a%2fb",
+        "a.*.b", "a..b", ".", "..a", "-a", "bücher.example", "user@storage.inside", "a\\b", "a%2fb",
         "a" * 64, "a." * 127 + "a", "10.1", "1.2.3.4.5", "0x7f.1", "0x7f000001", "01.2.3.4", "10.0.0.0/33",
         "10.0.0.0/", "10.0.0.0/8/8", "fe80::1%eth0", "[fd12::5", "fd12::5]", "[fd12::]/48", "::/129", "\x00",
     ],

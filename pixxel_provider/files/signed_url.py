@@ -15,7 +15,9 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?(?:#.*)?"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
 # Some read a backslash or "%" as a part of the host, and some as its end.
 _LABEL = "[a-z0-9_-]{1,63}"
-_AUTHORITY = re.compile(rf"(?:\[([0-9a-f.]*:[0-9a-f:.]*)\]|((?:{_LABEL}\.)*{_LABEL}\.?))(?::([0-9]{{0,5}}))?", re.I)
+_AUTHORITY = re.compile(
+    rf"(?:\[([0-9a-f.]*:[0-9a-f:.]*)\]|((?:{_LABEL}\.)*{_LABEL}\.?))(?::([0-9]{{0,5}}))?", re.I
+)
 # A name whose last label is a number is an address, or nothing at all.
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.I)
 _PORTS = {"https": 443, "http": 80}
