@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pixxel_provider.api.errors import PixxelError
-from pixxel_provider.files.answer import Delivery, read_delivery
+from pixxel_provider.files.answer import BEGINNING, Delivery, check_content, read_delivery
 from pixxel_provider.files.destination import Place
 from pixxel_provider.files.digest import Digests, differing
 from pixxel_provider.files.signed_url import SignedUrl
@@ -47,8 +47,13 @@ def _compared(storage: Storage, url: str | SignedUrl, place: Place, length: int)
             if delivery.promised:
                 return delivery
             # From another byte on it isn't the end, and packages may begin alike for long.
-            same = delivery.start == start and _same(_sample(answer), place, start, length)
-            return delivery if same else None
+            if delivery.start != start:
+                return None
+            sample = _sample(answer)
+            if start == 0:
+                # An earlier version may have taken a page for the package, and the host may still send that.
+                check_content(answer.headers, sample[:BEGINNING], str(place))
+            return delivery if _same(sample, place, start, length) else None
     except PixxelError as error:
         # The transfer will meet the same trouble, and knows what to do.
         if not error.transient:

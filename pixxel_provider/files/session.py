@@ -52,11 +52,11 @@ class StallTimer:
     def read(self, count: int) -> None:
         """Take note of bytes that have come, of whatever kind.
 
-        :raises http.client.HTTPException: too many since the last ones of the package.
+        :raises ConnectionAbortedError: too many since the last ones of the package.
         """
         self._overhead += count
         if self._overhead > OVERHEAD:
-            raise http.client.HTTPException("too much besides the package")
+            raise ConnectionAbortedError("too much besides the package")
 
 
 class _Incoming(io.RawIOBase):

@@ -117,6 +117,8 @@ class Storage:
         :raises PixxelConnectionError: no answer came.
         :raises PixxelDownloadError: it redirects in circles.
         """
+        import requests  # noqa: F401 - now, so that the time it takes isn't the storage host's
+
         url = SignedUrl.of(url)
         timer = StallTimer(self._patience, self._settings.read_timeout)
         for _ in range(REDIRECTS + 1):

@@ -351,3 +351,9 @@ def test_a_file_without_rights_is_an_error_that_names_it(host: Host) -> None:
         words = r"package\.zip can't be read: Permission denied"
         with without_rights(), pytest.raises(PixxelDownloadError, match=words):
             look(host, place, part(PACKAGE))
+
+
+def test_a_page_that_lies_there_isnt_the_package(host: Host, place: Place) -> None:
+    page = b"<html><title>This link has expired</title></html>"
+    put(place, page)
+    assert look(host, place, reply(body=page, content_type="text/html")) is None
