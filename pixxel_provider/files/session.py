@@ -88,40 +88,9 @@ def storage_session(settings: Settings, guard: Guard, url: SignedUrl, timer: Sta
     """
     import requests
     from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-    response = _response(timer)
-
-    def exact(kind: type[Any], *, proxied: bool) -> type[Any]:
-        class Exact(kind):  # type: ignore[misc]
-            # Whatever a process sets for all connections: this one's request line isn't printed.
-            debuglevel = 0
-            response_class = response
-
-            def putrequest(self, method: str, _: str, **options: Any) -> None:
-                if self.sock is None:
-                    # Now, as an error of http.client's own way of doing so has the request in its traceback.
-                    self.connect()
-                forwarded = proxied and not self._tunnel_host
-                super().putrequest(method, url.absolute if forwarded else url.target, **options)
-
-            def _new_conn(self) -> socket.socket:
-                # A proxy isn't judged: its address is the company's own.
-                judge = None if proxied else guard
-                return _connect(self, self._dns_host, self.port, judge, timer, settings.connect_timeout)
-
-        return Exact
 
     def pools(*, proxied: bool) -> dict[str, type[Any]]:
-        kinds = {
-            "http": (HTTPConnection, HTTPConnectionPool),
-            "https": (HTTPSConnection, HTTPSConnectionPool),
-        }
-        return {
-            scheme: type(pool.__name__, (pool,), {"ConnectionCls": exact(kind, proxied=proxied)})
-            for scheme, (kind, pool) in kinds.items()
-        }
+        return _pools(lambda kind: _exact(kind, settings, guard, url, timer, proxied=proxied))
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -143,6 +112,42 @@ def storage_session(settings: Settings, guard: Guard, url: SignedUrl, timer: Sta
     for scheme in ("http://", "https://"):
         session.mount(scheme, Adapter())
     return session
+
+
+def _pools(make: Callable[[type[Any]], type[Any]]) -> dict[str, type[Any]]:
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    kinds = {"http": (HTTPConnection, HTTPConnectionPool), "https": (HTTPSConnection, HTTPSConnectionPool)}
+    return {
+        scheme: type(pool.__name__, (pool,), {"ConnectionCls": make(kind)})
+        for scheme, (kind, pool) in kinds.items()
+    }
+
+
+def _exact(
+    kind: type[Any], settings: Settings, guard: Guard, url: SignedUrl, timer: StallTimer, *, proxied: bool
+) -> type[Any]:
+    """Return a kind of connection that asks for just what was signed, at an address that was judged."""
+
+    class Exact(kind):  # type: ignore[misc]
+        # Whatever a process sets for all connections: this one's request line isn't printed.
+        debuglevel = 0
+        response_class = _response(timer)
+
+        def putrequest(self, method: str, _: str, **options: Any) -> None:
+            if self.sock is None:
+                # Now, as an error of http.client's own way of doing so has the request in its traceback.
+                self.connect()
+            forwarded = proxied and not self._tunnel_host
+            super().putrequest(method, url.absolute if forwarded else url.target, **options)
+
+        def _new_conn(self) -> socket.socket:
+            # A proxy isn't judged: its address is the company's own.
+            judge = None if proxied else guard
+            return _connect(self, self._dns_host, self.port, judge, timer, settings.connect_timeout)
+
+    return Exact
 
 
 def _response(timer: StallTimer) -> type[http.client.HTTPResponse]:

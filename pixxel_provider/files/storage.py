@@ -59,6 +59,8 @@ class Answer:
         """
         from urllib3.exceptions import HTTPError
 
+        # Whatever was done with the last part has taken its time, and not the host's.
+        self._timer.progress()
         count = min(len(self._start), len(buffer))
         buffer[:count], self._start = self._start[:count], self._start[count:]
         try:

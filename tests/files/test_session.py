@@ -15,7 +15,17 @@ from urllib3.exceptions import InsecureRequestWarning
 from pixxel_provider.files.errors import PixxelAddressError
 from pixxel_provider.files.session import StallTimer
 from pixxel_provider.named_hosts import read_named_hosts
-from tests.files.hosting import SIGNATURE, Host, Reply, failure, fetch, reply, storage_for, without_end
+from tests.files.hosting import (
+    SIGNATURE,
+    Host,
+    Reply,
+    failure,
+    fetch,
+    parts_of,
+    reply,
+    storage_for,
+    without_end,
+)
 from tests.support import FakeClock
 
 MIB = 1024 * 1024
@@ -201,6 +211,18 @@ def test_redirects_have_no_time_of_their_own(host: Host, monkeypatch: pytest.Mon
     host.replies = [slowly] * 4
     error: Any = failure(storage_for(host.origin, patience=5.0), host.url)
     assert (error.reason, len(host.heads)) == ("timeout", 3)
+
+
+def test_the_time_that_a_part_takes_to_be_written_isnt_the_hosts(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("pixxel_provider.files.storage.StallTimer", partial(StallTimer, monotonic=clock))
+    host.replies = [reply(body=bytes(3 * MIB))]
+    with storage_for(host.origin, patience=5.0).get(host.url, {}) as answer:
+        for part in parts_of(answer):
+            assert len(part) == MIB
+            clock.sleep(60)
 
 
 @pytest.mark.parametrize(
