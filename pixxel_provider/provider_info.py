@@ -75,8 +75,8 @@ CONNECTION_FIELDS = (
         "Private storage",
         "string",
         "",
-        "Storage hosts with private addresses that packages may be fetched from: host names, *.domains, "
-        "addresses and networks such as 10.20.0.0/16 or fd12::/48, separated by commas. Else none is asked.",
+        "Storage hosts with private addresses that packages may be fetched from: host names, domains (.inside "
+        "stands for all below it), addresses and networks (10.20.0.0/16), separated by commas.",
     ),
 )
 
