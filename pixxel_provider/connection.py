@@ -132,6 +132,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def environment_proxy(url: str) -> str | None:
+    """Return the address of the proxy that the environment names for a host, None where it names none.
+
+    :raises PixxelInputError: it isn't one that can be used.
+    """
+    return _proxy("", url)
+
+
 def _check_type(conn_type: str | None) -> None:
     # Who mistypes an id, or writes another one into an XCom, must not send that service's password to Pixxel.
     if (conn_type or "").lower() not in _TYPES:

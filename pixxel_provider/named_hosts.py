@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from pixxel_provider.api import urls
 from pixxel_provider.api.errors import PixxelInputError
 
-# With or without "*." in front. A last label of digits is an address, and not a name.
-_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,62})\.)*(?![0-9]+$|0x)[a-z0-9_][a-z0-9_-]{0,62}")
 # What looks like a host or a network may be shown; anything else could be the key in the wrong field.
 _SHOWN = re.compile(r"(?=.*[.:/*]).{1,45}")
 
@@ -47,22 +46,32 @@ def read_named_hosts(field: str, text: str) -> NamedHosts:
     names: set[str] = set()
     networks: list[IPv4Network | IPv6Network] = []
     for number, entry in enumerate(re.findall(r"[^\s,]+", text.lower()), 1):
-        plain = entry[1:-1] if entry.startswith("[") and entry.endswith("]") else entry
-        problem = ""
         try:
-            if "%" not in plain:
-                networks.append(ip_network(plain))
-                continue
+            found = _read(entry)
         except ValueError as error:
-            problem = ": it has host bits set" if "host bits" in str(error) else ""
-        # A dot in front, as in NO_PROXY, means what "*." does.
-        name = f"*{entry}".rstrip(".") if entry.startswith(".") else entry.rstrip(".")
-        if len(name) > 253 or not _NAME.fullmatch(name):
             shown = repr(entry) if _SHOWN.fullmatch(entry) else f"entry {number}"
+            why = ": it has host bits set" if "host bits" in str(error) else ""
             raise PixxelInputError(
                 field,
                 "must hold host names, *.domains, addresses and networks such as 10.0.0.0/8, "
-                f"separated by commas; {shown} is none of these{problem}",
-            )
-        names.add(name)
+                f"separated by commas; {shown} is none of these{why}",
+            ) from None
+        if isinstance(found, str):
+            names.add(found)
+        else:
+            networks.append(found)
     return NamedHosts(frozenset(names), tuple(networks))
+
+
+def _read(entry: str) -> str | IPv4Network | IPv6Network:
+    if ":" in entry or "/" in entry:
+        bracketed = entry.startswith("[") and entry.endswith("]")
+        if "%" in entry:
+            raise ValueError("has a zone")
+        return ip_network(entry[1:-1] if bracketed else entry)
+    # A dot in front, as in NO_PROXY, means what "*." does.
+    domain = entry.removeprefix("*") if entry.startswith("*.") else entry
+    name = urls.read_host(domain.removeprefix(".")).rstrip(".")
+    if domain.startswith("."):
+        return f"*.{name}"
+    return ip_network(name) if name.rpartition(".")[2].isdigit() else name

@@ -75,8 +75,8 @@ CONNECTION_FIELDS = (
         "Private storage",
         "string",
         "",
-        "Storage hosts with private addresses that packages may be fetched from: host names, domains (.inside "
-        "stands for all below it), addresses and networks (10.20.0.0/16), separated by commas.",
+        "Storage hosts with private addresses that packages may be fetched from: host names, domains "
+        "(.inside is all below it), addresses and networks (10.20.0.0/16), separated by commas.",
     ),
 )
 

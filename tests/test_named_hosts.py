@@ -29,7 +29,11 @@ def test_an_empty_list_names_nothing(text: str) -> None:
         ("*.inside", ["a.inside", "a.b.inside."], ["inside", "ainside", "inside.example", ""]),
         (".inside", ["a.inside", "a.b.inside"], ["inside"]),
         ("a *.b.c\n,d_e-f", ["a", "x.b.c", "d_e-f"], ["b.c", "c", "x.c"]),
-        ("1and1.example, 10.example, xn--bcher-kva.example", ["1and1.example", "10.example"], ["10.0.0.1"]),
+        (
+            "1and1.example, 10.example, bücher.example",
+            ["xn--bcher-kva.example", "1and1.example", "10.example"],
+            ["10.0.0.1"],
+        ),
     ],
 )
 def test_names_and_domains_are_taken_without_regard_to_capitals(
@@ -62,8 +66,8 @@ def test_an_address_is_named_by_itself_or_by_a_network_around_it() -> None:
     "entry",
     [
         "https://storage.inside/", "storage.inside:443", "storage.inside/path", "*", "*.", "*.*.inside",
-        "a.*.b", "a..b", ".", "..a", "-a", "bücher.example", "user@storage.inside", "a\\b", "a%2fb",
-        "a" * 64, "a." * 127 + "a", "10.1", "1.2.3.4.5", "0x7f.1", "0x7f000001", "01.2.3.4", "10.0.0.0/33",
+        "a.*.b", "a..b", ".", "..a", "-a", "user@storage.inside", "a\\b", "a%2fb",
+        "a" * 64, "a." * 127 + "a", "10.1", "1.2.3.4.5", "0x7f.1", "01.2.3.4", "10.0.0.0/33",
         "10.0.0.0/", "10.0.0.0/8/8", "fe80::1%eth0", "[fd12::5", "fd12::5]", "[fd12::]/48", "::/129", "\x00",
     ],
 )  # fmt: skip

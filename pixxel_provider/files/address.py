@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
-from pixxel_provider.connection import Settings, is_loopback, origin_of
+from pixxel_provider.api import urls
+from pixxel_provider.connection import Settings, environment_proxy, is_loopback
 from pixxel_provider.files.errors import PixxelAddressError
 from pixxel_provider.files.signed_url import Address, SignedUrl, literal_address
 
@@ -46,8 +46,10 @@ class Guard:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def check(self, url: str | SignedUrl) -> None:
-        """Check an address as it is written; what its host resolves to is for :meth:`check_peer`.
+    def check(self, url: str | SignedUrl) -> urls.Url:
+        """Check an address as it is written, and return where it leads.
+
+        What its host resolves to is for :meth:`check_peer`.
 
         :raises PixxelAddressError: it isn't https (or http to this machine), or it leads to a literal address
             that isn't public.
@@ -55,22 +57,24 @@ class Guard:
         url = SignedUrl.of(url)
         if "@" in url.authority:
             raise PixxelAddressError("The signed URL holds a user or password.")
-        if url.authority and url.scheme not in ("http", "https"):
+        if url.authority and url.scheme not in urls.DEFAULT_PORTS:
             raise PixxelAddressError(
                 f"The signed URL begins with {self._settings.redact(url.scheme)}://: "
                 "a package comes over https."
             )
-        if not url.host or not 0 < url.port < 65536:
+        place = url.place
+        if place is None:
             raise PixxelAddressError("The signed URL isn't an address that can be asked.")
-        in_the_clear = url.scheme == "http" and not is_loopback(url.host)
-        if in_the_clear and origin_of(url.base) != self._settings.origin:
+        in_the_clear = place.scheme == "http" and not is_loopback(place.host)
+        if in_the_clear and place.origin != self._settings.origin:
             raise PixxelAddressError(
-                f"The signed URL leads to {self._settings.redact(url.host)} over plain http, where "
+                f"The signed URL leads to {self._settings.redact(place.host)} over plain http, where "
                 "others could read it; a package is fetched over https."
             )
-        literal = literal_address(url.host)
+        literal = literal_address(place.host)
         if literal is not None:
-            self.check_peer(url.host, literal)
+            self.check_peer(place.host, literal)
+        return place
 
     def check_peer(self, host: str, address: str | Address) -> None:
         """Check the address that a host name stands for, before it is connected to.
@@ -119,19 +123,9 @@ def proxy_for(settings: Settings, url: str) -> str | None:
 
     The settings name the proxy for the API's host, which the environment may treat differently.
     """
-    from requests.utils import should_bypass_proxies
-
-    of_api = _from_environment(settings.base_url)
-    if settings.proxy is not None and settings.proxy != of_api:
+    if settings.proxy is not None and settings.proxy != environment_proxy(settings.base_url):
         return settings.proxy
-    return None if should_bypass_proxies(url, None) else _from_environment(url)
-
-
-def _from_environment(url: str) -> str | None:
-    found = getproxies().get(urlsplit(url).scheme, "")
-    if not found:
-        return None
-    return found if "://" in found else f"http://{found}"
+    return environment_proxy(url)
 
 
 def _kind(address: Address) -> str:

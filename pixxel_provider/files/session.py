@@ -81,7 +81,7 @@ class _Incoming(io.RawIOBase):
 
 
 def storage_session(settings: Settings, guard: Guard, url: SignedUrl, timer: StallTimer) -> requests.Session:
-    """Return a session for one request to ``url.base``; what is asked there is what was signed.
+    """Return a session for one request to a storage host; what is asked there is what was signed.
 
     The libraries never get the rest of the address: they would put its escapes into a form of their own, and
     show it in logs and errors.

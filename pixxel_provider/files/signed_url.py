@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from pixxel_provider.api import urls
 
 Address = IPv4Address | IPv6Address
 
@@ -12,60 +15,37 @@ Address = IPv4Address | IPv6Address
 _PLAIN = re.compile(r"[!-~]+")
 # Scheme, authority, path and query; a fragment isn't sent.
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?(?:#.*)?", re.I)
+# Some resolvers, and who knows which proxies, take such a name for an IPv4 address.
+_HEXADECIMAL = re.compile(r"(?:.*\.)?0x[0-9a-f]*\.?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
-# Some read a backslash or "%" as a part of the host, and some as its end.
-_LABEL = "[a-z0-9_-]{1,63}"
-_AUTHORITY = re.compile(
-    rf"(?:\[([0-9a-f.]*:[0-9a-f:.]*)\]|((?:{_LABEL}\.)*{_LABEL}\.?))(?::([0-9]{{0,5}}))?", re.I
-)
-# A name whose last label is a number is an address, or nothing at all.
-_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.I)
-_PORTS = {"https": 443, "http": 80}
-_LONGEST_HOST = 254
 
 
 class SignedUrl:
     """A signed URL, read once; whoever has it has the package, so no repr of it, and no traceback, shows it.
 
-    :ivar scheme: in small letters; empty where the text isn't an address that can be asked.
+    :ivar scheme: in small letters; empty where the text isn't an address.
+    :ivar place: where it leads, as the whole package reads that; None where nobody can be asked there.
     :ivar target: path and query as they were signed, letter by letter.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self.scheme = self.host = self.authority = self.target = ""
-        self.port = 0
+        self.scheme = self.authority = self.target = ""
+        self.place: urls.Url | None = None
         if _PLAIN.fullmatch(text) and (found := _URL.fullmatch(text)):
-            self._read(*found.groups(default=""))
-
-    def _read(self, scheme: str, authority: str, path: str, query: str) -> None:
-        self.scheme, self.authority = scheme.lower(), authority
-        self.target = f"{path or '/'}{query}"
-        found = _AUTHORITY.fullmatch(authority)
-        if found and len(found[0]) <= _LONGEST_HOST:
-            self.host = (found[1] or found[2]).lower()
-            self.port = int(found[3] or _PORTS.get(self.scheme, 0))
-            if (found[1] or _NUMBER.fullmatch(self.host)) and literal_address(self.host) is None:
-                self.host = ""
+            scheme, self.authority, path, query = found.groups(default="")
+            self.scheme, self.target = scheme.lower(), f"{path or '/'}{query}"
+            with contextlib.suppress(ValueError):
+                place = urls.parse(f"{scheme}://{self.authority}")
+                self.place = None if _HEXADECIMAL.fullmatch(place.host) else place
 
     def __repr__(self) -> str:
-        return f"<signed URL of {self.host or 'no host'}>"
+        return f"<signed URL of {self.place.host if self.place else 'no host'}>"
 
     @classmethod
     def of(cls, url: str | SignedUrl) -> SignedUrl:
         """Return an address that may still be text as one that no traceback shows."""
         return url if isinstance(url, cls) else cls(str(url))
-
-    @property
-    def base(self) -> str:
-        """Scheme, host and port, made of what was read."""
-        return f"{self.scheme}://{self._bracketed}:{self.port}"
-
-    @property
-    def host_header(self) -> str:
-        """The host, with its port where that isn't the scheme's usual one."""
-        usual = self.port == _PORTS.get(self.scheme)
-        return self._bracketed if usual else f"{self._bracketed}:{self.port}"
 
     @property
     def absolute(self) -> str:
@@ -89,10 +69,6 @@ class SignedUrl:
             location = location[step.end() :]
             folder = folder.rpartition("/")[0] if len(step[0]) > 2 else folder
         return SignedUrl(f"{before}{folder}/{location}")
-
-    @property
-    def _bracketed(self) -> str:
-        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def literal_address(host: str) -> Address | None:

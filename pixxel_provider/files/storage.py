@@ -135,18 +135,18 @@ class Storage:
     def _ask(
         self, url: SignedUrl, headers: Mapping[str, str], timer: StallTimer
     ) -> Iterator[tuple[requests.Response, Settings]]:
-        self._guard.check(url)
-        proxy = proxy_for(self._settings, url.base)
+        place = self._guard.check(url)
+        proxy = proxy_for(self._settings, place.origin)
         # The same words for trouble as for the API, about this host.
-        settings = replace(self._settings, base_url=url.base, proxy=proxy)
+        settings = replace(self._settings, base_url=place.origin, proxy=proxy)
         with contextlib.ExitStack() as stack:
             session = stack.enter_context(storage_session(settings, self._guard, url, timer))
-            response = self._send(session, settings, url, headers)
+            response = self._send(session, settings, {"Host": place.authority, **headers})
             stack.callback(response.close)
             yield response, settings
 
     def _send(
-        self, session: requests.Session, settings: Settings, url: SignedUrl, headers: Mapping[str, str]
+        self, session: requests.Session, settings: Settings, headers: Mapping[str, str]
     ) -> requests.Response:
         import requests
         from urllib3.exceptions import HTTPError
@@ -157,8 +157,8 @@ class Storage:
         trouble: PixxelError
         try:
             return session.get(
-                f"{url.base}/",
-                headers={"Host": url.host_header, **usual, **headers},
+                f"{settings.base_url}/",
+                headers={**usual, **headers},
                 timeout=limits,
                 allow_redirects=False,
                 stream=True,

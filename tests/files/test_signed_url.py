@@ -20,16 +20,17 @@ PLAIN = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=
         ("HTTPS://Storage.Example:443/a", "https://storage.example:443", "storage.example", "/a"),
         ("https://storage.example:8443/a#b", "https://storage.example:8443", "storage.example:8443", "/a"),
         ("https://storage.example:/a?", "https://storage.example:443", "storage.example", "/a?"),
-        ("http://127.1:80/", "http://127.1:80", "127.1", "/"),
+        ("http://127.0.0.1:80/", "http://127.0.0.1:80", "127.0.0.1", "/"),
         ("http://[FD12::5]:80/?/#?", "http://[fd12::5]:80", "[fd12::5]", "/?/"),
-        ("https://[::ffff:8.8.8.8]:1/", "https://[::ffff:8.8.8.8]:1", "[::ffff:8.8.8.8]:1", "/"),
+        ("https://[::ffff:8.8.8.8]:1/", "https://[::ffff:808:808]:1", "[::ffff:808:808]:1", "/"),
         ("https://a/\\@b/?\\#", "https://a:443", "a", "/\\@b/?\\"),
         ("https://a/?x=https://u:p@b:1/", "https://a:443", "a", "/?x=https://u:p@b:1/"),
     ],
 )
 def test_its_parts_are_those_that_a_request_needs(text: str, base: str, header: str, target: str) -> None:
     found = SignedUrl(text)
-    assert (found.base, found.host_header, found.target) == (base, header, target)
+    assert found.place is not None
+    assert (found.place.origin, found.place.authority, found.target) == (base, header, target)
 
 
 @given(path=PLAIN, query=PLAIN)
@@ -38,7 +39,8 @@ def test_path_and_query_keep_every_letter(path: str, query: str) -> None:
     found = SignedUrl(f"https://Storage.example:443/{path}?{query}#fragment")
     assert found.target == f"/{path}?{query}"
     assert found.absolute == f"https://Storage.example:443/{path}?{query}"
-    assert found.host == "storage.example"
+    assert found.place is not None
+    assert found.place.host == "storage.example"
 
 
 @pytest.mark.parametrize(
