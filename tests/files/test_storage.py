@@ -321,9 +321,20 @@ def test_a_package_goes_through_the_connections_proxy_without_its_address_being_
     assert host.heads[0].startswith(f"GET http://10.0.0.5:8080/x?signature={SIGNATURE} HTTP/1.1")
 
 
-def test_a_proxy_is_no_way_around_the_rules(host: Host) -> None:
+@pytest.mark.parametrize(
+    "place",
+    [
+        "10.0.0.5",
+        "[fd00:ec2::254]",
+        "%31%36%39.254.169.254",
+        "169.254.169.254%2f.storage.example",
+        "0x7f.1",
+        "0x",
+    ],
+)
+def test_a_proxy_is_no_way_around_the_rules(host: Host, place: str) -> None:
     storage = storage_for("https://8.8.8.8", proxy=host.origin)
-    assert isinstance(failure(storage, "https://10.0.0.5/x"), PixxelAddressError)
+    assert isinstance(failure(storage, f"https://{place}/x"), PixxelAddressError)
     assert host.connections == 0
 
 
