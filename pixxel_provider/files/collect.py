@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
@@ -20,6 +19,7 @@ from pixxel_provider.files.local import LocalFile, LocalFolder, LocalPlace
 from pixxel_provider.files.progress import size
 from pixxel_provider.files.storage import Storage
 from pixxel_provider.files.transfer import PATIENCE, Received, Sink, Transfer
+from pixxel_provider.files.unfinished import Unfinished
 from pixxel_provider.files.unpack import Unpacked, unpack_into_folder, unpack_into_store
 
 #: How many bytes of paths a result names at the most: it goes into XCom.
@@ -46,11 +46,11 @@ class Collector:
     patience: float = PATIENCE
     pause: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
+    _unfinished: Unfinished = field(default_factory=Unfinished, init=False)
 
     def give_up(self) -> None:
-        """Remove at once what is unfinished; whatever still runs ends at its next step."""
-        self._undo.close()
+        """Remove at once what is unfinished; whatever still runs ends with an error at its next step."""
+        self._unfinished.give_up()
 
     def into_file(self, url: str, place: Place) -> dict[str, Any]:
         """Put the package at a place, as it is, and return what is there, in JSON types.
@@ -58,16 +58,18 @@ class Collector:
         :raises PixxelDownloadError: it couldn't be fetched or written; what was at the place is still there.
         :raises PixxelError: the API refuses another signed URL.
         """
+        self._unfinished.check()
         received, transferred = already_there(self._storage(), url, place), 0
+        self._unfinished.check()
         if received is not None:
             self.say(
                 "info", f"{place} is there already, with all its {size(received.bytes)}: nothing is fetched"
             )
         else:
-            with self._undo:
-                sink = place.file()
-                self._undo.callback(sink.discard)
+            sink = place.file()
+            with self._unfinished.holding(sink.discard):
                 received = self._receive(url, sink)
+                self._unfinished.check()
                 sink.commit()
             transferred = received.bytes
             self.say("info", f"{place} is whole: sha256 {received.sha256}{_compared(received)}")
@@ -86,18 +88,14 @@ class Collector:
         :raises PixxelDownloadError: it couldn't be fetched or written.
         :raises PixxelError: the API refuses another signed URL.
         """
-        with self._undo:
-            workspace = self._workspace(place)
+        self._unfinished.check()
+        workspace = self._workspace(place)
+        with self._unfinished.holding(workspace.discard):
             spool = LocalFile(workspace.path / "package")
-            self._undo.callback(spool.discard)
-            received = self._receive(url, spool)
-            self.say("info", f"Unpacking {size(received.bytes)} into {place}")
-            with Archive(spool.part, self.limits) as archive:
-                if isinstance(place, LocalPlace):
-                    target = LocalPlace(_resolved(place))
-                    unpacked = unpack_into_folder(archive, target, workspace.path)
-                else:
-                    unpacked = unpack_into_store(archive, place)
+            with self._unfinished.holding(spool.discard):
+                received = self._receive(url, spool)
+                self.say("info", f"Unpacking {size(received.bytes)} into {place}")
+                unpacked = self._unpack(spool.part, place, workspace.path)
         self.say(
             "info",
             f"{place} holds {len(unpacked.names)} files, {unpacked.written} of them written now: "
@@ -115,6 +113,13 @@ class Collector:
             "transferred": received.bytes,
         }
 
+    def _unpack(self, package: Path, place: Place, workspace: Path) -> Unpacked:
+        with Archive(package, self.limits) as archive:
+            if isinstance(place, LocalPlace):
+                target = LocalPlace(_resolved(place))
+                return unpack_into_folder(archive, target, workspace, self._unfinished)
+            return unpack_into_store(archive, place, self._unfinished)
+
     def _receive(self, url: str, sink: Sink) -> Received:
         return Transfer(
             storage=self._storage(),
@@ -123,9 +128,14 @@ class Collector:
             say=self.say,
             patience=self.patience,
             max_bytes=self.max_bytes,
-            pause=self.pause,
+            pause=self._rest,
             monotonic=self.monotonic,
         ).run(url)
+
+    def _rest(self, seconds: float) -> None:
+        self._unfinished.check()
+        self.pause(seconds)
+        self._unfinished.check()
 
     def _storage(self) -> Storage:
         return Storage(self.settings, self.patience)
@@ -135,11 +145,8 @@ class Collector:
         if isinstance(place, LocalPlace):
             target = _resolved(place)
             inside = target.is_dir() and not _can_be_replaced(target)
-            workspace = LocalFolder(target, inside=inside)
-        else:
-            workspace = LocalFolder(Path(tempfile.gettempdir()), inside=True)
-        self._undo.callback(workspace.discard)
-        return workspace
+            return LocalFolder(target, inside=inside)
+        return LocalFolder(Path(tempfile.gettempdir()), inside=True)
 
 
 def _resolved(place: LocalPlace) -> Path:

@@ -78,6 +78,11 @@ class StoredFile:
         with in_words(self._place):
             file = self._current()
             file.close()
+            if self._given_up:
+                # Meanwhile: what closing it has completed goes as well.
+                self._file = file
+                self._abandon()
+            self._current()
             if self._held_back:
                 file.commit()
                 self._file = None

@@ -492,9 +492,21 @@ def test_giving_up_removes_at_once_what_is_unfinished_and_ends_the_rest(
     assert everything(target.parent.parent) == {"data": None, "data/package.zip": OLD}
 
 
-def test_giving_up_before_and_after_takes_nothing_away(collecting: Collecting, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unpack", [False, True])
+def test_what_was_given_up_before_it_began_writes_and_asks_nothing(
+    collecting: Collecting, tmp_path: Path, unpack: bool
+) -> None:
     collector = collecting.collector()
     collector.give_up()
+    collect = collector.into_folder if unpack else collector.into_file
+    with pytest.raises(PixxelDownloadError, match="The download was given up, as its task was stopped"):
+        collect(collecting.host.url, LocalPlace(tmp_path / "new" / "place"))
+    assert everything(tmp_path) == {}
+    assert collecting.host.connections == 0
+
+
+def test_giving_up_afterwards_takes_nothing_away(collecting: Collecting, tmp_path: Path) -> None:
+    collector = collecting.collector()
     collecting.host.replies += [reply(body=PACKAGE), reply(body=ZIP)]
     collector.into_file(collecting.host.url, LocalPlace(tmp_path / "package.zip"))
     collector.into_folder(collecting.host.url, LocalPlace(tmp_path / "out"))

@@ -94,7 +94,7 @@ def test_an_empty_folder_of_which_no_other_can_have_the_rights_is_filled_as_it_i
 
 
 def test_an_empty_folder_that_is_filled_as_it_is_is_empty_again_where_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_move_fails: list[Path]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_move_fails: list[str]
 ) -> None:
     monkeypatch.setattr("pixxel_provider.files.unpack._made_like", lambda *_: False)
     (tmp_path / "out").mkdir()
@@ -129,34 +129,34 @@ def test_a_damaged_member_makes_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def last_move_fails(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def last_move_fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let the disk refuse the last member; what was moved before is in the list."""
-    moved: list[Path] = []
-    replace = Path.replace
+    moved: list[str] = []
+    rename = os.rename
 
-    def failing(path: Path, target: Path) -> Path:
-        if path.name == "b.txt":
+    def failing(name: Any, target: Any, **folders: int) -> None:
+        if name == "b.txt":
             raise OSError(errno.EDQUOT, "Disk quota exceeded")
-        moved.append(target)
-        return replace(path, target)
+        rename(name, target, **folders)
+        moved.append(name)
 
-    monkeypatch.setattr(Path, "replace", failing)
+    monkeypatch.setattr(os, "rename", failing)
     return moved
 
 
-def test_a_move_that_fails_takes_back_what_is_new(tmp_path: Path, last_move_fails: list[Path]) -> None:
+def test_a_move_that_fails_takes_back_what_is_new(tmp_path: Path, last_move_fails: list[str]) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "other").write_bytes(b"other")
     words = r"out can't be written: Disk quota exceeded\. Nothing half-written is left\.$"
     with pytest.raises(PixxelDownloadError, match=words):
         unpack(tmp_path, made({"new/a.txt": b"a", "empty/": b"", **MEMBERS}))
-    assert last_move_fails == [out / "new" / "a.txt", out / "a.txt"]
+    assert last_move_fails == ["a.txt", "a.txt"]
     assert everything(out) == {"other": b"other"}
 
 
 def test_a_move_that_fails_keeps_folders_that_were_there_and_says_what_was_replaced(
-    tmp_path: Path, last_move_fails: list[Path]
+    tmp_path: Path, last_move_fails: list[str]
 ) -> None:
     out = tmp_path / "out"
     (out / "deep").mkdir(parents=True)
@@ -166,7 +166,7 @@ def test_a_move_that_fails_keeps_folders_that_were_there_and_says_what_was_repla
     )
     with pytest.raises(PixxelDownloadError, match=words):
         unpack(tmp_path, made({"c.txt": b"c", **MEMBERS}))
-    assert last_move_fails == [out / "c.txt", out / "a.txt"]
+    assert last_move_fails == ["c.txt", "a.txt"]
     assert everything(out) == {"a.txt": b"a", "deep": None}
 
 
@@ -176,16 +176,16 @@ def test_what_another_task_put_in_a_members_place_isnt_taken_back(
     out = tmp_path / "out"
     out.mkdir()
     (out / "other").write_bytes(b"other")
-    replace = Path.replace
+    rename = os.rename
 
-    def overtaken(path: Path, target: Path) -> Path:
-        if path.name == "b.txt":
+    def overtaken(name: Any, target: Any, **folders: int) -> None:
+        if name == "b.txt":
             (tmp_path / "theirs").write_bytes(b"theirs")
-            replace(tmp_path / "theirs", out / "a.txt")
+            rename(tmp_path / "theirs", out / "a.txt")
             raise OSError(errno.EDQUOT, "Disk quota exceeded")
-        return replace(path, target)
+        rename(name, target, **folders)
 
-    monkeypatch.setattr(Path, "replace", overtaken)
+    monkeypatch.setattr(os, "rename", overtaken)
     with pytest.raises(PixxelDownloadError, match="Disk quota"):
         unpack(tmp_path, made(MEMBERS))
     assert everything(out) == {"a.txt": b"theirs", "other": b"other"}
@@ -197,32 +197,32 @@ def test_a_task_that_is_ended_in_the_middle_takes_back_what_is_new(
     out = tmp_path / "out"
     out.mkdir()
     (out / "other").write_bytes(b"other")
-    replace = Path.replace
+    rename = os.rename
 
-    def ended(path: Path, target: Path) -> Path:
-        replace(path, target)
+    def ended(name: Any, target: Any, **folders: int) -> None:
+        rename(name, target, **folders)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "replace", ended)
+    monkeypatch.setattr(os, "rename", ended)
     with pytest.raises(KeyboardInterrupt):
         unpack(tmp_path, made(MEMBERS))
     assert everything(out) == {"other": b"other"}
 
 
 def test_what_cant_be_taken_back_is_told(
-    tmp_path: Path, last_move_fails: list[Path], monkeypatch: Any
+    tmp_path: Path, last_move_fails: list[str], monkeypatch: Any
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "other").write_bytes(b"other")
-    unlink = Path.unlink
+    unlink = os.unlink
 
-    def kept(path: Path, missing_ok: bool = False) -> None:
-        if path.name == "a.txt":
+    def kept(name: Any, **folder: int) -> None:
+        if name == "a.txt":
             raise PermissionError(errno.EACCES, "Permission denied")
-        unlink(path, missing_ok)
+        unlink(name, **folder)
 
-    monkeypatch.setattr(Path, "unlink", kept)
+    monkeypatch.setattr(os, "unlink", kept)
     words = r"Disk quota exceeded\. New ones that couldn't be removed again: 1\.$"
     with pytest.raises(PixxelDownloadError, match=words):
         unpack(tmp_path, made({"c.txt": b"c", **MEMBERS}))

@@ -183,7 +183,7 @@ def test_the_first_pause_keeps_to_the_servers_wish(runner: DownloadRunner, tmp_p
     runner.pixxel.set_package(content=PACKAGE, seconds=0)
     runner.pixxel.fail_next("download_job", status=429, retry_after=77)
     assert runner.run(destination=str(tmp_path / "package.zip"), poke_interval=5).kind == "success"
-    assert runner.clock.slept[0] >= 77
+    assert 77 <= sum(runner.clock.slept) < 90
 
 
 def test_what_a_task_of_the_job_made_is_asked_for_by_its_id(runner: DownloadRunner, tmp_path: Path) -> None:
