@@ -225,7 +225,7 @@ def test_a_folder_that_took_the_name_meanwhile_stays(tmp_path: Path) -> None:
     file = LocalFile(path)
     file.write(NEW)
     (path / "inside").mkdir(parents=True)
-    with pytest.raises(PixxelDownloadError, match="can't be written"):
+    with pytest.raises(PixxelDownloadError, match="is a folder"):
         file.commit()
     file.discard()
     assert entries(tmp_path) == ["package.zip"]
@@ -331,6 +331,66 @@ def test_a_folder_isnt_written_over(tmp_path: Path) -> None:
     assert entries(tmp_path) == []
 
 
+# ------------------------------------------------------------------------- what is replaced, and what isn't
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+def test_a_file_stays_as_private_as_it_was_and_is_never_less_so(target: Path, mode: int) -> None:
+    target.chmod(mode)
+    file = LocalFile(target)
+    assert stat.S_IMODE(file.part.stat().st_mode) == 0o600
+    file.write(NEW)
+    file.commit()
+    assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (NEW, mode)
+
+
+@pytest.mark.parametrize("before", [OLD, None])
+def test_a_link_stays_and_what_it_leads_to_is_replaced_in_its_own_folder(
+    tmp_path: Path, before: bytes | None
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real/package.zip")
+    if before is not None:
+        (tmp_path / "link").write_bytes(before)
+    file = LocalFile(tmp_path / "link")
+    assert file.part.parent == (tmp_path / "real").resolve()
+    file.write(NEW)
+    file.commit()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "package.zip").read_bytes() == NEW
+    assert entries(tmp_path) == ["link", "real"]
+    assert entries(tmp_path / "real") == ["package.zip"]
+
+
+def test_a_pipe_that_takes_the_name_meanwhile_stays(tmp_path: Path) -> None:
+    file = LocalFile(tmp_path / "package.zip")
+    file.write(NEW)
+    os.mkfifo(tmp_path / "package.zip")
+    with pytest.raises(PixxelDownloadError, match="is a pipe"):
+        file.commit()
+    file.discard()
+    assert stat.S_ISFIFO((tmp_path / "package.zip").stat().st_mode)
+    assert entries(tmp_path) == ["package.zip"]
+
+
+def test_a_folder_that_is_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "volume").symlink_to("missing")
+    with pytest.raises(PixxelDownloadError, match="volume is a file, or a link that leads nowhere"):
+        LocalFile(tmp_path / "volume" / "package.zip")
+    assert entries(tmp_path) == ["volume"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EPERM, errno.ENOTSUP])
+def test_a_file_system_that_doesnt_rename_is_found_out_at_once(
+    target: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", broken(code))
+        with pytest.raises(PixxelDownloadError, match=f"can't be written: {os.strerror(code)}"):
+            LocalFile(target)
+    assert entries(target.parent) == [target.name]
+
+
 # ------------------------------------------------------------------------------------------ what lies there
 
 
@@ -382,3 +442,32 @@ def test_a_folder_in_the_making_is_hidden_and_goes_with_all_that_is_in_it(tmp_pa
 def test_a_folder_below_a_file_is_an_error_that_names_it(target: Path) -> None:
     with pytest.raises(PixxelDownloadError, match="results can't be written"):
         LocalFolder(target / "results")
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EPERM, errno.ENOSYS])
+def test_a_folder_in_the_making_lies_where_files_can_be_moved_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    out, real = tmp_path / "out", Path.rename
+    out.mkdir()
+
+    def rename(path: Path, to: Path) -> Any:
+        # As into a mount point, of which the numbers of devices say nothing.
+        if (out in path.parents) != (out in to.parents):
+            raise OSError(code, os.strerror(code))
+        return real(path, to)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    folder = LocalFolder(out)
+    assert folder.path.parent == out
+    assert entries(tmp_path) == ["out"]
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    folder.discard()
+    assert entries(out) == []
+
+
+def test_trying_to_move_a_file_leaves_none(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path)
+    assert entries(folder.path) == entries(tmp_path) == []
+    assert folder.path.parent == tmp_path.parent
+    folder.discard()
