@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,7 @@ class PixxelDownloadJobOperator(BaseOperator):
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
         self.job_id = job_id
-        self.destination = destination
+        self.destination = _rendered_as_text(destination)
         self.pixxel_task_id = pixxel_task_id
         self.storage_conn_id = storage_conn_id
         self.pixxel_conn_id = pixxel_conn_id
@@ -279,6 +280,12 @@ class PixxelDownloadJobOperator(BaseOperator):
 
     def _say(self, level: str, words: str) -> None:
         getattr(self.log, level)(words)
+
+
+def _rendered_as_text(destination: Any) -> Any:
+    """Return a path as text, in which Airflow renders templates, as it does in an ``ObjectStoragePath``."""
+    is_path = isinstance(destination, os.PathLike) and not getattr(destination, "protocol", "")
+    return os.fsdecode(destination) if is_path else destination
 
 
 def _number(name: str, value: Any, *, least: float | None = None) -> float:

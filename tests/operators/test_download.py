@@ -16,11 +16,12 @@ import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
 import pytest
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, XComArg
 
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.files import destination as destination_module
@@ -242,6 +243,71 @@ def test_a_disk_is_named_in_several_ways(here: DownloadRunner, tmp_path: Path, f
     assert ended.kind == "success", ended.message
     assert path.read_bytes() == PACKAGE
     assert ended.returned["path"] == str(path)
+
+
+@pytest.mark.parametrize("kind", [str, Path, PurePosixPath])
+def test_a_path_is_rendered_like_text(here: DownloadRunner, tmp_path: Path, kind: Any) -> None:
+    operator = here.operator(destination=kind(f"{tmp_path}/{{{{ run }}}}/{{{{ 'package' }}}}.zip"))
+    operator.render_template_fields({"run": "run 1"})  # type: ignore[typeddict-unknown-key]
+    operator.execute({"ti": here.ti})  # type: ignore[typeddict-item]
+    assert everything(tmp_path) == {"run 1": None, "run 1/package.zip": PACKAGE}
+
+
+def test_a_path_is_rendered_where_tasks_are_mapped() -> None:
+    path = Path("/data/{{ run }}/package.zip")
+    usual = {"task_id": "download", "workflow_id": "wf", "job_id": "job-1"}
+    with DAG("mapped", schedule=None):
+        each = PixxelDownloadJobOperator.partial(**usual, destination=path)
+    for operator in (
+        PixxelDownloadJobOperator(**usual, destination=path),
+        each.expand(pixxel_task_id=["t"]).unmap({"pixxel_task_id": "t"}),
+    ):
+        operator.render_template_fields({"run": "run-1"})
+        assert operator.destination == "/data/run-1/package.zip"
+
+
+def test_what_another_task_gives_is_left_for_airflow_to_resolve() -> None:
+    with DAG("dag", schedule=None):
+        given = XComArg(BaseOperator(task_id="before"), "path")
+        assert operator_with(given).destination is given
+    assert operator_with(None).destination is None
+
+
+def operator_with(destination: Any) -> PixxelDownloadJobOperator:
+    return PixxelDownloadJobOperator(
+        task_id="download", workflow_id="wf", job_id="job-1", destination=destination
+    )
+
+
+def test_a_template_that_nobody_renders_makes_no_folder_of_that_name(
+    here: DownloadRunner, tmp_path: Path
+) -> None:
+    operator = here.operator(destination="unset")
+    operator.destination = tmp_path / "{{ run }}" / "package.zip"
+    with pytest.raises(PixxelInputError, match="destination holds a template"):
+        operator.execute({"ti": here.ti})  # type: ignore[typeddict-item]
+    assert everything(tmp_path) == {}
+
+
+@pytest.mark.parametrize("unpack", [False, True])
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a file in the way", "a link to nowhere"])
+def test_what_cant_be_written_to_is_refused_before_anything_is_fetched(
+    here: DownloadRunner, tmp_path: Path, kind: str, unpack: bool
+) -> None:
+    path = tmp_path / "out"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a file in the way":
+        path.write_bytes(OLD)
+        path = path / "below"
+    else:
+        path.symlink_to(os.devnull if kind == "a device" else tmp_path / "missing" / "out")
+    before = {each.name: each.lstat() for each in tmp_path.iterdir()}
+    ended = here.run(destination=str(path), unpack=unpack)
+    assert ended.kind in ("PixxelDownloadError", "PixxelArchiveError")
+    assert str(tmp_path / "out") in ended.message
+    assert [seen.route for seen in here.pixxel.counters.seen if seen.route == "download_file"] == []
+    assert {each.name: each.lstat() for each in tmp_path.iterdir()} == before
 
 
 def test_an_object_store_gets_the_whole_object_and_nothing_else(here: DownloadRunner, memory: Any) -> None:
