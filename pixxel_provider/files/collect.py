@@ -15,7 +15,7 @@ from pixxel_provider.connection import Settings
 from pixxel_provider.files.already import already_there
 from pixxel_provider.files.archive import Archive, Limits
 from pixxel_provider.files.destination import Place
-from pixxel_provider.files.local import LocalFile, LocalFolder, LocalPlace
+from pixxel_provider.files.local import LocalFile, LocalFolder, LocalPlace, hidden_name
 from pixxel_provider.files.progress import size
 from pixxel_provider.files.storage import Storage
 from pixxel_provider.files.transfer import PATIENCE, Received, Sink, Transfer
@@ -59,6 +59,7 @@ class Collector:
         :raises PixxelError: the API refuses another signed URL.
         """
         self._unfinished.check()
+        place.check()
         received, transferred = already_there(self._storage(), url, place), 0
         self._unfinished.check()
         if received is not None:
@@ -68,6 +69,8 @@ class Collector:
         else:
             sink = place.file()
             with self._unfinished.holding(sink.discard):
+                # What can't be written is found out before anything is fetched.
+                sink.begin()
                 received = self._receive(url, sink)
                 self._unfinished.check()
                 sink.commit()
@@ -116,7 +119,7 @@ class Collector:
     def _unpack(self, package: Path, place: Place, workspace: Path) -> Unpacked:
         with Archive(package, self.limits) as archive:
             if isinstance(place, LocalPlace):
-                target = LocalPlace(_resolved(place))
+                target = LocalPlace(place.folder())
                 return unpack_into_folder(archive, target, workspace, self._unfinished)
             return unpack_into_store(archive, place, self._unfinished)
 
@@ -143,15 +146,11 @@ class Collector:
     def _workspace(self, place: Place) -> LocalFolder:
         """Make a folder for what is unfinished: in the place's own file system, where that is a local one."""
         if isinstance(place, LocalPlace):
-            target = _resolved(place)
+            target = place.folder()
             inside = target.is_dir() and not _can_be_replaced(target)
             return LocalFolder(target, inside=inside)
+        place.member(hidden_name()).try_out()
         return LocalFolder(Path(tempfile.gettempdir()), inside=True)
-
-
-def _resolved(place: LocalPlace) -> Path:
-    # Not Path.resolve: before Python 3.13 that has an error of its own for links that lead in a circle.
-    return Path(os.path.realpath(place.path))
 
 
 def _can_be_replaced(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from pixxel_provider.files.folders import Folders, alone
 from pixxel_provider.files.local import CHUNK, in_words
 from pixxel_provider.files.members import named
 from pixxel_provider.files.steps import Steps, one_by_one
+from pixxel_provider.files.target import keep_rights, kind_of
 
 #: The folder of a workspace in which members are staged.
 STAGED = "files"
@@ -88,6 +89,9 @@ class Filling:
             raise the_same(member.name)
         else:
             self._check_kind(member, found)
+        if found is not None:
+            with FileIO(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)) as file:
+                keep_rights(file.fileno(), self.target.joinpath(member.name))
         self.check()
         os.rename(name, name, src_dir_fd=source, dst_dir_fd=into)
         moved.add((ours.st_dev, ours.st_ino))
@@ -126,7 +130,8 @@ class Filling:
         if stat.S_ISDIR(found.st_mode):
             raise PixxelArchiveError(f"{path} is a folder, and the package has a file of that name.")
         if not stat.S_ISREG(found.st_mode):
-            raise PixxelArchiveError(f"{path} is a link, a pipe or a device, and isn't replaced by a file.")
+            kind = "a link" if stat.S_ISLNK(found.st_mode) else kind_of(found)
+            raise PixxelArchiveError(f"{path} is {kind}, which isn't replaced by a file.")
 
 
 def _stat(name: str, above: int) -> os.stat_result:

@@ -17,7 +17,8 @@ from pixxel_provider.files.folders import Folders
 from pixxel_provider.files.local import LocalPlace, in_words, sync_folder
 from pixxel_provider.files.members import LONGEST_PATH, named
 from pixxel_provider.files.steps import one_by_one
-from pixxel_provider.files.store import StoredPlace
+from pixxel_provider.files.store import UNKNOWN, StoredPlace, UnreadableError
+from pixxel_provider.files.target import sync
 from pixxel_provider.files.unfinished import Unfinished
 
 
@@ -83,7 +84,7 @@ def unpack_into_store(archive: Archive, place: StoredPlace, unfinished: Unfinish
             unfinished.check()
             there = place.member(member.name)
             length = there.size()
-            if length == member.size and crc(there.parts()) == member.crc:
+            if length == member.size and _crc(there) == member.crc:
                 continue
             file = there.file()
             with unfinished.holding(file.discard):
@@ -99,7 +100,7 @@ def unpack_into_store(archive: Archive, place: StoredPlace, unfinished: Unfinish
                 steps.replaced += 1
         for member in archive.members:
             # Only now: one that the store takes for another has been written over by it.
-            if member.name in archive.alike and not _lies_in(place, member):
+            if member.name in archive.alike and _isnt(place.member(member.name), member):
                 raise the_same(member.name)
     return _unpacked(archive, written)
 
@@ -173,9 +174,20 @@ def _write(archive: Archive, member: Member, staged: Folders, check: Callable[[]
             while left:
                 check()
                 left = left[file.write(left) :]
-        os.fsync(file.fileno())
+        sync(file.fileno())
 
 
-def _lies_in(place: StoredPlace, member: Member) -> bool:
-    there = place.member(member.name)
-    return there.size() == member.size and crc(there.parts()) == member.crc
+def _crc(there: StoredPlace) -> int | None:
+    """Return the checksum of an object, None where nobody may read it."""
+    try:
+        return crc(there.parts())
+    except UnreadableError:
+        return None
+
+
+def _isnt(there: StoredPlace, member: Member) -> bool:
+    """Tell whether an object is another one than the member; where nobody may look it is taken for that."""
+    length = there.size()
+    if length == member.size:
+        return _crc(there) not in (member.crc, None)
+    return length != UNKNOWN

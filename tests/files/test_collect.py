@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -466,6 +467,51 @@ def test_a_folder_that_leads_in_a_circle_is_an_error_that_names_it(
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with pytest.raises(PixxelDownloadError, match="a/x can't be written"):
         collecting.folder(LocalPlace(tmp_path / "a" / "x"), reply(body=ZIP))
+
+
+class Closed(type(fsspec.filesystem("memory"))):  # type: ignore[misc]
+    """A store that takes nothing."""
+
+    cachable = False
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode != "rb":
+            raise NotImplementedError("only to be read")
+        return super()._open(path, mode, **options)
+
+
+@pytest.mark.parametrize("unpack", [False, True])
+def test_a_store_that_takes_nothing_is_found_out_before_anybody_is_asked(
+    collecting: Collecting, spool: Path, unpack: bool
+) -> None:
+    place = StoredPlace(Closed(), "/b/out", "closed://b/out")
+    with pytest.raises(PixxelDownloadError, match=r"closed://b/out.* can't be written: NotImplementedError"):
+        (collecting.folder if unpack else collecting.file)(place)
+    assert collecting.host.connections == 0
+    assert everything(spool) == {}
+
+
+@pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EPERM, errno.ENOTSUP])
+def test_a_folder_that_is_a_mount_is_filled_in_place_though_nothing_tells(
+    collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool, code: int
+) -> None:
+    out, rename = tmp_path / "mount", os.rename
+    out.mkdir()
+    if filled:
+        (out / "a.txt").write_bytes(OLD)
+
+    def across_mounts(before: Any, after: Any, **options: Any) -> None:
+        if not options and (out in Path(before).parents) != (out in Path(after).parents):
+            raise OSError(code, os.strerror(code))
+        rename(before, after, **options)
+
+    # A bind mount has the numbers of the file system that it comes from.
+    monkeypatch.setattr(os, "rename", across_mounts)
+    monkeypatch.setattr(Path, "rename", across_mounts)
+    collecting.folder(out, reply(body=ZIP))
+    assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
+    assert {each.name for each in tmp_path.iterdir()} == {"mount"}
 
 
 # ------------------------------------------------------------------------------------------------ given up

@@ -320,3 +320,77 @@ def test_a_damaged_member_writes_nothing_to_a_store(tmp_path: Path, memory: Any)
     with Archive(tmp_path / "package", Limits()) as archive, pytest.raises(PixxelArchiveError):
         unpack_into_store(archive, StoredPlace(memory, "/bucket/out", "memory://bucket/out"))
     assert stored(memory) == {}
+
+
+@pytest.mark.parametrize("before", ["none", "empty"])
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EPERM, errno.ENOTEMPTY, errno.ENOSYS])
+def test_where_folders_cant_be_renamed_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, code: int
+) -> None:
+    if before == "empty":
+        (tmp_path / "out").mkdir(0o700)
+    rename = Path.rename
+
+    def only_files(path: Path, to: Path) -> Path:
+        if path.is_dir():
+            raise OSError(code, os.strerror(code))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", only_files)
+    found = unpack(tmp_path, made({**MEMBERS, "empty/": b""}))
+    assert (found.names, found.bytes, found.written) == (["a.txt", "deep/b.txt"], 3, 2)
+    assert everything(tmp_path / "out") == {**MEMBERS, "deep": None, "empty": None}
+    if before == "empty":
+        assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_a_member_that_is_replaced_stays_as_private(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_bytes(b"old")
+    (tmp_path / "out" / "a.txt").chmod(mode)
+    unpack(tmp_path, made(MEMBERS))
+    assert (tmp_path / "out" / "a.txt").read_bytes() == b"a"
+    assert stat.S_IMODE((tmp_path / "out" / "a.txt").stat().st_mode) == mode
+
+
+def test_a_pipe_in_a_members_place_isnt_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "a.txt")
+    with pytest.raises(PixxelArchiveError, match="pipe"):
+        unpack(tmp_path, made(MEMBERS))
+    assert stat.S_ISFIFO((tmp_path / "out" / "a.txt").stat().st_mode)
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_store_that_nobody_may_read_gets_every_member_and_loses_none_that_was_there(
+    tmp_path: Path, memory: Any, monkeypatch: pytest.MonkeyPatch, seen: bool
+) -> None:
+    memory.pipe_file("/b/out/a.txt", b"x")
+    opened, info = memory.open, memory.info
+
+    def write_only(path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode == "rb":
+            raise PermissionError("Forbidden")
+        return opened(path, mode, **options)
+
+    def unseen(path: str, **options: Any) -> Any:
+        if not seen:
+            raise PermissionError("Forbidden")
+        return info(path, **options)
+
+    monkeypatch.setattr(memory, "open", write_only)
+    monkeypatch.setattr(memory, "info", unseen)
+    (tmp_path / "package").write_bytes(made(MEMBERS))
+    place = StoredPlace(memory, "/b/out", "memory://b/out")
+    with Archive(tmp_path / "package", Limits()) as archive:
+        assert unpack_into_store(archive, place).written == 2
+    assert stored(memory) == {"/b/out/a.txt": b"a", "/b/out/deep/b.txt": b"bb"}
+    # One that may have been there isn't new, and isn't removed.
+    with monkeypatch.context() as patch:
+        patch.setattr(StoredFile, "commit", lambda file: (_ for _ in ()).throw(PixxelDownloadError("full")))
+        (tmp_path / "package").write_bytes(made({"a.txt": b"c", "new.txt": b"d"}))
+        with Archive(tmp_path / "package", Limits()) as archive, pytest.raises(PixxelDownloadError):
+            unpack_into_store(archive, place)
+    assert stored(memory) == {"/b/out/a.txt": b"a", "/b/out/deep/b.txt": b"bb"}
