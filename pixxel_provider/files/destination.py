@@ -28,6 +28,8 @@ _PROVIDERS = {
     **dict.fromkeys(("gs", "gcs"), _GOOGLE),
     **dict.fromkeys(("abfs", "abfss", "adl", "az", "wasb", "wasbs"), _MICROSOFT),
 }
+# Bytes of a key: each of them has this limit.
+_LONGEST_KEY = 1024
 # Other names of storages, which nobody registers.
 _ALIASES = dict.fromkeys(("az", "wasb", "wasbs"), "abfs")
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*):(.*)", re.DOTALL)
@@ -154,6 +156,8 @@ def _stored(scheme: str, rest: str, conn_id: str | None, *, folder: bool) -> Sto
         raise PixxelInputError(
             "destination", f"has to name a bucket or container after {scheme}://, and a key in it"
         )
+    if scheme in _PROVIDERS and len(key.encode()) > _LONGEST_KEY:
+        raise PixxelInputError("destination", f"has a key of more than {_LONGEST_KEY} bytes")
     if any(step in (".", "..") for step in key.split("/")):
         raise PixxelInputError(
             "destination", "has a step . or .., which stores take for names, or not at all"

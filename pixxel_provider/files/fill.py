@@ -89,7 +89,6 @@ class Filling:
             raise the_same(member.name)
         else:
             self._check_kind(member, found)
-        if found is not None:
             with FileIO(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)) as file:
                 keep_rights(file.fileno(), self.target.joinpath(member.name))
         self.check()

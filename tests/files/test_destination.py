@@ -179,6 +179,8 @@ def test_a_tilde_before_another_name_is_refused(given: str) -> None:
         ("https://bucket.s3.amazonaws.com/package.zip?X-Amz-Signature=51esame", "is a web address"),
         ("s3://package.zip", "has to name a bucket or container after s3://, and a key in it"),
         ("gs:///package.zip", "has to name a bucket or container after gs://"),
+        (f"s3://bucket/{'x' * 1025}", "has a key of more than 1024 bytes"),
+        (f"gs://bucket/{'ü' * 600}", "has a key of more than 1024 bytes"),
         ("s3://bucket/a/../package.zip", "has a step . or .."),
         ("memory://bucket/./package.zip", "has a step . or .."),
         ("abfs://account.dfs.core.windows.net/package.zip", "has to name a bucket or container"),
