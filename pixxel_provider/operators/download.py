@@ -167,9 +167,9 @@ class PixxelDownloadJobOperator(BaseOperator):
         """
         begun = time.monotonic() - passed
         self._begin(context)
+        # A package that was ready in time isn't lost to one answer that fails long after.
+        answer = self._ask(once=passed <= self._plan.timeout)
         while True:
-            # A package that was ready in time isn't lost to one answer that fails after it.
-            answer = self._ask(once=time.monotonic() - begun <= self._plan.timeout)
             elapsed = time.monotonic() - begun
             ending = self._wait.look(answer) or self._wait.overdue(elapsed)
             if ending is not None:
@@ -179,6 +179,7 @@ class PixxelDownloadJobOperator(BaseOperator):
             if self.deferrable:
                 self._defer(elapsed, answer)
             self._rest(self._wait.gap(elapsed))
+            answer = self._ask()
 
     def _rest(self, seconds: float) -> None:
         while seconds > 0:

@@ -428,6 +428,20 @@ def test_a_file_where_the_folder_belongs_stays(collecting: Collecting, target: P
     assert everything(target.parent) == {target.name: OLD}
 
 
+@pytest.mark.parametrize("levels", [101, 1500])
+@pytest.mark.parametrize("before", ["none", "a folder with files"])
+def test_folders_that_lie_too_deep_are_refused_and_leave_nothing(
+    collecting: Collecting, tmp_path: Path, levels: int, before: str
+) -> None:
+    if before != "none":
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "other").write_bytes(OLD)
+    kept = everything(tmp_path)
+    with pytest.raises(PixxelArchiveError, match="lies deeper than 100 levels"):
+        collecting.folder(tmp_path / "out", reply(body=made({"a/" * levels: b""})))
+    assert everything(tmp_path) == kept
+
+
 # ------------------------------------------------------------------------------------------ paths for XCom
 
 

@@ -258,6 +258,29 @@ def test_what_was_given_up_takes_nothing_more(bucket: Bucket, step: str) -> None
     assert bucket.objects == {KEY: OLD}
 
 
+@pytest.mark.parametrize("kind", [Upload, Immediate])
+def test_what_is_given_up_while_its_end_is_sent_isnt_completed(
+    kind: type[AbstractBufferedFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = Bucket(kind)
+    file = begin(bucket)
+    fill(file)
+    do = bucket.do
+
+    def stopped(what: str, path: str) -> None:
+        do(what, path)
+        if what == "part":
+            # As a signal's handler would.
+            file.discard()
+
+    monkeypatch.setattr(bucket, "do", stopped)
+    with pytest.raises(PixxelDownloadError, match=f"{TEXT} (was given up|can't be written)"):
+        file.commit()
+    assert bucket.objects == {KEY: OLD}
+    assert not bucket.done("complete")
+    assert not bucket.done("move")
+
+
 def test_a_new_beginning_of_what_was_given_up_leaves_nothing() -> None:
     bucket = Bucket(Immediate)
     file = begin(bucket)

@@ -9,15 +9,17 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from pixxel_provider.files.archive import Archive, Limits
+from pixxel_provider.files.archive import Archive, Limits, Member
 from pixxel_provider.files.errors import PixxelArchiveError, PixxelDownloadError
 from pixxel_provider.files.local import LocalPlace
 from pixxel_provider.files.store import StoredFile, StoredPlace
+from pixxel_provider.files.unfinished import Unfinished
 from pixxel_provider.files.unpack import Unpacked, unpack_into_folder, unpack_into_store
 from tests.files.archives import everything, made
 
@@ -394,3 +396,55 @@ def test_a_store_that_nobody_may_read_gets_every_member_and_loses_none_that_was_
         with Archive(tmp_path / "package", Limits()) as archive, pytest.raises(PixxelDownloadError):
             unpack_into_store(archive, place)
     assert stored(memory) == {"/b/out/a.txt": b"a", "/b/out/deep/b.txt": b"bb"}
+
+
+class BlindStore(MemoryFileSystem):
+    """A store that finds an object whatever the capitals of its key are."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    protocol = "blind"
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> str:
+        return str(super()._strip_protocol(path)).lower()
+
+
+ALIKE = {"data.txt": b"1", "Data.txt": b"2", "other": b"3"}
+
+
+def test_names_that_differ_in_capitals_are_two_objects_in_a_store(tmp_path: Path, memory: Any) -> None:
+    (tmp_path / "package").write_bytes(made(ALIKE))
+    for written in (3, 0):
+        with Archive(tmp_path / "package", Limits()) as archive:
+            place = StoredPlace(memory, "/bucket/out", "memory://bucket/out")
+            assert unpack_into_store(archive, place).written == written
+    assert stored(memory) == {f"/bucket/out/{name}": content for name, content in ALIKE.items()}
+
+
+def test_names_that_differ_in_capitals_are_refused_where_a_store_takes_them_for_one(tmp_path: Path) -> None:
+    blind = BlindStore()
+    (tmp_path / "package").write_bytes(made(ALIKE))
+    with (
+        Archive(tmp_path / "package", Limits()) as archive,
+        pytest.raises(PixxelDownloadError, match=r"'data\.txt' and another member .* would be the same file"),
+    ):
+        unpack_into_store(archive, StoredPlace(blind, "/bucket/out", "blind://bucket/out"))
+    assert stored(blind) == {}
+
+
+def test_a_store_is_told_nothing_more_once_the_download_was_given_up(tmp_path: Path, memory: Any) -> None:
+    unfinished = Unfinished()
+
+    class GivenUp(Archive):
+        def parts(self, member: Member) -> Iterator[bytes]:
+            yield from super().parts(member)
+            if member is self.members[-1] and "/bucket/out/a.txt" in memory.store:
+                unfinished.give_up()
+
+    (tmp_path / "package").write_bytes(made(MEMBERS))
+    with (
+        GivenUp(tmp_path / "package", Limits()) as archive,
+        pytest.raises(PixxelDownloadError, match="was given up"),
+    ):
+        unpack_into_store(archive, StoredPlace(memory, "/bucket/out", "memory://bucket/out"), unfinished)
+    assert stored(memory) == {}
