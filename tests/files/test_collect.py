@@ -511,18 +511,23 @@ def test_a_folder_that_is_a_mount_is_filled_in_place_though_nothing_tells(
     collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool, code: int
 ) -> None:
     out, rename = tmp_path / "mount", os.rename
+
+    def inside(path: Any) -> bool:
+        return out in (Path(path), *Path(path).parents)
+
     out.mkdir()
     if filled:
         (out / "a.txt").write_bytes(OLD)
 
     def across_mounts(before: Any, after: Any, **options: Any) -> None:
-        if not options and (out in Path(before).parents) != (out in Path(after).parents):
+        if not options and inside(before) != inside(after):
             raise OSError(code, os.strerror(code))
         rename(before, after, **options)
 
     # A bind mount has the numbers of the file system that it comes from.
     monkeypatch.setattr(os, "rename", across_mounts)
-    monkeypatch.setattr(Path, "rename", across_mounts)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, across_mounts)
     collecting.folder(out, reply(body=ZIP))
     assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
     assert {each.name for each in tmp_path.iterdir()} == {"mount"}
