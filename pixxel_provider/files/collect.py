@@ -72,8 +72,8 @@ class Collector:
                 # What can't be written is found out before anything is fetched.
                 sink.begin()
                 received = self._receive(url, sink)
-                self._unfinished.check()
-                sink.commit()
+                with self._unfinished.step():
+                    sink.commit()
             transferred = received.bytes
             self.say("info", f"{place} is whole: sha256 {received.sha256}{_compared(received)}")
         return {
@@ -92,13 +92,15 @@ class Collector:
         :raises PixxelError: the API refuses another signed URL.
         """
         self._unfinished.check()
-        workspace = self._workspace(place)
+        # Once: a link that somebody puts there later isn't followed.
+        target = LocalPlace(place.folder()) if isinstance(place, LocalPlace) else place
+        workspace = self._workspace(target)
         with self._unfinished.holding(workspace.discard):
             spool = LocalFile(workspace.path / "package")
             with self._unfinished.holding(spool.discard):
                 received = self._receive(url, spool)
                 self.say("info", f"Unpacking {size(received.bytes)} into {place}")
-                unpacked = self._unpack(spool.part, place, workspace.path)
+                unpacked = self._unpack(spool.part, target, workspace.path)
         self.say(
             "info",
             f"{place} holds {len(unpacked.names)} files, {unpacked.written} of them written now: "
@@ -119,8 +121,7 @@ class Collector:
     def _unpack(self, package: Path, place: Place, workspace: Path) -> Unpacked:
         with Archive(package, self.limits) as archive:
             if isinstance(place, LocalPlace):
-                target = LocalPlace(place.folder())
-                return unpack_into_folder(archive, target, workspace, self._unfinished)
+                return unpack_into_folder(archive, place, workspace, self._unfinished)
             return unpack_into_store(archive, place, self._unfinished)
 
     def _receive(self, url: str, sink: Sink) -> Received:
@@ -146,9 +147,8 @@ class Collector:
     def _workspace(self, place: Place) -> LocalFolder:
         """Make a folder for what is unfinished: in the place's own file system, where that is a local one."""
         if isinstance(place, LocalPlace):
-            target = place.folder()
-            inside = target.is_dir() and not _can_be_replaced(target)
-            return LocalFolder(target, inside=inside)
+            inside = place.path.is_dir() and not _can_be_replaced(place.path)
+            return LocalFolder(place.path, inside=inside)
         place.member(hidden_name()).try_out()
         return LocalFolder(Path(tempfile.gettempdir()), inside=True)
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from io import FileIO
@@ -19,6 +19,7 @@ from pixxel_provider.files.local import CHUNK, in_words
 from pixxel_provider.files.members import named
 from pixxel_provider.files.steps import Steps, one_by_one
 from pixxel_provider.files.target import keep_rights, kind_of
+from pixxel_provider.files.unfinished import Unfinished
 
 #: The folder of a workspace in which members are staged.
 STAGED = "files"
@@ -28,12 +29,12 @@ STAGED = "files"
 class Filling:
     """A folder that may hold files already, and the archive whose members it is to have.
 
-    :param check: raises an error where the download was given up.
+    :param unfinished: tells whether the download was given up.
     """
 
     archive: Archive
     target: Path
-    check: Callable[[], None]
+    unfinished: Unfinished
     _known: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False)
 
     def missing(self) -> list[Member]:
@@ -54,12 +55,12 @@ class Filling:
         :raises PixxelArchiveError: what lies there can't be replaced, or leads elsewhere.
         :raises PixxelDownloadError: another task changes what lies there.
         """
-        self.check()
+        self.unfinished.check()
         with one_by_one(self.target) as steps:
             with contextlib.suppress(FileExistsError):
                 self.target.mkdir()
                 steps.undo(self.target.rmdir)
-            with alone(self.target, self.check), Folders(self.target) as there:
+            with alone(self.target, self.unfinished.check), Folders(self.target) as there:
                 mine = {member.name for member in missing}
                 missing = [member for member in self.archive.members if not self._fits(there, member)]
                 for member in missing:
@@ -67,7 +68,7 @@ class Filling:
                         path = self.target.joinpath(member.name)
                         raise PixxelDownloadError(f"{path} was changed meanwhile, by another task perhaps.")
                 for folder in self.archive.folders:
-                    self.check()
+                    self.unfinished.check()
                     self._open(there, folder.split("/"), steps)
                 moved: set[tuple[int, int]] = set()
                 for member in missing:
@@ -91,8 +92,8 @@ class Filling:
             self._check_kind(member, found)
             with FileIO(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)) as file:
                 keep_rights(file.fileno(), self.target.joinpath(member.name))
-        self.check()
-        os.rename(name, name, src_dir_fd=source, dst_dir_fd=into)
+        with self.unfinished.step():
+            os.rename(name, name, src_dir_fd=source, dst_dir_fd=into)
         moved.add((ours.st_dev, ours.st_ino))
         steps.replaced += found is not None
 
@@ -121,7 +122,7 @@ class Filling:
 
     def _parts(self, file: FileIO) -> Iterator[bytes]:
         while part := file.read(CHUNK):
-            self.check()
+            self.unfinished.check()
             yield part
 
     def _check_kind(self, member: Member, found: os.stat_result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 
 from pixxel_provider.files.errors import PixxelDownloadError
@@ -20,6 +21,8 @@ class Unfinished:
     def __init__(self) -> None:
         self._discards: list[Callable[[], None]] = []
         self._given_up = False
+        # A signal's handler comes in the same thread, and must not wait for what it has interrupted.
+        self._lock = threading.RLock()
 
     @contextlib.contextmanager
     def holding(self, discard: Callable[[], None]) -> Iterator[None]:
@@ -47,10 +50,21 @@ class Unfinished:
         if self._given_up:
             raise PixxelDownloadError(f"{_WORDS}.")
 
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """Do what others will see, and let no other thread give it up meanwhile.
+
+        :raises PixxelDownloadError: it was given up.
+        """
+        with self._lock:
+            self.check()
+            yield
+
     def give_up(self) -> None:
         """Discard everything, and let nothing more be written."""
-        self._given_up = True
-        for discard in reversed(self._discards.copy()):
-            # One that can't be taken away is no reason to keep the others.
-            with contextlib.suppress(Exception):
-                discard()
+        with self._lock:
+            self._given_up = True
+            for discard in reversed(self._discards.copy()):
+                # One that can't be taken away is no reason to keep the others.
+                with contextlib.suppress(Exception):
+                    discard()

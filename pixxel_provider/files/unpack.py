@@ -44,24 +44,26 @@ def unpack_into_folder(
     :raises PixxelArchiveError: a member is damaged, or doesn't fit what lies in the folder.
     :raises PixxelDownloadError: the folder or the disk doesn't take it, or it was given up.
     """
-    target, check = place.path, (unfinished or Unfinished()).check
+    target, unfinished = place.path, unfinished or Unfinished()
     _check_lengths(archive, target)
     with in_words(target), Folders(workspace) as staged:
         fresh = not target.exists() or (target.is_dir() and _is_empty(target, workspace))
         if not fresh and not target.is_dir():
             raise PixxelArchiveError(f"{target} is a file, and a folder is needed to unpack into.")
-        filling = Filling(archive, target, check)
+        filling = Filling(archive, target, unfinished)
         missing = archive.members if fresh else filling.missing()
-        check()
+        unfinished.check()
         staged.open([STAGED], _unheard)
         whole = fresh and workspace.parent != target
         if whole and target.exists():
             # Before anything is in it: what is made in a folder inherits from it.
             whole = _made_like(workspace / STAGED, target)
-        _stage(archive, missing, staged, check)
+        _stage(archive, missing, staged, unfinished.check)
         written = len(missing)
-        # The one step in which everything appears.
-        if not (whole and _renamed(workspace / STAGED, target)):
+        with unfinished.step():
+            # The one step in which everything appears.
+            whole = whole and _renamed(workspace / STAGED, target)
+        if not whole:
             written = filling.move(staged, missing)
         sync_folder(target)
     return _unpacked(archive, written)
@@ -91,8 +93,8 @@ def unpack_into_store(archive: Archive, place: StoredPlace, unfinished: Unfinish
                 file.begin(member.size)
                 for part in archive.parts(member):
                     file.write(part)
-                unfinished.check()
-                file.commit()
+                with unfinished.step():
+                    file.commit()
             written += 1
             if length is None:
                 steps.undo(there.remove)
@@ -156,7 +158,6 @@ def _stage(archive: Archive, members: list[Member], staged: Folders, check: Call
         staged.open([STAGED, *folder.split("/")], _unheard)
     for member in members:
         _write(archive, member, staged, check)
-    check()
 
 
 def _write(archive: Archive, member: Member, staged: Folders, check: Callable[[], None]) -> None:

@@ -428,6 +428,30 @@ def test_a_file_where_the_folder_belongs_stays(collecting: Collecting, target: P
     assert everything(target.parent) == {target.name: OLD}
 
 
+@pytest.mark.parametrize("before", ["none", "empty", "a folder with files"])
+def test_a_link_that_is_put_in_the_folders_place_while_it_is_fetched_isnt_followed(
+    collecting: Collecting, tmp_path: Path, before: str
+) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if before != "none":
+        out.mkdir()
+    if before == "a folder with files":
+        (out / "other").write_bytes(OLD)
+
+    def planted(_: float) -> None:
+        if before != "none":
+            out.rename(tmp_path / "moved")
+        out.symlink_to(elsewhere)
+
+    broken = then_reset(reply(body=ZIP)[:-20])
+    with pytest.raises(PixxelDownloadError, match="out"):
+        collecting.folder(out, broken, reply(body=ZIP), pause=planted)
+    assert everything(elsewhere) == {}
+    assert out.is_symlink()
+    assert {each.name for each in tmp_path.iterdir()} <= {"out", "elsewhere", "moved"}
+
+
 @pytest.mark.parametrize("levels", [101, 1500])
 @pytest.mark.parametrize("before", ["none", "a folder with files"])
 def test_folders_that_lie_too_deep_are_refused_and_leave_nothing(
