@@ -130,6 +130,8 @@ def _local_path(scheme: str, rest: str) -> Path:
                 f"a path follows {scheme}://",
             )
         path = rest[2:] if host.startswith("~") else f"/{path}"
+    if scheme and path.startswith("/~"):
+        raise PixxelInputError("destination", f"has a ~ after a slash: {scheme}://~/ is the home folder")
     if scheme and not path.startswith(("/", "~")):
         raise PixxelInputError("destination", f"has no path from / on after {scheme}:")
     if path.startswith("~"):

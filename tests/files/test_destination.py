@@ -161,6 +161,8 @@ def test_a_tilde_before_another_name_is_refused(given: str) -> None:
         ("file://data/package.zip", "names the machine 'data'"),
         ("file://./package.zip", "names the machine '.'"),
         ("file://localhost:80/package.zip", "names the machine 'localhost:80'"),
+        ("file:///~/package.zip", "file://~/ is the home folder"),
+        ("file://localhost/~root/package.zip", "file://~/ is the home folder"),
         ("file:package.zip", "has no path from / on after file:"),
         ("file:///a%0Ab", "holds a line break"),
         ("file:///a%00b", "holds a line break"),
