@@ -51,11 +51,11 @@ class LocalFile:
         with in_words(path):
             make_folder(path.parent)
             self._target = file_target(path)
-            above = self._target.parent
-            try_renaming(above, above)
+            above, replaced = self._target.parent, self._target.exists()
+            try_renaming(above, above, over=replaced)
             # In the same folder: only within one file system is renaming a single step.
             self.part = above / hidden_name()
-            rights = 0o600 if self._target.exists() else 0o666
+            rights = 0o600 if replaced else 0o666
             self._file = FileIO(
                 os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, rights), "r+b"
             )
@@ -205,14 +205,16 @@ def make_folder(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, words) from None
 
 
-def try_renaming(folder: Path, into: Path) -> None:
+def try_renaming(folder: Path, into: Path, *, over: bool = False) -> None:
     """Move an empty file from one folder into another and remove it.
 
+    :param over: move it over another file.
     :raises OSError: the file system, or a mount between the two, doesn't let that be done.
     """
     before, after = folder / hidden_name(), into / hidden_name()
     try:
-        os.close(os.open(before, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        for each in (before, after) if over else (before,):
+            os.close(os.open(each, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         before.rename(after)
     finally:
         for each in (before, after):

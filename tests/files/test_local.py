@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -389,6 +390,77 @@ def test_a_file_system_that_doesnt_rename_is_found_out_at_once(
         with pytest.raises(PixxelDownloadError, match=f"can't be written: {os.strerror(code)}"):
             LocalFile(target)
     assert entries(target.parent) == [target.name]
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_system_that_renames_to_new_names_alone_takes_new_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    path, rename = tmp_path / "package.zip", Path.rename
+    if replaced:
+        path.write_bytes(OLD)
+
+    def to_new_names(before: Path, after: Path) -> Any:
+        if after.exists():
+            raise FileExistsError(errno.EEXIST, "File exists")
+        return rename(before, after)
+
+    monkeypatch.setattr(Path, "rename", to_new_names)
+    if replaced:
+        with pytest.raises(PixxelDownloadError, match=r"package\.zip can't be written: File exists"):
+            LocalFile(path)
+        assert path.read_bytes() == OLD
+    else:
+        file = LocalFile(path)
+        file.write(NEW)
+        file.commit()
+    assert entries(tmp_path) == ["package.zip"]
+
+
+def test_mounts_as_the_system_makes_them(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        from pathlib import Path
+        from pixxel_provider.files.errors import PixxelDownloadError
+        from pixxel_provider.files.local import LocalFile, LocalFolder
+
+        for name in ("bound", "plain"):
+            folder = LocalFolder(Path(name).absolute())
+            print(name, folder.path.parent.name == name)
+            folder.discard()
+        file = LocalFile(Path("bound/package.zip"))
+        file.write(b"new")
+        file.commit()
+        try:
+            LocalFile(Path("file"))
+        except PixxelDownloadError as error:
+            print(error)
+        """
+    )
+    mounted = "mount --bind real bound && mount --bind other file"
+    for name in ("real", "bound", "plain"):
+        (tmp_path / name).mkdir()
+    for name in ("other", "file"):
+        (tmp_path / name).write_text(name)
+
+    def inside(*command: str) -> subprocess.CompletedProcess[str]:
+        # Mounts that only this command sees.
+        script = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'{mounted} && exec "$@"', "sh"]
+        path = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        run: Any = {"capture_output": True, "text": True, "timeout": 60, "cwd": tmp_path, "env": path}
+        return subprocess.run([*script, *command], check=False, **run)
+
+    if not shutil.which("unshare") or inside("true").returncode:
+        pytest.skip("this machine lets nobody mount a folder")
+    done = inside(sys.executable, "-c", program)
+    assert done.stdout.splitlines() == [
+        "bound True",
+        "plain False",
+        "file is a mount point, which can't be replaced: mount the folder that it lies in.",
+    ], done.stderr
+    assert (tmp_path / "real" / "package.zip").read_text() == "new"
+    assert (tmp_path / "other").read_text() == "other"
+    assert entries(tmp_path) == ["bound", "file", "other", "plain", "real"]
 
 
 # ------------------------------------------------------------------------------------------ what lies there
