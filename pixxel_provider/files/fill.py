@@ -70,13 +70,14 @@ class Filling:
                 for folder in self.archive.folders:
                     self.unfinished.check()
                     self._open(there, folder.split("/"), steps)
-                moved: set[tuple[int, int]] = set()
+                # Files that are members already, by their numbers: another name may lead to one of them.
+                taken = {self._known[name][:2] for name in self.archive.alike & self._known.keys()}
                 for member in missing:
-                    self._move(member, staged, there, steps, moved)
+                    self._move(member, staged, there, steps, taken)
         return len(missing)
 
     def _move(
-        self, member: Member, staged: Folders, there: Folders, steps: Steps, moved: set[tuple[int, int]]
+        self, member: Member, staged: Folders, there: Folders, steps: Steps, taken: set[tuple[int, ...]]
     ) -> None:
         *folder, name = member.name.split("/")
         source, into = staged.open([STAGED, *folder]), self._open(there, folder, steps)
@@ -86,7 +87,7 @@ class Filling:
         if found is None:
             # Before it is there: what ends the task may come right after.
             steps.undo(partial(_unlink, self.target, member.name, ours))
-        elif member.name in self.archive.alike and (found.st_dev, found.st_ino) in moved:
+        elif member.name in self.archive.alike and (found.st_dev, found.st_ino) in taken:
             raise the_same(member.name)
         else:
             self._check_kind(member, found)
@@ -94,7 +95,7 @@ class Filling:
                 keep_rights(file.fileno(), self.target.joinpath(member.name))
         with self.unfinished.step():
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=into)
-        moved.add((ours.st_dev, ours.st_ino))
+        taken.add((ours.st_dev, ours.st_ino))
         steps.replaced += found is not None
 
     def _open(self, there: Folders, folder: list[str], steps: Steps) -> int:

@@ -210,6 +210,16 @@ def test_names_that_differ_in_capitals_are_refused_where_they_are_one_file(
     assert {name: content for name, content in everything(tmp_path).items() if "work" not in name} == kept
 
 
+@pytest.mark.usefixtures("blind_to_capitals")
+def test_a_member_that_lies_there_already_isnt_written_over_by_one_of_another_name(
+    tmp_path: Path, out: Path
+) -> None:
+    (out / "data.txt").write_bytes(b"1")
+    with pytest.raises(PixxelArchiveError, match=r"'Data\.txt' and another member"):
+        unpack(tmp_path, made(ALIKE), lambda: None)
+    assert everything(out) == {"data.txt": b"1", "other": b"other"}
+
+
 def test_names_are_told_apart_where_they_go_and_not_where_they_are_unpacked_first(
     tmp_path: Path, out: Path, request: pytest.FixtureRequest
 ) -> None:
