@@ -8,6 +8,7 @@ from pixxel_provider.files.destination import Place
 from pixxel_provider.files.digest import Digests, differing
 from pixxel_provider.files.signed_url import SignedUrl
 from pixxel_provider.files.storage import Answer, Storage
+from pixxel_provider.files.store import UNKNOWN, UnreadableError
 from pixxel_provider.files.transfer import Received
 
 #: Bytes that are compared where the host gives no checksum: the end of a zip holds those of all members.
@@ -18,10 +19,18 @@ def already_there(storage: Storage, url: str | SignedUrl, place: Place) -> Recei
     """Return what lies at a place where that is the whole package, and None where it has to be fetched.
 
     The length has to be the same, and the checksum where the host gives one. Without one, the end is.
+    What may be written and not read is fetched.
     """
     length = place.size()
-    if not length:
+    if not length or length == UNKNOWN:
         return None
+    try:
+        return _compared_whole(storage, url, place, length)
+    except UnreadableError:
+        return None
+
+
+def _compared_whole(storage: Storage, url: str | SignedUrl, place: Place, length: int) -> Received | None:
     delivery = _compared(storage, url, place, length)
     if delivery is None:
         return None

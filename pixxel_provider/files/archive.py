@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pixxel_provider.files.errors import PixxelArchiveError
-from pixxel_provider.files.members import Names, check_kind, checked_name, named
+from pixxel_provider.files.members import Names, check_kind, checked_name, is_folder, named
 from pixxel_provider.files.progress import size
 
 #: Bytes that are unpacked at a time.
@@ -20,10 +22,11 @@ CHUNK = 1024 * 1024
 _SMALL = 1024 * 1024
 # The list of members is read in one piece: so large it is with 100,000 long names.
 _LARGEST_LIST = 64 * 1024 * 1024
-_ENTRY = b"PK\x01\x02"
+_ENTRY, _LOCATOR = b"PK\x01\x02", b"PK\x06\x07"
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
     EOFError,
     ValueError,
     RuntimeError,
@@ -67,6 +70,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(self._file)
             self._file.opening = False
+            self._check_locator()
             self.members, self.folders = self._check(self._zip.infolist())
         except _BROKEN as error:
             self._file.close()
@@ -115,29 +119,41 @@ class Archive:
             raise PixxelArchiveError(
                 f"The package has {len(infos)} members, and at most {self._limits.members} are unpacked."
             )
-        members, folders, seen = [], [], Names()
+        members, folders, seen = [], [], Names(self._limits.members)
         for info in infos:
-            # First: zipfile itself looks at a name's last letter.
-            if not info.filename:
-                raise PixxelArchiveError("A member of the package has no name.")
             name = checked_name(info)
             check_kind(info)
-            if info.header_offset < 0:
-                raise PixxelArchiveError(
-                    "The package isn't a zip that can be read: its beginning is missing."
-                )
-            if info.is_dir() or info.orig_filename.endswith("\\"):
+            self._check_place(info)
+            if is_folder(info):
                 folders.append(name)
                 seen.add_folder(name)
                 continue
             if not name:
-                raise PixxelArchiveError(f"{named(info.orig_filename)} of the package has no name.")
+                raise PixxelArchiveError("A member of the package has no name.")
             self._check_ratio(named(name), info.file_size, info.compress_size)
             seen.add_file(name)
             members.append(Member(name, info.file_size, info.CRC, info))
         seen.check()
+        self.alike = frozenset(seen.alike)
         self._check_total(members)
         return members, [folder for folder in folders if folder]
+
+    def _check_place(self, info: zipfile.ZipInfo) -> None:
+        if info.header_offset < 0:
+            raise PixxelArchiveError("The package isn't a zip that can be read: its beginning is missing.")
+        if info.header_offset + 30 + info.compress_size > self._zip.start_dir:
+            raise PixxelArchiveError(f"{named(info.orig_filename)} of the package lies beyond its end.")
+
+    def _check_locator(self) -> None:
+        """Check where the end of a large zip is said to lie: not every release of zipfile looks there."""
+        # Last come a record of 22 bytes and a comment; before them the locator, and before that the end.
+        at = self._packed - 22 - len(self._zip.comment) - 20
+        if at < 0:
+            return
+        self._file.seek(at)
+        locator = self._file.read(20)
+        if locator[:4] == _LOCATOR and int.from_bytes(locator[8:16], "little") > at - 56:
+            raise PixxelArchiveError("The package isn't a zip that can be read: its end lies beyond its end.")
 
     def _check_total(self, members: list[Member]) -> None:
         total = sum(member.size for member in members)
@@ -171,6 +187,11 @@ class _Guarded(FileIO):
         self._members = members
         self._end = path.stat().st_size
         self.opening = True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if whence == os.SEEK_SET and not 0 <= offset <= self._end:
+            raise zipfile.BadZipFile("it leads beyond its end")
+        return super().seek(offset, whence)
 
     def read(self, count: int | None = -1, /) -> bytes:
         wanted = self._end - self.tell() if count is None or count < 0 else count

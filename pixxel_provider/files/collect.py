@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
@@ -16,11 +15,12 @@ from pixxel_provider.connection import Settings
 from pixxel_provider.files.already import already_there
 from pixxel_provider.files.archive import Archive, Limits
 from pixxel_provider.files.destination import Place
-from pixxel_provider.files.local import LocalFile, LocalFolder, LocalPlace
+from pixxel_provider.files.local import LocalFile, LocalFolder, LocalPlace, hidden_name
 from pixxel_provider.files.progress import size
 from pixxel_provider.files.signed_url import SignedUrl
 from pixxel_provider.files.storage import Storage
 from pixxel_provider.files.transfer import PATIENCE, Received, Sink, Transfer
+from pixxel_provider.files.unfinished import Unfinished
 from pixxel_provider.files.unpack import Unpacked, unpack_into_folder, unpack_into_store
 
 #: How many bytes of paths a result names at the most: it goes into XCom.
@@ -47,11 +47,11 @@ class Collector:
     patience: float = PATIENCE
     pause: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
+    _unfinished: Unfinished = field(default_factory=Unfinished, init=False)
 
     def give_up(self) -> None:
-        """Remove at once what is unfinished; whatever still runs ends at its next step."""
-        self._undo.close()
+        """Remove at once what is unfinished; whatever still runs ends with an error at its next step."""
+        self._unfinished.give_up()
 
     def into_file(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
         """Put the package at a place, as it is, and return what is there, in JSON types.
@@ -60,17 +60,22 @@ class Collector:
         :raises PixxelError: the API refuses another signed URL.
         """
         url = SignedUrl.of(url)
+        self._unfinished.check()
+        place.check()
         received, transferred = already_there(self._storage(), url, place), 0
+        self._unfinished.check()
         if received is not None:
             self.say(
                 "info", f"{place} is there already, with all its {size(received.bytes)}: nothing is fetched"
             )
         else:
-            with self._undo:
-                sink = place.file()
-                self._undo.callback(sink.discard)
+            sink = place.file()
+            with self._unfinished.holding(sink.discard):
+                # What can't be written is found out before anything is fetched.
+                sink.begin()
                 received = self._receive(url, sink, str(place))
-                sink.commit()
+                with self._unfinished.step():
+                    sink.commit()
             transferred = received.bytes
             self.say("info", f"{place} is whole: sha256 {received.sha256}{_compared(received)}")
         return {
@@ -89,18 +94,16 @@ class Collector:
         :raises PixxelError: the API refuses another signed URL.
         """
         url = SignedUrl.of(url)
-        with self._undo:
-            workspace = self._workspace(place)
+        self._unfinished.check()
+        # Once: a link that somebody puts there later isn't followed.
+        target = LocalPlace(place.folder()) if isinstance(place, LocalPlace) else place
+        workspace = self._workspace(target)
+        with self._unfinished.holding(workspace.discard):
             spool = LocalFile(workspace.path / "package")
-            self._undo.callback(spool.discard)
-            received = self._receive(url, spool)
-            self.say("info", f"Unpacking {size(received.bytes)} into {place}")
-            with Archive(spool.part, self.limits) as archive:
-                if isinstance(place, LocalPlace):
-                    target = LocalPlace(_resolved(place))
-                    unpacked = unpack_into_folder(archive, target, workspace.path)
-                else:
-                    unpacked = unpack_into_store(archive, place)
+            with self._unfinished.holding(spool.discard):
+                received = self._receive(url, spool)
+                self.say("info", f"Unpacking {size(received.bytes)} into {place}")
+                unpacked = self._unpack(spool.part, target, workspace.path)
         self.say(
             "info",
             f"{place} holds {len(unpacked.names)} files, {unpacked.written} of them written now: "
@@ -118,6 +121,12 @@ class Collector:
             "transferred": received.bytes,
         }
 
+    def _unpack(self, package: Path, place: Place, workspace: Path) -> Unpacked:
+        with Archive(package, self.limits) as archive:
+            if isinstance(place, LocalPlace):
+                return unpack_into_folder(archive, place, workspace, self._unfinished)
+            return unpack_into_store(archive, place, self._unfinished)
+
     def _receive(self, url: SignedUrl, sink: Sink, name: str = "") -> Received:
         return Transfer(
             storage=self._storage(),
@@ -127,9 +136,14 @@ class Collector:
             patience=self.patience,
             max_bytes=self.max_bytes,
             name=name,
-            pause=self.pause,
+            pause=self._rest,
             monotonic=self.monotonic,
         ).run(url)
+
+    def _rest(self, seconds: float) -> None:
+        self._unfinished.check()
+        self.pause(seconds)
+        self._unfinished.check()
 
     def _storage(self) -> Storage:
         return Storage(self.settings, self.patience)
@@ -137,18 +151,10 @@ class Collector:
     def _workspace(self, place: Place) -> LocalFolder:
         """Make a folder for what is unfinished: in the place's own file system, where that is a local one."""
         if isinstance(place, LocalPlace):
-            target = _resolved(place)
-            inside = target.is_dir() and not _can_be_replaced(target)
-            workspace = LocalFolder(target, inside=inside)
-        else:
-            workspace = LocalFolder(Path(tempfile.gettempdir()), inside=True)
-        self._undo.callback(workspace.discard)
-        return workspace
-
-
-def _resolved(place: LocalPlace) -> Path:
-    # Not Path.resolve: before Python 3.13 that has an error of its own for links that lead in a circle.
-    return Path(os.path.realpath(place.path))
+            inside = place.path.is_dir() and not _can_be_replaced(place.path)
+            return LocalFolder(place.path, inside=inside)
+        place.member(hidden_name()).try_out()
+        return LocalFolder(Path(tempfile.gettempdir()), inside=True)
 
 
 def _can_be_replaced(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -11,6 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from pixxel_provider.files.errors import PixxelDownloadError
+from pixxel_provider.files.target import file_target, folder_target, keep_rights, sync
 
 #: Bytes that are read at a time.
 CHUNK = 1024 * 1024
@@ -36,9 +38,10 @@ def in_words(path: Path | str, doing: str = "written") -> Iterator[None]:
 
 
 class LocalFile:
-    """A file that appears under its name only when it is whole.
+    """A file that appears under its name only when it is whole, and is as private as the one it replaces.
 
-    :param path: where it is to lie; missing folders are made.
+    :param path: where it is to lie; missing folders are made, and links followed.
+    :raises PixxelDownloadError: what lies there can't be replaced, or the system doesn't let it be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,13 +49,15 @@ class LocalFile:
         self._file: FileIO | None = None
         self._at = self._told = 0
         with in_words(path):
-            if path.is_dir():
-                raise PixxelDownloadError(f"{path} is a folder, and a file was to be written there.")
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            self._target = file_target(path)
+            above, replaced = self._target.parent, self._target.exists()
+            try_renaming(above, above, over=replaced)
             # In the same folder: only within one file system is renaming a single step.
-            self.part = path.parent / hidden_name()
+            self.part = above / hidden_name()
+            rights = 0o600 if replaced else 0o666
             self._file = FileIO(
-                os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "r+b"
+                os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, rights), "r+b"
             )
 
     def begin(self, length: int | None = None) -> None:
@@ -77,11 +82,14 @@ class LocalFile:
         """Let the file appear under its name, in place of what is there."""
         file = self._open()
         with in_words(self.path):
-            os.fsync(file.fileno())
+            # Again: hours may have passed.
+            self._target = file_target(self.path)
+            keep_rights(file.fileno(), self._target)
+            sync(file.fileno())
             file.close()
-            self.part.replace(self.path)
+            self.part.replace(self._target)
             self._file = None
-            sync_folder(self.path.parent)
+            sync_folder(self._target.parent)
 
     def discard(self) -> None:
         """Leave no trace, unless it was committed."""
@@ -119,9 +127,25 @@ class LocalPlace:
             while part := file.read(CHUNK):
                 yield part
 
+    def check(self) -> None:
+        """Find out whether what lies here may be replaced by a file.
+
+        :raises PixxelDownloadError: it may not.
+        """
+        with in_words(self.path):
+            file_target(self.path)
+
     def file(self) -> LocalFile:
         """Begin a file here."""
         return LocalFile(self.path)
+
+    def folder(self) -> Path:
+        """Return where this folder is, or is to be, links followed.
+
+        :raises PixxelArchiveError: something else lies here.
+        """
+        with in_words(self.path):
+            return folder_target(self.path)
 
     def member(self, name: str) -> LocalPlace:
         """Return the place of a file in this folder."""
@@ -137,15 +161,65 @@ class LocalFolder:
 
     def __init__(self, path: Path, *, inside: bool = False) -> None:
         with in_words(path):
-            above = path if inside else path.parent
-            above.mkdir(parents=True, exist_ok=True)
-            self.path = above / hidden_name()
-            # What passes through may be meant for few, and what is beside may be open to all.
-            self.path.mkdir(0o700)
+            if not inside:
+                make_folder(path.parent)
+                inside = not self._lies_beside(path)
+            if inside:
+                make_folder(path)
+                self._make(path)
+
+    def _lies_beside(self, path: Path) -> bool:
+        """Make it beside a folder, if files can be moved from there into that: mounts don't always show."""
+        is_there = path.is_dir()
+        try:
+            self._make(path.parent)
+            if is_there:
+                try_renaming(self.path, path)
+        except OSError:
+            if not is_there:
+                raise
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+            return False
+        return True
+
+    def _make(self, above: Path) -> None:
+        self.path = above / hidden_name()
+        # What passes through may be meant for few, and what is beside may be open to all.
+        self.path.mkdir(0o700)
 
     def discard(self) -> None:
         """Take away what is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    :raises OSError: it can't be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        words = f"{path} is a file, or a link that leads nowhere"
+        raise NotADirectoryError(errno.ENOTDIR, words) from None
+
+
+def try_renaming(folder: Path, into: Path, *, over: bool = False) -> None:
+    """Move an empty file from one folder into another and remove it.
+
+    :param over: move it over another file.
+    :raises OSError: the file system, or a mount between the two, doesn't let that be done.
+    """
+    before, after = folder / hidden_name(), into / hidden_name()
+    try:
+        for each in (before, after) if over else (before,):
+            os.close(os.open(each, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        before.rename(after)
+    finally:
+        for each in (before, after):
+            with contextlib.suppress(OSError):
+                each.unlink()
 
 
 def sync_folder(path: Path) -> None:

@@ -13,6 +13,8 @@ from pixxel_provider.files.local import CHUNK, hidden_name
 
 #: Bytes of a part that is uploaded at once, at the least. One is held in memory, and another sent.
 PART = 8 * 1024 * 1024
+#: The length of what may lie at a place, where one may write and not read.
+UNKNOWN = -1
 # Object stores take 10,000 parts of an upload.
 _MOST_PARTS = 9_000
 # Classes of files that complete their upload when they are closed, and show nothing of it before.
@@ -29,7 +31,12 @@ def in_words(place: str, doing: str = "written") -> Iterator[None]:
     except Exception as error:
         # Each provider has its own exceptions; they have the file system's base class at best.
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise PixxelDownloadError(f"{place} can't be {doing}: {why}") from error
+        kind = UnreadableError if doing == "read" and _is_refusal(error) else PixxelDownloadError
+        raise kind(f"{place} can't be {doing}: {why}") from error
+
+
+class UnreadableError(PixxelDownloadError):
+    """What lies at a place may not be read, by whoever may write there."""
 
 
 class StoredFile:
@@ -78,28 +85,32 @@ class StoredFile:
         with in_words(self._place):
             file = self._current()
             file.close()
+            if self._given_up:
+                # Meanwhile: what closing it has completed goes as well.
+                self._file = file
+                self._abandon()
+            self._current()
             if self._held_back:
                 file.commit()
-                self._file = None
-                self._let_go(file)
-                found = self._unlike(self._path)
-                if found is not None:
-                    # It stays: whoever wrote there meanwhile has written a whole object.
-                    raise PixxelDownloadError(
-                        f"{self._place} has {found} bytes after {self._count} were written there: "
-                        "something else lies there now, perhaps another writer's. It isn't touched."
-                    )
             else:
                 found = self._unlike(self._temporary)
                 if found is not None:
                     # What has come goes with discard(): that key is nobody else's.
                     raise PixxelDownloadError(
-                        f"{self._place} can't be written: the store has {found} bytes after {self._count} "
-                        "were written."
+                        f"{self._place} can't be written: the store has {found} after {self._count} were "
+                        "written."
                     )
-                self._fs.mv(self._temporary, self._path)
-                self._file = None
-                self._let_go(file)
+                self._move()
+        self._file = None
+        self._let_go(file)
+        with in_words(self._place, "looked at after it was written"):
+            found = self._unlike(self._path)
+        if found is not None:
+            # It stays: whoever wrote there meanwhile has written a whole object.
+            raise PixxelDownloadError(
+                f"{self._place} has {found} after {self._count} were written there: "
+                "something else lies there now, perhaps another writer's. It isn't touched."
+            )
 
     def discard(self) -> None:
         """Leave no trace, unless it was committed."""
@@ -108,11 +119,31 @@ class StoredFile:
         with contextlib.suppress(Exception):
             self._abandon()
 
-    def _unlike(self, path: str) -> int | None:
-        """Return the length of what lies at a key, None where it is as long as what was written."""
-        self._fs.invalidate_cache()
-        found: int | None = self._fs.info(path).get("size")
-        return None if found == self._count else found
+    def _unlike(self, path: str) -> str | None:
+        """Return what lies at a key, None where it is as long as what was written, or may not be seen."""
+        try:
+            self._fs.invalidate_cache()
+            found = self._fs.info(path)
+        except FileNotFoundError:
+            return "nothing"
+        except Exception as error:
+            if _is_refusal(error):
+                return None
+            raise
+        if found.get("type") == "directory":
+            return "a folder"
+        size = found.get("size")
+        return None if size in (None, self._count) else f"{size} bytes"
+
+    def _move(self) -> None:
+        from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
+
+        if getattr(self._fs.mv, "__func__", None) is AbstractFileSystem.mv:
+            # That one takes *, ? and [ in a name for a pattern.
+            self._fs.cp_file(self._temporary, self._path)
+            self._fs.rm_file(self._temporary)
+        else:
+            self._fs.mv(self._temporary, self._path)
 
     def _let_go(self, file: Any) -> None:
         # The file system would keep it, and what it holds, for a transaction that nobody has begun.
@@ -140,6 +171,16 @@ class StoredFile:
             with contextlib.suppress(Exception):
                 getattr(probe, end)()
         self._file = self._begin(self._temporary)
+        if self._is_folder():
+            raise IsADirectoryError("a folder lies there, and a file was to be written")
+
+    def _is_folder(self) -> bool:
+        try:
+            return bool(self._fs.isdir(self._path))
+        except Exception as error:
+            if _is_refusal(error):
+                return False
+            raise
 
     def _begin(self, path: str, **options: Any) -> Any:
         try:
@@ -160,7 +201,7 @@ class StoredFile:
             # A file that is closed, or just forgotten, would complete what it has begun.
             _never_flush(file)
             self._let_go(file)
-            if not self._held_back and self._fs.exists(self._temporary):
+            if not self._held_back:
                 self._fs.rm_file(self._temporary)
 
     def _current(self) -> Any:
@@ -186,26 +227,57 @@ class StoredPlace:
         return self._text
 
     def size(self) -> int | None:
-        """Return the length of the object that lies here, None where there is none."""
+        """Return the length of the object here, None where there is none, UNKNOWN where that is secret."""
         with in_words(self._text, "read"):
             try:
                 self.fs.invalidate_cache()
                 found = self.fs.info(self.path)
             except FileNotFoundError:
                 return None
+            except Exception as error:
+                if _is_refusal(error):
+                    return UNKNOWN
+                raise
             size = found.get("size")
             return size if found.get("type") == "file" and isinstance(size, int) else None
 
     def parts(self, start: int = 0) -> Iterator[bytes]:
-        """Yield what lies here, from a byte on."""
+        """Yield what lies here, from a byte on.
+
+        :raises UnreadableError: that isn't allowed.
+        """
         with in_words(self._text, "read"), self.fs.open(self.path, "rb", block_size=PART) as file:
             file.seek(start)
             while part := file.read(CHUNK):
                 yield part
 
+    def check(self) -> None:
+        """Find out whether the storage's library would write just here.
+
+        :raises PixxelDownloadError: it reads the name in another way.
+        """
+        split = getattr(self.fs, "split_path", None)
+        if split is not None:
+            with in_words(self._text):
+                bucket, key = split(self.path)[:2]
+                if f"{bucket}/{key}" != self.path:
+                    raise ValueError(f"the storage's library reads that as an object named {key!r}")
+
     def file(self) -> StoredFile:
         """Begin an object here."""
+        self.check()
         return StoredFile(self.fs, self.path, self._text)
+
+    def try_out(self) -> None:
+        """Begin an object here and take it back.
+
+        :raises PixxelDownloadError: this place can't be written to.
+        """
+        file = self.file()
+        try:
+            file.begin()
+        finally:
+            file.discard()
 
     def member(self, name: str) -> StoredPlace:
         """Return the place of an object under this prefix."""
@@ -217,9 +289,15 @@ class StoredPlace:
             self.fs.rm_file(self.path)
 
 
+def _is_refusal(error: BaseException) -> bool:
+    """Tell whether a store has answered that this isn't allowed: its libraries have no common error."""
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    return isinstance(error, PermissionError) or status == 403 or str(error).startswith("Forbidden")
+
+
 def _holds_back(file: Any) -> bool:
     """Tell whether a file completes its upload only when told to."""
-    from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
+    from fsspec.spec import AbstractBufferedFile
 
     # Others have such methods as well, and write at once all the same.
     if not isinstance(file, AbstractBufferedFile):

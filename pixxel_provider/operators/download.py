@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,17 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from pixxel_provider.api.errors import PixxelError, PixxelInputError, PixxelNotFoundError
+from pixxel_provider.api.retry import PATIENCE
 from pixxel_provider.api.wait import WaitPlan, check_plan
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
-from pixxel_provider.outcome import conclude, ending_of, push_job, why_no_ending, without_causes
+from pixxel_provider.outcome import (
+    conclude,
+    ending_of,
+    push_job,
+    started_at,
+    why_no_ending,
+    without_causes,
+)
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -27,6 +36,8 @@ _TRIGGER_FAILED = "__fail__"
 _SLACK = 120.0
 # Airflow can't add more seconds than these to a date.
 _LONGEST = datetime.timedelta(days=3650).total_seconds()
+# Seconds that are slept at a time: a signal's handler doesn't end a sleep.
+_SLEEP = 1.0
 
 
 class PixxelDownloadJobOperator(BaseOperator):
@@ -52,8 +63,8 @@ class PixxelDownloadJobOperator(BaseOperator):
     :param unpack: unpack the package, a zip, into the folder ``destination``.
     :param deferrable: wait in the triggerer until the package is ready.
     :param poke_interval: seconds between two looks at the most, 0.5 at the least, jittered.
-    :param timeout: seconds until the package has to be ready. The transfer has no limit but
-        ``stall_timeout`` and ``execution_timeout``.
+    :param timeout: seconds from the start of the wait until the package has to be ready, however often the
+        task is deferred meanwhile. The transfer has no limit but ``stall_timeout`` and ``execution_timeout``.
     :param not_found_grace: seconds, from the first 404 in a row, during which a 404 doesn't end the wait.
     :param stall_timeout: seconds without a new byte after which the transfer is given up.
     :param max_bytes: refuse a larger package.
@@ -76,6 +87,7 @@ class PixxelDownloadJobOperator(BaseOperator):
     )
     operator_extra_links = (PixxelJobLink(),)
     ui_color = "#dfe9e2"
+    _stopped = False
 
     def __init__(
         self,
@@ -100,7 +112,7 @@ class PixxelDownloadJobOperator(BaseOperator):
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
         self.job_id = job_id
-        self.destination = destination
+        self.destination = _rendered_as_text(destination)
         self.pixxel_task_id = pixxel_task_id
         self.storage_conn_id = storage_conn_id
         self.pixxel_conn_id = pixxel_conn_id
@@ -127,13 +139,13 @@ class PixxelDownloadJobOperator(BaseOperator):
             self.log.warning("Looking again, on a worker: %s.", why_no_ending(event))
         else:
             conclude(ending)
-        return self._run(context, resumed=True)
+        return self._run(context, _passed(context, event))
 
     @without_causes()
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where that broke or never answered, look once more before giving up."""
         if next_method == _TRIGGER_FAILED:
-            self._begin(context)
+            self._begin(context, _passed(context))
             why = str((next_kwargs or {}).get("error", ""))
             answer = self._ask()
             ending = self._wait.look(answer)
@@ -145,25 +157,49 @@ class PixxelDownloadJobOperator(BaseOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Remove what is unfinished: Airflow may end the process before the transfer can."""
+        """Stop, and remove what is unfinished: Airflow may end the process before the transfer can.
+
+        Airflow 3 lets the task go on after this. Nothing is written any more, and the next step fails it.
+        """
+        self._stopped = True
         if hasattr(self, "_collector"):
             self._collector.give_up()
 
-    def _run(self, context: Context, *, resumed: bool = False) -> dict[str, Any]:
-        begun = time.monotonic()
-        self._begin(context, resumed=resumed)
+    def _run(self, context: Context, passed: float | None = None) -> dict[str, Any]:
+        """Wait, and collect.
+
+        :param passed: seconds of the wait that are over already, where it was resumed.
+        """
+        begun = time.monotonic() - (passed or 0.0)
+        self._begin(context, passed)
+        # A package that was ready in time isn't lost to one answer that fails long after.
+        answer = self._ask(once=(passed or 0.0) <= self._plan.timeout)
         while True:
-            answer = self._ask()
             elapsed = time.monotonic() - begun
             ending = self._wait.look(answer) or self._wait.overdue(elapsed)
             if ending is not None:
                 conclude(ending)
                 return self._collect(answer, context)
+            self._check_stopped()
             if self.deferrable:
                 self._defer(elapsed, answer)
-            time.sleep(self._wait.gap(elapsed))
+            self._rest(self._wait.gap(elapsed))
+            answer = self._ask()
 
-    def _begin(self, context: Context, *, resumed: bool = False) -> None:
+    def _rest(self, seconds: float) -> None:
+        while seconds > 0:
+            self._check_stopped()
+            time.sleep(min(seconds, _SLEEP))
+            seconds -= _SLEEP
+        self._check_stopped()
+
+    def _check_stopped(self) -> None:
+        from pixxel_provider.files.errors import PixxelDownloadError
+
+        if self._stopped:
+            raise PixxelDownloadError("The download was given up, as its task was stopped.")
+
+    def _begin(self, context: Context, passed: float | None = None) -> None:
         # Imported here: a DAG file that is only parsed never needs them.
         from pixxel_provider.files.archive import Limits
         from pixxel_provider.files.collect import Collector
@@ -182,8 +218,8 @@ class PixxelDownloadJobOperator(BaseOperator):
         self._call = request(self._plan, self.pixxel_task_id)
         self._wait = PackageWait(self._plan, say=self._say, pixxel_task_id=self.pixxel_task_id)
         self._hook = PixxelHook(self.pixxel_conn_id, monotonic=time.monotonic)
-        if resumed:
-            self._defer_if_unreadable()
+        if passed is not None:
+            self._defer_if_unreadable(passed)
         self._place = read_destination(self.destination, self.storage_conn_id, folder=self.unpack)
         limits = Limits(
             int(_number("max_unpacked_bytes", self.max_unpacked_bytes)), _number("max_ratio", self.max_ratio)
@@ -195,13 +231,13 @@ class PixxelDownloadJobOperator(BaseOperator):
             max_bytes=None if self.max_bytes is None else int(_number("max_bytes", self.max_bytes)),
             limits=limits,
             patience=_number("stall_timeout", self.stall_timeout),
-            pause=time.sleep,
+            pause=self._rest,
             monotonic=time.monotonic,
         )
         publish_link(context, self._hook.settings.console_link(self.workflow_id, self.job_id))
         push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
 
-    def _defer_if_unreadable(self) -> None:
+    def _defer_if_unreadable(self, passed: float) -> None:
         from pixxel_provider.hooks.lookup import passing
 
         try:
@@ -210,12 +246,12 @@ class PixxelDownloadJobOperator(BaseOperator):
             # It could be read when the wait began: its secrets backend may be away for a moment.
             unread = passing(error)
             self._wait.look(unread)
-            self._defer(0.0, unread)
+            self._defer(passed, unread)
 
-    def _ask(self) -> Download | PixxelError:
+    def _ask(self, *, once: bool = True) -> Download | PixxelError:
         try:
             # Once: the wait itself decides when to try again.
-            return self._hook.send(self._call, patience=0)
+            return self._hook.send(self._call, patience=0 if once else PATIENCE)
         except PixxelError as error:
             return error
 
@@ -251,10 +287,11 @@ class PixxelDownloadJobOperator(BaseOperator):
                 missing_since=now if isinstance(answer, PixxelNotFoundError) else None,
             ),
             method_name="execute_complete",
-            timeout=datetime.timedelta(seconds=min(self._plan.timeout + _SLACK, _LONGEST)),
+            timeout=datetime.timedelta(seconds=min(self._wait.left(elapsed) + _SLACK, _LONGEST)),
         )
 
     def _collect(self, answer: Any, context: Context) -> dict[str, Any]:
+        self._check_stopped()
         # Its proxy and certificates may have been mended during the wait.
         self._collector.settings = self._hook.settings
         collect = self._collector.into_folder if self.unpack else self._collector.into_file
@@ -264,10 +301,25 @@ class PixxelDownloadJobOperator(BaseOperator):
             self._hook.close()
         for key in ("path", "bytes", "sha256"):
             context["ti"].xcom_push(key=key, value=found[key])
+        self._check_stopped()
         return found
 
     def _say(self, level: str, words: str) -> None:
         getattr(self.log, level)(words)
+
+
+def _passed(context: Context, event: Any = None) -> float:
+    """Return the seconds since the wait began, by the trigger's event or else by the task's own start."""
+    began = started_at(event)
+    if began is None and isinstance(start := getattr(context["ti"], "start_date", None), datetime.datetime):
+        began = start.timestamp()
+    return 0.0 if began is None else max(time.time() - began, 0.0)
+
+
+def _rendered_as_text(destination: Any) -> Any:
+    """Return a path as text, in which Airflow renders templates, as it does in an ``ObjectStoragePath``."""
+    is_path = isinstance(destination, os.PathLike) and not getattr(destination, "protocol", "")
+    return os.fsdecode(destination) if is_path else destination
 
 
 def _number(name: str, value: Any, *, least: float | None = None) -> float:

@@ -80,7 +80,8 @@ class PixxelPackageTrigger(BaseTrigger):
             self.log.exception("The wait for the package of job %s broke", self.job_id)
             broken = PixxelError(f"The trigger broke: {type(error).__name__}: {error}")
             ending = Ending.from_error(broken)
-        yield TriggerEvent(event_of(ending))
+        # Whoever takes over may have to wait again, and that by the same deadline.
+        yield TriggerEvent({**event_of(ending), "started_at": self.started_at})
 
     # Tests hand in fake ones.
     _pause = staticmethod(asyncio.sleep)

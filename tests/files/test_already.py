@@ -328,9 +328,7 @@ class Closed(MemoryFileSystem):
 
 @pytest.mark.parametrize("gives", [0, 1])
 @pytest.mark.parametrize("checksum", [True, False])
-def test_what_lies_there_and_cant_be_read_is_an_error_that_names_it(
-    host: Host, gives: int, checksum: bool
-) -> None:
+def test_what_a_store_lets_nobody_read_is_fetched(host: Host, gives: int, checksum: bool) -> None:
     fs = Closed()
     fs.store.clear()
     fs.pipe_file("/b/package.zip", PACKAGE)
@@ -338,8 +336,19 @@ def test_what_lies_there_and_cant_be_read_is_an_error_that_names_it(
     fs.gives = gives if not checksum else 0
     place = StoredPlace(fs, "/b/package.zip", "closed://b/package.zip")
     headers = {"repr_digest": f"sha-256=:{digest(PACKAGE)}:"} if checksum else {}
-    with pytest.raises(PixxelDownloadError, match=r"closed://b/package\.zip can't be read: PermissionError"):
-        look(host, place, part(PACKAGE, **headers))
+    assert look(host, place, part(PACKAGE, **headers)) is None
+
+
+def test_what_a_store_lets_nobody_see_is_fetched_and_nobody_is_asked(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError("Forbidden")
+
+    fs = Closed()
+    monkeypatch.setattr(fs, "info", refuse)
+    assert look(host, StoredPlace(fs, "/b/package.zip", "closed://b/package.zip")) is None
+    assert host.connections == 0
 
 
 def test_a_file_without_rights_is_an_error_that_names_it(host: Host) -> None:

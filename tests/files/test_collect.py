@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -427,6 +428,44 @@ def test_a_file_where_the_folder_belongs_stays(collecting: Collecting, target: P
     assert everything(target.parent) == {target.name: OLD}
 
 
+@pytest.mark.parametrize("before", ["none", "empty", "a folder with files"])
+def test_a_link_that_is_put_in_the_folders_place_while_it_is_fetched_isnt_followed(
+    collecting: Collecting, tmp_path: Path, before: str
+) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if before != "none":
+        out.mkdir()
+    if before == "a folder with files":
+        (out / "other").write_bytes(OLD)
+
+    def planted(_: float) -> None:
+        if before != "none":
+            out.rename(tmp_path / "moved")
+        out.symlink_to(elsewhere)
+
+    broken = then_reset(reply(body=ZIP)[:-20])
+    with pytest.raises(PixxelDownloadError, match="out"):
+        collecting.folder(out, broken, reply(body=ZIP), pause=planted)
+    assert everything(elsewhere) == {}
+    assert out.is_symlink()
+    assert {each.name for each in tmp_path.iterdir()} <= {"out", "elsewhere", "moved"}
+
+
+@pytest.mark.parametrize("levels", [101, 1500])
+@pytest.mark.parametrize("before", ["none", "a folder with files"])
+def test_folders_that_lie_too_deep_are_refused_and_leave_nothing(
+    collecting: Collecting, tmp_path: Path, levels: int, before: str
+) -> None:
+    if before != "none":
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "other").write_bytes(OLD)
+    kept = everything(tmp_path)
+    with pytest.raises(PixxelArchiveError, match="lies deeper than 100 levels"):
+        collecting.folder(tmp_path / "out", reply(body=made({"a/" * levels: b""})))
+    assert everything(tmp_path) == kept
+
+
 # ------------------------------------------------------------------------------------------ paths for XCom
 
 
@@ -468,6 +507,56 @@ def test_a_folder_that_leads_in_a_circle_is_an_error_that_names_it(
         collecting.folder(LocalPlace(tmp_path / "a" / "x"), reply(body=ZIP))
 
 
+class Closed(type(fsspec.filesystem("memory"))):  # type: ignore[misc]
+    """A store that takes nothing."""
+
+    cachable = False
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode != "rb":
+            raise NotImplementedError("only to be read")
+        return super()._open(path, mode, **options)
+
+
+@pytest.mark.parametrize("unpack", [False, True])
+def test_a_store_that_takes_nothing_is_found_out_before_anybody_is_asked(
+    collecting: Collecting, spool: Path, unpack: bool
+) -> None:
+    place = StoredPlace(Closed(), "/b/out", "closed://b/out")
+    with pytest.raises(PixxelDownloadError, match=r"closed://b/out.* can't be written: NotImplementedError"):
+        (collecting.folder if unpack else collecting.file)(place)
+    assert collecting.host.connections == 0
+    assert everything(spool) == {}
+
+
+@pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EPERM, errno.ENOTSUP])
+def test_a_folder_that_is_a_mount_is_filled_in_place_though_nothing_tells(
+    collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool, code: int
+) -> None:
+    out, rename = tmp_path / "mount", os.rename
+
+    def inside(path: Any) -> bool:
+        return out in (Path(path), *Path(path).parents)
+
+    out.mkdir()
+    if filled:
+        (out / "a.txt").write_bytes(OLD)
+
+    def across_mounts(before: Any, after: Any, **options: Any) -> None:
+        if not options and inside(before) != inside(after):
+            raise OSError(code, os.strerror(code))
+        rename(before, after, **options)
+
+    # A bind mount has the numbers of the file system that it comes from.
+    monkeypatch.setattr(os, "rename", across_mounts)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, across_mounts)
+    collecting.folder(out, reply(body=ZIP))
+    assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
+    assert {each.name for each in tmp_path.iterdir()} == {"mount"}
+
+
 # ------------------------------------------------------------------------------------------------ given up
 
 
@@ -492,9 +581,21 @@ def test_giving_up_removes_at_once_what_is_unfinished_and_ends_the_rest(
     assert everything(target.parent.parent) == {"data": None, "data/package.zip": OLD}
 
 
-def test_giving_up_before_and_after_takes_nothing_away(collecting: Collecting, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unpack", [False, True])
+def test_what_was_given_up_before_it_began_writes_and_asks_nothing(
+    collecting: Collecting, tmp_path: Path, unpack: bool
+) -> None:
     collector = collecting.collector()
     collector.give_up()
+    collect = collector.into_folder if unpack else collector.into_file
+    with pytest.raises(PixxelDownloadError, match="The download was given up, as its task was stopped"):
+        collect(collecting.host.url, LocalPlace(tmp_path / "new" / "place"))
+    assert everything(tmp_path) == {}
+    assert collecting.host.connections == 0
+
+
+def test_giving_up_afterwards_takes_nothing_away(collecting: Collecting, tmp_path: Path) -> None:
+    collector = collecting.collector()
     collecting.host.replies += [reply(body=PACKAGE), reply(body=ZIP)]
     collector.into_file(collecting.host.url, LocalPlace(tmp_path / "package.zip"))
     collector.into_folder(collecting.host.url, LocalPlace(tmp_path / "out"))

@@ -23,6 +23,7 @@ from pixxel_provider.files.store import StoredPlace
 STORES = {
     "s3": "apache-airflow-providers-amazon[s3fs]",
     "s3a": "apache-airflow-providers-amazon[s3fs]",
+    "s3n": "apache-airflow-providers-amazon[s3fs]",
     "gs": "apache-airflow-providers-google",
     "gcs": "apache-airflow-providers-google",
     "abfs": "apache-airflow-providers-microsoft-azure",
@@ -96,7 +97,19 @@ def local(given: Any, *, folder: bool = False) -> str:
         ("/data/a b.zip", "/data/a b.zip"),
         ("/data/ü/地図.zip", "/data/ü/地図.zip"),
         ("/data/100%25.zip", "/data/100%25.zip"),
-        ("file:///data/100%25.zip", "/data/100%25.zip"),
+        ("file:///data/100%25.zip", "/data/100%.zip"),
+        ("file:///data/a%20b%2Bc.zip", "/data/a b+c.zip"),
+        ("file:///data/%E5%9C%B0.zip", "/data/地.zip"),
+        ("file:///data/100%.zip", "/data/100%.zip"),
+        (Path("/data/a b%.zip").as_uri(), "/data/a b%.zip"),
+        ("file:/data/package.zip", "/data/package.zip"),
+        ("file://localhost/data/package.zip", "/data/package.zip"),
+        ("FILE://LocalHost/data/package.zip", "/data/package.zip"),
+        ("file:////data/package.zip", "/data/package.zip"),
+        ("//data/package.zip", "/data/package.zip"),
+        ("/data/../x/package.zip", "/data/../x/package.zip"),
+        ("/data/s3:/b.zip", "/data/s3:/b.zip"),
+        ("/data/*[a]?.zip", "/data/*[a]?.zip"),
         ("/data/a?b#c.zip", "/data/a?b#c.zip"),
         ("file:///data/a?b#c.zip", "/data/a?b#c.zip"),
         ("/data/c:d@e.zip", "/data/c:d@e.zip"),
@@ -114,6 +127,81 @@ def test_a_path_is_taken_as_it_is_written(given: Any, path: str, folder: bool) -
 )
 def test_a_relative_path_begins_in_the_workers_folder(here: Path, given: Any) -> None:
     assert os.path.normpath(local(given)) == str(here / "package.zip")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "~/data/package.zip",
+        "file://~/data/package.zip",
+        "file:~/data/package.zip",
+        Path("~/data/package.zip"),
+    ],
+)
+def test_a_tilde_is_the_home_folder(here: Path, monkeypatch: pytest.MonkeyPatch, given: Any) -> None:
+    monkeypatch.setenv("HOME", f"{here}/home")
+    assert local(given) == f"{here}/home/data/package.zip"
+
+
+def test_a_tilde_and_a_name_are_that_users_home_folder() -> None:
+    assert local("~root/package.zip") == f"{os.path.expanduser('~root')}/package.zip"  # noqa: PTH111
+    assert local("./~root.zip") == f"{Path.cwd()}/~root.zip"
+
+
+@pytest.mark.parametrize("given", ["~no-such-user/x", "~backup.zip", "file://~no-such-user/x"])
+def test_a_tilde_before_another_name_is_refused(given: str) -> None:
+    found = refusal(given)
+    assert (found.field, found.problem[:15]) == ("destination", "begins with ~, ")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("file://otherhost/data/package.zip", "names the machine 'otherhost'"),
+        ("file://data/package.zip", "names the machine 'data'"),
+        ("file://./package.zip", "names the machine '.'"),
+        ("file://localhost:80/package.zip", "names the machine 'localhost:80'"),
+        ("file:///~/package.zip", "file://~/ is the home folder"),
+        ("file://localhost/~root/package.zip", "file://~/ is the home folder"),
+        ("file:package.zip", "has no path from / on after file:"),
+        ("file:///a%0Ab", "holds a line break"),
+        ("file:///a%00b", "holds a line break"),
+        ("file:///data%2F", "which names a folder"),
+        ("file:///a%FFb", "escapes (%) that aren't UTF-8"),
+        ("file://someone:51esame@localhost/x", "holds a password"),
+        ("C:\\data\\package.zip", "as paths of Windows do"),
+        ("c:/data/package.zip", "as paths of Windows do"),
+        (" /data/package.zip", "begins or ends with a space"),
+        ("s3://bucket/package.zip ", "begins or ends with a space"),
+        ("s3:/bucket/package.zip", "begins with s3: and not with s3://"),
+        ("s3:bucket/package.zip", "begins with s3: and not with s3://"),
+        (Path("s3://bucket/package.zip"), "so give the address as text"),
+        (Path("memory://bucket/package.zip"), "so give the address as text"),
+        ("simplecache::memory://bucket/package.zip", "names several file systems"),
+        ("https://bucket.s3.amazonaws.com/package.zip?X-Amz-Signature=51esame", "is a web address"),
+        ("s3://package.zip", "has to name a bucket or container after s3://, and a key in it"),
+        ("gs:///package.zip", "has to name a bucket or container after gs://"),
+        (f"s3://bucket/{'x' * 1025}", "has a key of more than 1024 bytes"),
+        (f"gs://bucket/{'ü' * 600}", "has a key of more than 1024 bytes"),
+        ("s3://bucket/a/../package.zip", "has a step . or .."),
+        ("memory://bucket/./package.zip", "has a step . or .."),
+        ("abfs://account.dfs.core.windows.net/package.zip", "has to name a bucket or container"),
+        (Path("/data/{{ ds }}/package.zip"), "holds a template, which isn't rendered in a PosixPath"),
+        (SimpleNamespace(protocol="memory", path="b/{% if x %}"), "holds a template"),
+    ],
+)
+def test_what_leads_elsewhere_is_refused_in_words(here: Path, given: Any, words: str) -> None:
+    found = refusal(given)
+    assert found.field == "destination"
+    assert words in found.problem
+    assert "51esame" not in str(found)
+    assert list(here.iterdir()) == []
+
+
+def test_a_name_with_a_colon_is_a_path_all_the_same(here: Path) -> None:
+    for name in ("run:1.zip", "data:/1.zip", "x/c:/d.zip", "a::b.zip"):
+        if name != "data:/1.zip":
+            assert local(name) == f"{here}/{name}"
 
 
 def test_a_place_stays_where_it_was_when_the_worker_goes_elsewhere(
@@ -151,7 +239,19 @@ def test_a_place_below_a_file_is_found_out_when_it_is_written(here: Path, below:
 
 
 @pytest.mark.parametrize(
-    "given", ["/data/", "data/", "/", "file:///data/", "memory://b/", "s3://b/k/", "s3://"]
+    "given",
+    [
+        "/data/",
+        "data/",
+        "/",
+        "file:///data/",
+        "memory://b/",
+        "s3://b/k/",
+        "s3://",
+        "/data/.",
+        "/data/..",
+        "..",
+    ],
 )
 def test_a_folders_name_is_refused_for_a_file_before_its_storage_is_looked_for(given: str) -> None:
     found = refusal(given)
@@ -226,7 +326,9 @@ def test_a_storage_that_airflow_has_no_provider_for_is_taken_from_fsspec(memory:
     )
 
 
-@pytest.mark.parametrize("name", ["a b.zip", "ü.zip", "a?b#c.zip", "100%25.zip", "a@b.zip", "a:b.zip"])
+@pytest.mark.parametrize(
+    "name", ["a b.zip", "ü.zip", "a?b#c.zip", "100%25.zip", "a@b.zip", "a:b.zip", "k?", "k#", "*.zip", "[a]"]
+)
 def test_a_key_is_taken_as_it_is_written(memory: Any, name: str) -> None:
     place = read_destination(f"memory://b/{name}")
     file = place.file()
@@ -282,6 +384,78 @@ def test_a_storage_is_opened_with_the_connection_that_is_given(
     ]
     assert asked == ["given", "before", "both", None, "of-the-path", "instead"]
     assert {str(place) for place in places} == {"vault://bucket/p"}
+
+
+class Account(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]
+    """As much of Azure's file system as counts here."""
+
+    cachable = False
+    account_name = "acc"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        assert "//" not in path
+        return path
+
+
+@pytest.mark.parametrize("scheme", ["abfs", "abfss", "az", "wasb", "wasbs"])
+@pytest.mark.parametrize(
+    "suffix", ["dfs.core.windows.net", "blob.core.windows.net", "dfs.fabric.microsoft.com"]
+)
+def test_the_long_form_of_azure_names_container_and_account(
+    offer: Callable[..., None], scheme: str, suffix: str
+) -> None:
+    asked: list[str | None] = []
+
+    def opened(conn_id: str | None) -> Any:
+        asked.append(conn_id)
+        return Account()
+
+    offer("abfs", opened)
+    offer("abfss", opened)
+    long = f"{scheme}://results@acc.{suffix}/jobs/package.zip"
+    places = [
+        read_destination(long, "given"),
+        read_destination(long),
+        read_destination(long.replace("://", "://before@")),
+    ]
+    assert asked == ["given", None, "before"]
+    for place in places:
+        assert isinstance(place, StoredPlace)
+        assert (place.path, str(place)) == ("results/jobs/package.zip", long)
+    short = read_destination(f"{scheme}://before@results/jobs/package.zip")
+    assert isinstance(short, StoredPlace)
+    assert (short.path, str(short)) == ("results/jobs/package.zip", f"{scheme}://results/jobs/package.zip")
+
+
+def test_an_account_that_isnt_the_connections_is_refused(offer: Callable[..., None]) -> None:
+    offer("abfs", lambda conn_id: Account())
+    found = refusal("abfs://results@other.dfs.core.windows.net/package.zip", "given")
+    assert found.problem == "names the account 'other', and the connection leads to 'acc'"
+
+
+def test_a_name_that_the_library_reads_otherwise_is_refused(offer: Callable[..., None], memory: Any) -> None:
+    class Cut(type(memory)):  # type: ignore[misc]
+        cachable = False
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return path.partition("://")[2].partition("#")[0]
+
+    offer("vault", lambda conn_id: Cut())
+    assert str(read_destination("vault://b/a.zip")) == "vault://b/a.zip"
+    assert "is read as 'b/a' by the storage's library" in refusal("vault://b/a#1.zip").problem
+
+
+def test_a_storage_of_fsspec_gets_the_host_from_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = read_destination("webhdfs://namenode:1/data/package.zip")
+    assert isinstance(place, StoredPlace)
+    assert place.path == "/data/package.zip"
+    assert "namenode:1" in place.fs.url
+
+
+def test_a_storage_that_cant_be_opened_is_refused_in_words() -> None:
+    assert "and that storage can't be opened (TypeError" in refusal("reference://b/package.zip").problem
 
 
 def test_an_undefined_connection_is_named_by_the_argument_it_came_in(offer: Callable[..., None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -225,7 +226,7 @@ def test_a_folder_that_took_the_name_meanwhile_stays(tmp_path: Path) -> None:
     file = LocalFile(path)
     file.write(NEW)
     (path / "inside").mkdir(parents=True)
-    with pytest.raises(PixxelDownloadError, match="can't be written"):
+    with pytest.raises(PixxelDownloadError, match="is a folder"):
         file.commit()
     file.discard()
     assert entries(tmp_path) == ["package.zip"]
@@ -331,6 +332,137 @@ def test_a_folder_isnt_written_over(tmp_path: Path) -> None:
     assert entries(tmp_path) == []
 
 
+# ------------------------------------------------------------------------- what is replaced, and what isn't
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+def test_a_file_stays_as_private_as_it_was_and_is_never_less_so(target: Path, mode: int) -> None:
+    target.chmod(mode)
+    file = LocalFile(target)
+    assert stat.S_IMODE(file.part.stat().st_mode) == 0o600
+    file.write(NEW)
+    file.commit()
+    assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (NEW, mode)
+
+
+@pytest.mark.parametrize("before", [OLD, None])
+def test_a_link_stays_and_what_it_leads_to_is_replaced_in_its_own_folder(
+    tmp_path: Path, before: bytes | None
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real/package.zip")
+    if before is not None:
+        (tmp_path / "link").write_bytes(before)
+    file = LocalFile(tmp_path / "link")
+    assert file.part.parent == (tmp_path / "real").resolve()
+    file.write(NEW)
+    file.commit()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "package.zip").read_bytes() == NEW
+    assert entries(tmp_path) == ["link", "real"]
+    assert entries(tmp_path / "real") == ["package.zip"]
+
+
+def test_a_pipe_that_takes_the_name_meanwhile_stays(tmp_path: Path) -> None:
+    file = LocalFile(tmp_path / "package.zip")
+    file.write(NEW)
+    os.mkfifo(tmp_path / "package.zip")
+    with pytest.raises(PixxelDownloadError, match="is a pipe"):
+        file.commit()
+    file.discard()
+    assert stat.S_ISFIFO((tmp_path / "package.zip").stat().st_mode)
+    assert entries(tmp_path) == ["package.zip"]
+
+
+def test_a_folder_that_is_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "volume").symlink_to("missing")
+    with pytest.raises(PixxelDownloadError, match="volume is a file, or a link that leads nowhere"):
+        LocalFile(tmp_path / "volume" / "package.zip")
+    assert entries(tmp_path) == ["volume"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EPERM, errno.ENOTSUP])
+def test_a_file_system_that_doesnt_rename_is_found_out_at_once(
+    target: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", broken(code))
+        with pytest.raises(PixxelDownloadError, match=f"can't be written: {os.strerror(code)}"):
+            LocalFile(target)
+    assert entries(target.parent) == [target.name]
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_system_that_renames_to_new_names_alone_takes_new_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    path, rename = tmp_path / "package.zip", Path.rename
+    if replaced:
+        path.write_bytes(OLD)
+
+    def to_new_names(before: Path, after: Path) -> Any:
+        if after.exists():
+            raise FileExistsError(errno.EEXIST, "File exists")
+        return rename(before, after)
+
+    monkeypatch.setattr(Path, "rename", to_new_names)
+    if replaced:
+        with pytest.raises(PixxelDownloadError, match=r"package\.zip can't be written: File exists"):
+            LocalFile(path)
+        assert path.read_bytes() == OLD
+    else:
+        file = LocalFile(path)
+        file.write(NEW)
+        file.commit()
+    assert entries(tmp_path) == ["package.zip"]
+
+
+def test_mounts_as_the_system_makes_them(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        from pathlib import Path
+        from pixxel_provider.files.errors import PixxelDownloadError
+        from pixxel_provider.files.local import LocalFile, LocalFolder
+
+        for name in ("bound", "plain"):
+            folder = LocalFolder(Path(name).absolute())
+            print(name, folder.path.parent.name == name)
+            folder.discard()
+        file = LocalFile(Path("bound/package.zip"))
+        file.write(b"new")
+        file.commit()
+        try:
+            LocalFile(Path("file"))
+        except PixxelDownloadError as error:
+            print(error)
+        """
+    )
+    mounted = "mount --bind real bound && mount --bind other file"
+    for name in ("real", "bound", "plain"):
+        (tmp_path / name).mkdir()
+    for name in ("other", "file"):
+        (tmp_path / name).write_text(name)
+
+    def inside(*command: str) -> subprocess.CompletedProcess[str]:
+        # Mounts that only this command sees.
+        script = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'{mounted} && exec "$@"', "sh"]
+        path = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        run: Any = {"capture_output": True, "text": True, "timeout": 60, "cwd": tmp_path, "env": path}
+        return subprocess.run([*script, *command], check=False, **run)
+
+    if not shutil.which("unshare") or inside(sys.executable, "-c", "").returncode:
+        pytest.skip("this machine lets nobody mount a folder")
+    done = inside(sys.executable, "-c", program)
+    assert done.stdout.splitlines() == [
+        "bound True",
+        "plain False",
+        "file is a mount point, which can't be replaced: mount the folder that it lies in.",
+    ], done.stderr
+    assert (tmp_path / "real" / "package.zip").read_text() == "new"
+    assert (tmp_path / "other").read_text() == "other"
+    assert entries(tmp_path) == ["bound", "file", "other", "plain", "real"]
+
+
 # ------------------------------------------------------------------------------------------ what lies there
 
 
@@ -382,3 +514,32 @@ def test_a_folder_in_the_making_is_hidden_and_goes_with_all_that_is_in_it(tmp_pa
 def test_a_folder_below_a_file_is_an_error_that_names_it(target: Path) -> None:
     with pytest.raises(PixxelDownloadError, match="results can't be written"):
         LocalFolder(target / "results")
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EPERM, errno.ENOSYS])
+def test_a_folder_in_the_making_lies_where_files_can_be_moved_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    out, real = tmp_path / "out", Path.rename
+    out.mkdir()
+
+    def rename(path: Path, to: Path) -> Any:
+        # As into a mount point, of which the numbers of devices say nothing.
+        if (out in path.parents) != (out in to.parents):
+            raise OSError(code, os.strerror(code))
+        return real(path, to)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    folder = LocalFolder(out)
+    assert folder.path.parent == out
+    assert entries(tmp_path) == ["out"]
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    folder.discard()
+    assert entries(out) == []
+
+
+def test_trying_to_move_a_file_leaves_none(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path)
+    assert entries(folder.path) == entries(tmp_path) == []
+    assert folder.path.parent == tmp_path.parent
+    folder.discard()

@@ -17,7 +17,7 @@ from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.files import store
 from pixxel_provider.files.errors import PixxelDownloadError
 from pixxel_provider.files.local import CHUNK
-from pixxel_provider.files.store import StoredFile, StoredPlace, in_words
+from pixxel_provider.files.store import UNKNOWN, StoredFile, StoredPlace, UnreadableError, in_words
 
 KEY = "bucket/jobs/package.zip"
 TEXT = f"fake://{KEY}"
@@ -256,6 +256,29 @@ def test_what_was_given_up_takes_nothing_more(bucket: Bucket, step: str) -> None
     with pytest.raises(PixxelDownloadError, match=f"{TEXT} was given up"):
         {"write": lambda: file.write(b"x"), "commit": file.commit}[step]()
     assert bucket.objects == {KEY: OLD}
+
+
+@pytest.mark.parametrize("kind", [Upload, Immediate])
+def test_what_is_given_up_while_its_end_is_sent_isnt_completed(
+    kind: type[AbstractBufferedFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = Bucket(kind)
+    file = begin(bucket)
+    fill(file)
+    do = bucket.do
+
+    def stopped(what: str, path: str) -> None:
+        do(what, path)
+        if what == "part":
+            # As a signal's handler would.
+            file.discard()
+
+    monkeypatch.setattr(bucket, "do", stopped)
+    with pytest.raises(PixxelDownloadError, match=f"{TEXT} (was given up|can't be written)"):
+        file.commit()
+    assert bucket.objects == {KEY: OLD}
+    assert not bucket.done("complete")
+    assert not bucket.done("move")
 
 
 def test_a_new_beginning_of_what_was_given_up_leaves_nothing() -> None:
@@ -505,6 +528,155 @@ def test_a_file_that_doesnt_say_how_much_it_took_took_it_all() -> None:
     fill(file)
     file.commit()
     assert bucket.objects == {KEY: NEW}
+
+
+# ------------------------------------------------------------------ names, and what may not be looked at
+
+NAMES = ["*.zip", "a?.zip", "run[1]/package.zip", "[!x]/**/p.zip", "{a,b}.zip", "a b.zip"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_name_is_a_pattern(memory: MemoryFileSystem, name: str) -> None:
+    memory.pipe_file("/jobs/a1.zip", OLD)
+    memory.pipe_file("/jobs/run1/package.zip", OLD)
+    before = set(memory.find("/"))
+    for _ in range(2):
+        file = begin(memory, f"/jobs/{name}")
+        fill(file)
+        file.commit()
+        assert set(memory.find("/")) == before | {f"/jobs/{name}"}
+        assert memory.cat_file(f"/jobs/{name}") == NEW
+    file = begin(memory, f"/jobs/{name}")
+    fill(file)
+    file.discard()
+    assert set(memory.find("/")) == before | {f"/jobs/{name}"}
+    assert memory.cat_file("/jobs/a1.zip") == memory.cat_file("/jobs/run1/package.zip") == OLD
+
+
+@pytest.mark.parametrize("kind", [Upload, AzureBlobFile, Immediate])
+def test_what_ends_elsewhere_is_no_success(kind: type[AbstractBufferedFile]) -> None:
+    bucket = Bucket(kind)
+    file = begin(bucket, "bucket/new.zip")
+    fill(file)
+    info = bucket.info
+
+    def elsewhere(path: str, **options: Any) -> dict[str, Any]:
+        if bucket.objects.get(path) == NEW:
+            bucket.objects["bucket/elsewhere"] = bucket.objects.pop(path)
+        return info(path, **options)
+
+    if kind is Immediate:
+        move = bucket.mv
+        bucket.mv = lambda a, b, **_: move(a, "bucket/elsewhere")  # type: ignore[method-assign]
+    else:
+        bucket.info = elsewhere  # type: ignore[method-assign]
+    with pytest.raises(PixxelDownloadError, match=f"has nothing after {len(NEW)} were written there"):
+        file.commit()
+
+
+def test_a_name_of_which_the_library_drops_a_part_is_refused() -> None:
+    class Versioned(Bucket):
+        def split_path(self, path: str) -> tuple[str, str, None]:
+            bucket, _, key = path.partition("/")
+            return bucket, key.partition("?versionId=")[0], None
+
+    bucket = Versioned()
+    StoredPlace(bucket, KEY, TEXT).check()
+    for place in (StoredPlace(bucket, f"{KEY}?versionId=1", TEXT), StoredPlace(bucket, "bucket", TEXT)):
+        with pytest.raises(PixxelDownloadError, match="library reads that as an object named"):
+            place.file()
+    assert bucket.log == []
+
+
+class Forbidden(Exception):
+    """What Azure's library raises."""
+
+    status_code = 403
+
+
+REFUSALS = [PermissionError("Forbidden"), OSError("Forbidden: bucket/x"), Forbidden("no right to read")]
+
+
+def closed(bucket: Bucket, refusal: Exception) -> None:
+    """Let nobody see or read an object."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise refusal
+
+    bucket.info = bucket.cat_file = refuse  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: type(refusal).__name__)
+@pytest.mark.parametrize("when", ["always", "after the upload"])
+def test_a_store_that_may_be_written_and_not_read_is_written_to(
+    bucket: Bucket, refusal: Exception, when: str
+) -> None:
+    if when == "always":
+        closed(bucket, refusal)
+    file = begin(bucket)
+    fill(file)
+    closed(bucket, refusal)
+    file.commit()
+    assert bucket.objects == {KEY: NEW}
+
+
+def test_what_is_given_up_leaves_nothing_where_nobody_may_look(bucket: Bucket) -> None:
+    closed(bucket, PermissionError("Forbidden"))
+    file = begin(bucket)
+    fill(file)
+    file.discard()
+    assert bucket.objects == {KEY: OLD}
+
+
+def test_an_upload_that_cant_be_looked_at_for_another_reason_is_called_written(bucket: Bucket) -> None:
+    file = begin(bucket)
+    fill(file)
+    info = bucket.info
+
+    def breaks(path: str, **options: Any) -> Any:
+        if bucket.objects.get(KEY) == NEW:
+            raise OSError("connection lost")
+        return info(path, **options)
+
+    bucket.info = breaks  # type: ignore[method-assign]
+    with pytest.raises(PixxelDownloadError, match="can't be looked at after it was written: OSError: conn"):
+        file.commit()
+    file.discard()
+    assert bucket.objects == {KEY: NEW}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: type(refusal).__name__)
+def test_a_place_that_may_not_be_looked_at_says_so(refusal: Exception) -> None:
+    bucket = Bucket()
+    closed(bucket, refusal)
+    place = StoredPlace(bucket, KEY, TEXT)
+    assert place.size() == UNKNOWN
+    with pytest.raises(UnreadableError, match=f"{TEXT} can't be read"):
+        list(place.parts())
+
+
+def test_a_folder_is_no_place_for_an_object_where_there_are_folders(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/jobs/package.zip/inside", OLD)
+    file = StoredPlace(memory, "/jobs/package.zip", TEXT).file()
+    with pytest.raises(PixxelDownloadError, match="a folder lies there"):
+        file.begin()
+    file.discard()
+    assert memory.find("/") == ["/jobs/package.zip/inside"]
+
+
+def test_a_place_is_tried_out_without_a_trace(bucket: Bucket) -> None:
+    StoredPlace(bucket, KEY, TEXT).try_out()
+    assert bucket.objects == {KEY: OLD}
+    assert bucket.done("complete") == 0
+
+
+def test_a_store_that_only_reads_is_found_out_by_trying() -> None:
+    class ReadOnly(Bucket):
+        def _open(self, path: str, mode: str = "rb", block_size: Any = None, **options: Any) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(PixxelDownloadError, match=f"{TEXT} can't be written: NotImplementedError"):
+        StoredPlace(ReadOnly(), KEY, TEXT).try_out()
 
 
 # --------------------------------------------------------------------------------------- what lies there

@@ -9,15 +9,17 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from pixxel_provider.files.archive import Archive, Limits
+from pixxel_provider.files.archive import Archive, Limits, Member
 from pixxel_provider.files.errors import PixxelArchiveError, PixxelDownloadError
 from pixxel_provider.files.local import LocalPlace
 from pixxel_provider.files.store import StoredFile, StoredPlace
+from pixxel_provider.files.unfinished import Unfinished
 from pixxel_provider.files.unpack import Unpacked, unpack_into_folder, unpack_into_store
 from tests.files.archives import everything, made
 
@@ -94,7 +96,7 @@ def test_an_empty_folder_of_which_no_other_can_have_the_rights_is_filled_as_it_i
 
 
 def test_an_empty_folder_that_is_filled_as_it_is_is_empty_again_where_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_move_fails: list[Path]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_move_fails: list[str]
 ) -> None:
     monkeypatch.setattr("pixxel_provider.files.unpack._made_like", lambda *_: False)
     (tmp_path / "out").mkdir()
@@ -129,34 +131,34 @@ def test_a_damaged_member_makes_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def last_move_fails(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def last_move_fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let the disk refuse the last member; what was moved before is in the list."""
-    moved: list[Path] = []
-    replace = Path.replace
+    moved: list[str] = []
+    rename = os.rename
 
-    def failing(path: Path, target: Path) -> Path:
-        if path.name == "b.txt":
+    def failing(name: Any, target: Any, **folders: int) -> None:
+        if name == "b.txt":
             raise OSError(errno.EDQUOT, "Disk quota exceeded")
-        moved.append(target)
-        return replace(path, target)
+        rename(name, target, **folders)
+        moved.append(name)
 
-    monkeypatch.setattr(Path, "replace", failing)
+    monkeypatch.setattr(os, "rename", failing)
     return moved
 
 
-def test_a_move_that_fails_takes_back_what_is_new(tmp_path: Path, last_move_fails: list[Path]) -> None:
+def test_a_move_that_fails_takes_back_what_is_new(tmp_path: Path, last_move_fails: list[str]) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "other").write_bytes(b"other")
     words = r"out can't be written: Disk quota exceeded\. Nothing half-written is left\.$"
     with pytest.raises(PixxelDownloadError, match=words):
         unpack(tmp_path, made({"new/a.txt": b"a", "empty/": b"", **MEMBERS}))
-    assert last_move_fails == [out / "new" / "a.txt", out / "a.txt"]
+    assert last_move_fails == ["a.txt", "a.txt"]
     assert everything(out) == {"other": b"other"}
 
 
 def test_a_move_that_fails_keeps_folders_that_were_there_and_says_what_was_replaced(
-    tmp_path: Path, last_move_fails: list[Path]
+    tmp_path: Path, last_move_fails: list[str]
 ) -> None:
     out = tmp_path / "out"
     (out / "deep").mkdir(parents=True)
@@ -166,7 +168,7 @@ def test_a_move_that_fails_keeps_folders_that_were_there_and_says_what_was_repla
     )
     with pytest.raises(PixxelDownloadError, match=words):
         unpack(tmp_path, made({"c.txt": b"c", **MEMBERS}))
-    assert last_move_fails == [out / "c.txt", out / "a.txt"]
+    assert last_move_fails == ["c.txt", "a.txt"]
     assert everything(out) == {"a.txt": b"a", "deep": None}
 
 
@@ -176,16 +178,16 @@ def test_what_another_task_put_in_a_members_place_isnt_taken_back(
     out = tmp_path / "out"
     out.mkdir()
     (out / "other").write_bytes(b"other")
-    replace = Path.replace
+    rename = os.rename
 
-    def overtaken(path: Path, target: Path) -> Path:
-        if path.name == "b.txt":
+    def overtaken(name: Any, target: Any, **folders: int) -> None:
+        if name == "b.txt":
             (tmp_path / "theirs").write_bytes(b"theirs")
-            replace(tmp_path / "theirs", out / "a.txt")
+            rename(tmp_path / "theirs", out / "a.txt")
             raise OSError(errno.EDQUOT, "Disk quota exceeded")
-        return replace(path, target)
+        rename(name, target, **folders)
 
-    monkeypatch.setattr(Path, "replace", overtaken)
+    monkeypatch.setattr(os, "rename", overtaken)
     with pytest.raises(PixxelDownloadError, match="Disk quota"):
         unpack(tmp_path, made(MEMBERS))
     assert everything(out) == {"a.txt": b"theirs", "other": b"other"}
@@ -197,32 +199,32 @@ def test_a_task_that_is_ended_in_the_middle_takes_back_what_is_new(
     out = tmp_path / "out"
     out.mkdir()
     (out / "other").write_bytes(b"other")
-    replace = Path.replace
+    rename = os.rename
 
-    def ended(path: Path, target: Path) -> Path:
-        replace(path, target)
+    def ended(name: Any, target: Any, **folders: int) -> None:
+        rename(name, target, **folders)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "replace", ended)
+    monkeypatch.setattr(os, "rename", ended)
     with pytest.raises(KeyboardInterrupt):
         unpack(tmp_path, made(MEMBERS))
     assert everything(out) == {"other": b"other"}
 
 
 def test_what_cant_be_taken_back_is_told(
-    tmp_path: Path, last_move_fails: list[Path], monkeypatch: Any
+    tmp_path: Path, last_move_fails: list[str], monkeypatch: Any
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "other").write_bytes(b"other")
-    unlink = Path.unlink
+    unlink = os.unlink
 
-    def kept(path: Path, missing_ok: bool = False) -> None:
-        if path.name == "a.txt":
+    def kept(name: Any, **folder: int) -> None:
+        if name == "a.txt":
             raise PermissionError(errno.EACCES, "Permission denied")
-        unlink(path, missing_ok)
+        unlink(name, **folder)
 
-    monkeypatch.setattr(Path, "unlink", kept)
+    monkeypatch.setattr(os, "unlink", kept)
     words = r"Disk quota exceeded\. New ones that couldn't be removed again: 1\.$"
     with pytest.raises(PixxelDownloadError, match=words):
         unpack(tmp_path, made({"c.txt": b"c", **MEMBERS}))
@@ -319,4 +321,130 @@ def test_a_damaged_member_writes_nothing_to_a_store(tmp_path: Path, memory: Any)
     (tmp_path / "package").write_bytes(damaged())
     with Archive(tmp_path / "package", Limits()) as archive, pytest.raises(PixxelArchiveError):
         unpack_into_store(archive, StoredPlace(memory, "/bucket/out", "memory://bucket/out"))
+    assert stored(memory) == {}
+
+
+@pytest.mark.parametrize("before", ["none", "empty"])
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EPERM, errno.ENOTEMPTY, errno.ENOSYS])
+def test_where_folders_cant_be_renamed_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, code: int
+) -> None:
+    if before == "empty":
+        (tmp_path / "out").mkdir(0o700)
+    rename = Path.rename
+
+    def only_files(path: Path, to: Path) -> Path:
+        if path.is_dir():
+            raise OSError(code, os.strerror(code))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", only_files)
+    found = unpack(tmp_path, made({**MEMBERS, "empty/": b""}))
+    assert (found.names, found.bytes, found.written) == (["a.txt", "deep/b.txt"], 3, 2)
+    assert everything(tmp_path / "out") == {**MEMBERS, "deep": None, "empty": None}
+    if before == "empty":
+        assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_a_member_that_is_replaced_stays_as_private(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_bytes(b"old")
+    (tmp_path / "out" / "a.txt").chmod(mode)
+    unpack(tmp_path, made(MEMBERS))
+    assert (tmp_path / "out" / "a.txt").read_bytes() == b"a"
+    assert stat.S_IMODE((tmp_path / "out" / "a.txt").stat().st_mode) == mode
+
+
+def test_a_pipe_in_a_members_place_isnt_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "a.txt")
+    with pytest.raises(PixxelArchiveError, match="pipe"):
+        unpack(tmp_path, made(MEMBERS))
+    assert stat.S_ISFIFO((tmp_path / "out" / "a.txt").stat().st_mode)
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_store_that_nobody_may_read_gets_every_member_and_loses_none_that_was_there(
+    tmp_path: Path, memory: Any, monkeypatch: pytest.MonkeyPatch, seen: bool
+) -> None:
+    memory.pipe_file("/b/out/a.txt", b"x")
+    opened, info = memory.open, memory.info
+
+    def write_only(path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode == "rb":
+            raise PermissionError("Forbidden")
+        return opened(path, mode, **options)
+
+    def unseen(path: str, **options: Any) -> Any:
+        if not seen:
+            raise PermissionError("Forbidden")
+        return info(path, **options)
+
+    monkeypatch.setattr(memory, "open", write_only)
+    monkeypatch.setattr(memory, "info", unseen)
+    (tmp_path / "package").write_bytes(made(MEMBERS))
+    place = StoredPlace(memory, "/b/out", "memory://b/out")
+    with Archive(tmp_path / "package", Limits()) as archive:
+        assert unpack_into_store(archive, place).written == 2
+    assert stored(memory) == {"/b/out/a.txt": b"a", "/b/out/deep/b.txt": b"bb"}
+    # One that may have been there isn't new, and isn't removed.
+    with monkeypatch.context() as patch:
+        patch.setattr(StoredFile, "commit", lambda file: (_ for _ in ()).throw(PixxelDownloadError("full")))
+        (tmp_path / "package").write_bytes(made({"a.txt": b"c", "new.txt": b"d"}))
+        with Archive(tmp_path / "package", Limits()) as archive, pytest.raises(PixxelDownloadError):
+            unpack_into_store(archive, place)
+    assert stored(memory) == {"/b/out/a.txt": b"a", "/b/out/deep/b.txt": b"bb"}
+
+
+class BlindStore(MemoryFileSystem):
+    """A store that finds an object whatever the capitals of its key are."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    protocol = "blind"
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> str:
+        return str(super()._strip_protocol(path)).lower()
+
+
+ALIKE = {"data.txt": b"1", "Data.txt": b"2", "other": b"3"}
+
+
+def test_names_that_differ_in_capitals_are_two_objects_in_a_store(tmp_path: Path, memory: Any) -> None:
+    (tmp_path / "package").write_bytes(made(ALIKE))
+    for written in (3, 0):
+        with Archive(tmp_path / "package", Limits()) as archive:
+            place = StoredPlace(memory, "/bucket/out", "memory://bucket/out")
+            assert unpack_into_store(archive, place).written == written
+    assert stored(memory) == {f"/bucket/out/{name}": content for name, content in ALIKE.items()}
+
+
+def test_names_that_differ_in_capitals_are_refused_where_a_store_takes_them_for_one(tmp_path: Path) -> None:
+    blind = BlindStore()
+    (tmp_path / "package").write_bytes(made(ALIKE))
+    with (
+        Archive(tmp_path / "package", Limits()) as archive,
+        pytest.raises(PixxelDownloadError, match=r"'data\.txt' and another member .* would be the same file"),
+    ):
+        unpack_into_store(archive, StoredPlace(blind, "/bucket/out", "blind://bucket/out"))
+    assert stored(blind) == {}
+
+
+def test_a_store_is_told_nothing_more_once_the_download_was_given_up(tmp_path: Path, memory: Any) -> None:
+    unfinished = Unfinished()
+
+    class GivenUp(Archive):
+        def parts(self, member: Member) -> Iterator[bytes]:
+            yield from super().parts(member)
+            if member is self.members[-1] and "/bucket/out/a.txt" in memory.store:
+                unfinished.give_up()
+
+    (tmp_path / "package").write_bytes(made(MEMBERS))
+    with (
+        GivenUp(tmp_path / "package", Limits()) as archive,
+        pytest.raises(PixxelDownloadError, match="was given up"),
+    ):
+        unpack_into_store(archive, StoredPlace(memory, "/bucket/out", "memory://bucket/out"), unfinished)
     assert stored(memory) == {}

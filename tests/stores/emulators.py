@@ -19,8 +19,8 @@ BUCKET = "results"
 #: Where ``make stores`` puts what npm installs.
 NODE_MODULES = Path(sys.prefix) / "azurite" / "node_modules"
 _PATIENCE = 60.0
-# The account that every Azurite has; its key is public.
-_ACCOUNT = "devstoreaccount1"
+#: The account that every Azurite has; its key is public.
+ACCOUNT = "devstoreaccount1"
 _AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
@@ -67,9 +67,9 @@ def google(port: int) -> Emulator:
 
 def azure(port: int) -> Emulator:
     """Azure's blob storage, by Azurite."""
-    endpoint = f"http://127.0.0.1:{port}/{_ACCOUNT}"
+    endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
     text = (
-        f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_AZURE_KEY};"
+        f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={_AZURE_KEY};"
         f"BlobEndpoint={endpoint};"
     )
     server = ["node", str(NODE_MODULES / "azurite" / "dist" / "src" / "blob" / "main.js"), "--silent"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import io
@@ -11,10 +12,13 @@ import zipfile
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.files.destination import read_destination
 from pixxel_provider.files.errors import PixxelDownloadError
 from pixxel_provider.files.store import PART, StoredFile
 from tests.operators.fetching import DownloadRunner
 from tests.stores.conftest import CONNECTION, Store
+from tests.stores.emulators import ACCOUNT, BUCKET
 
 KEY = "jobs/package.zip"
 OLD = b"what lay there before"
@@ -102,6 +106,44 @@ def test_a_bucket_that_isnt_there_is_an_error_and_isnt_made(store: Store) -> Non
     file.discard()
     assert place.size() is None
     assert store.buckets() == {"results"}
+
+
+NAMES = ["*.zip", "run[1]/a?.zip", "a b+c&d=e.zip", "ü/地図.zip", "100%25.zip", "a@b:c.zip", "{a,b}.zip"]
+# Of some of these one or the other library drops a part.
+DOUBTFUL = ["k?", "a#1", "a?versionId=1", "a?versionid=1", "a//b.zip", "a?b#c.zip"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_taken_as_it_is_written(store: Store, name: str) -> None:
+    store.put("a1.zip", OLD)
+    for content in (NEW[:1000], NEW[1000:2000]):
+        fill(store.place(name).file(), content).commit()
+    assert store.objects() == {"a1.zip": OLD, name: NEW[1000:2000]}
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_a_name_that_a_library_reads_otherwise_is_refused_and_nothing_is_written(
+    store: Store, name: str
+) -> None:
+    written = set()
+    with contextlib.suppress(PixxelInputError, PixxelDownloadError):
+        fill(store.place(name).file(), OLD).commit()
+        written = {name}
+    store.fs.invalidate_cache()
+    assert {each.removeprefix("results/") for each in store.fs.find("results")} == written
+
+
+def test_the_long_form_of_an_address_leads_to_the_same_object(store: Store) -> None:
+    if store.emulator.scheme != "abfs":
+        pytest.skip("only Azure has one")
+    for scheme in ("abfs", "abfss", "wasb", "wasbs", "az"):
+        host = f"{BUCKET}@{ACCOUNT}.dfs.core.windows.net"
+        place = read_destination(f"{scheme}://{host}/jobs/{scheme}.zip", CONNECTION)
+        fill(place.file(), OLD).commit()
+        assert store.objects()[f"jobs/{scheme}.zip"] == OLD
+        assert str(place) == f"{scheme}://{host}/jobs/{scheme}.zip"
+    with pytest.raises(PixxelInputError, match="the connection leads to"):
+        read_destination(f"abfs://{BUCKET}@another.dfs.core.windows.net/package.zip", CONNECTION)
 
 
 # ------------------------------------------------------------------------------------------- the operator

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pixxel_provider.outcome import ending_of
+from pixxel_provider.outcome import ending_of, started_at
 from pixxel_provider.triggers.package import PixxelPackageTrigger
 
 FULL: dict[str, Any] = {
@@ -60,6 +60,19 @@ def test_it_fires_once_when_the_package_is_ready(pixxel: Any, clock: Any) -> Non
     pixxel.set_package(seconds=100)
     assert fire(pixxel, clock, poke_interval=10).kind == "succeeded"
     assert 100 <= sum(clock.slept) <= 120
+
+
+def test_the_event_says_when_the_wait_began(pixxel: Any, clock: Any) -> None:
+    pixxel.set_package(seconds=0)
+    trigger = PixxelPackageTrigger("wf-succeeds", "job-finished", started_at=clock.now - 50)
+    trigger._pause, trigger._monotonic, trigger._now = clock.asleep, clock, clock  # type: ignore[assignment]
+
+    async def first() -> Any:
+        return [event.payload async for event in trigger.run()]
+
+    (event,) = json.loads(json.dumps(asyncio.run(first())))
+    assert started_at(event) == clock.now - sum(clock.slept) - 50
+    assert ending_of(event).kind == "succeeded"  # type: ignore[union-attr]
 
 
 def test_first_looks_are_spread_over_one_gap(pixxel: Any, clock: Any) -> None:
