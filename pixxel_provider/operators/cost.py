@@ -13,7 +13,10 @@ Credits = int | float
 
 
 class PixxelCostError(AirflowFailException):
-    """A job would cost more than ``max_cost``; nothing was created, and Airflow doesn't retry the task."""
+    """A job would cost more than ``max_cost``, or the estimate is no number of credits.
+
+    Nothing was created, and Airflow doesn't retry the task.
+    """
 
 
 def read_max_cost(value: object) -> Credits | None:

@@ -25,7 +25,7 @@ class PixxelEstimateCostOperator(BaseOperator):
     :param pixxel_conn_id: id of the Airflow connection (templated).
     :param max_cost: credits; where the estimate is above, the task fails (templated). Without it, and with an
         empty text, any estimate will do.
-    :raises PixxelCostError: the estimate is above ``max_cost``; not retried.
+    :raises PixxelCostError: the estimate is above ``max_cost``, or negative; not retried.
     :raises PixxelInputError: an argument or the connection can't be used; nothing was asked.
     :raises PixxelError: there is no estimate; trouble that may pass is tried again for 60 seconds first.
     """

@@ -57,7 +57,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         ``timeout``, ``mode``, ``exponential_backoff``, ``max_wait``, ``soft_fail``, ``never_fail``,
         ``silent_fail``.
 
-    :raises PixxelCostError: the estimate is above ``max_cost``; not retried.
+    :raises PixxelCostError: the estimate is above ``max_cost``, or negative; not retried.
     :raises PixxelUnconfirmedJobError: whether a job was created isn't known; not retried.
     :raises PixxelJobFailedError: the job failed, or failed validation; not retried.
     :raises AirflowSensorTimeout: the job had not ended in time; not retried, and the job goes on.

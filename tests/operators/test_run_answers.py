@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
+from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelResponseError
 from pixxel_provider.hooks import pixxel as hooks
-from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 from pixxel_provider.operators.cost import PixxelCostError, check_estimate
 from tests.operators.running import RunRunner
 from tests.operators.test_run import jobs, once
@@ -175,6 +179,10 @@ def not_trusted() -> None:
     raise ssl.SSLCertVerificationError("self-signed certificate")
 
 
+def connecting_took_too_long() -> None:
+    raise requests.ConnectTimeout("connecting took too long")
+
+
 def another_server_is_down() -> None:
     try:
         refused()
@@ -182,7 +190,9 @@ def another_server_is_down() -> None:
         raise PixxelConnectionError("that server is down", reason="refused", sent=False) from None
 
 
-HANDLED = pytest.mark.parametrize("handled", [refused, no_such_host, not_trusted, another_server_is_down])
+HANDLED = pytest.mark.parametrize(
+    "handled", [refused, no_such_host, not_trusted, connecting_took_too_long, another_server_is_down]
+)
 LOST = pytest.mark.parametrize("fault", [{"drop": "reset"}, {"drop": "close"}, {"truncate": 20}], ids=str)
 
 
@@ -203,9 +213,43 @@ def test_an_answer_lost_while_an_error_is_handled_is_a_lost_answer(
 
 
 @HANDLED
+def test_an_answer_that_takes_too_long_while_an_error_is_handled_is_a_lost_answer(
+    runs: RunRunner, monkeypatch: pytest.MonkeyPatch, handled: Callable[[], None]
+) -> None:
+    connection = json.loads(runs.pixxel.connection_json())
+    connection["extra"] = {**(connection.get("extra") or {}), "read_timeout": 0.3}
+    monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps(connection))
+    runs.pixxel.fail_next("create_job", latency=1, carried_out=True, times=0)
+    try:
+        handled()
+    except Exception:
+        ended = runs.run()
+    assert runs.pixxel.requests("create_job") == 1
+    assert [ended.returned["id"]] == jobs(runs.pixxel)
+
+
+def create() -> None:
+    PixxelHook().create_job("wf-succeeds", "project-agriculture")
+
+
+def create_asynchronously() -> None:
+    async def ask() -> None:
+        hook = PixxelAsyncHook()
+        hook._pause = lambda _: asyncio.sleep(0)
+        await hook.send(calls.create_job("wf-succeeds", "project-agriculture"))
+
+    asyncio.run(ask())
+
+
+@HANDLED
 @LOST
+@pytest.mark.parametrize("ask", [create, create_asynchronously])
 def test_the_hooks_own_method_sends_nothing_again_while_an_error_is_handled(
-    pixxel: Any, monkeypatch: pytest.MonkeyPatch, handled: Callable[[], None], fault: dict[str, Any]
+    pixxel: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    handled: Callable[[], None],
+    fault: dict[str, Any],
+    ask: Callable[[], None],
 ) -> None:
     monkeypatch.setattr(PixxelHook, "_pause", staticmethod(lambda _: None))
     pixxel.fail_next("create_job", times=0, **fault)
@@ -213,7 +257,7 @@ def test_the_hooks_own_method_sends_nothing_again_while_an_error_is_handled(
         handled()
     except Exception:
         with pytest.raises((PixxelConnectionError, PixxelResponseError)) as caught:
-            PixxelHook().create_job("wf-succeeds", "project-agriculture")
+            ask()
     assert getattr(caught.value, "sent", True)
     assert pixxel.requests("create_job") == 1
 
