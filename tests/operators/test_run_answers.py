@@ -14,7 +14,7 @@ import requests
 
 from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelResponseError
-from pixxel_provider.hooks import pixxel as hooks
+from pixxel_provider.hooks import lookup
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 from pixxel_provider.operators.cost import PixxelCostError, check_estimate
 from tests.operators.running import RunRunner
@@ -325,8 +325,8 @@ def test_the_connection_is_read_once_and_each_xcom_pushed_once(
 ) -> None:
     runs = make(mode)
     read: list[str] = []
-    real = hooks.read_connection
-    monkeypatch.setattr(hooks, "read_connection", lambda found: read.append("") or real(found))
+    real = lookup.read_connection
+    monkeypatch.setattr(lookup, "read_connection", lambda found: read.append("") or real(found))
     assert runs.run().kind == "success"
     pushed = [step for step in runs.steps if step.startswith("before xcom")]
     assert sorted(pushed) == sorted(set(pushed))

@@ -244,8 +244,9 @@ class Life:
                 if fault:
                     self.pixxel.fail_next("list_jobs", **fault)
                 self.known = []
-                answer: protocol.Answer = real(hook, given, call, target)
-                if answer.status == 200 and "body" not in fault:
+                answer: protocol.Answer | None = real(hook, given, call, target)
+                # None where a kept connection broke: then the hook asks again.
+                if answer is not None and answer.status == 200 and "body" not in fault:
                     self.known = self.listed = [job["id"] for job in json.loads(answer.body)["jobs"]]
                 return answer
             return real(hook, given, call, target)
