@@ -177,10 +177,10 @@ class _Response(HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        lengths = self.headers.get_all("Content-Length", [])
+        lengths = [value.strip(" \t\r\n") for value in self.headers.get_all("Content-Length", [])]
         # Two ways to tell where an answer ends are two answers to somebody else.
         if lengths and (
-            lengths[1:] or "Transfer-Encoding" in self.headers or not _LENGTH.fullmatch(lengths[0].strip())
+            lengths[1:] or "Transfer-Encoding" in self.headers or not _LENGTH.fullmatch(lengths[0])
         ):
             raise HTTPException("the length of the answer can't be read")
         if self.status in (204, 304):

@@ -81,10 +81,13 @@ class _Bounded(ResponseHandler):
             self._receive_body(data)
 
     def _receive_body(self, data: bytes) -> None:
-        if self._left is None and self._body.is_eof():
-            self._left = 0
-        if self._left is not None and len(data) > self._left:
+        if self._body.is_eof():
             # It must not become the answer to the next request.
+            self.force_close()
+            if self.transport is not None:
+                self.transport.abort()
+            return
+        if self._left is not None and len(data) > self._left:
             self.force_close()
             data = data[: self._left]
         if self._left is not None:
@@ -97,9 +100,7 @@ class _Bounded(ResponseHandler):
         if message.code >= 200 or message.code == 101:
             self._body = body
             length = message.headers.get("Content-Length", "")
-            if body.is_eof():
-                self._left = 0
-            elif length.isdecimal() and not message.chunked:
+            if length.isdecimal() and not message.chunked:
                 self._left = int(length)
         if _is_odd(message):
             self._give_up(HttpProcessingError(message="the head of the answer can't be read"))

@@ -228,7 +228,7 @@ def run(answers: int, seed: int, workers: int = 4, tell: Callable[[str], None] =
                 problems = check(here, case, report)
                 if problems:
                     # On a machine that is busy a time-out means little: what is wrong stays so.
-                    problems = check(here, case, report, 4 * STEP)
+                    problems = check(here, case, report, 6 * STEP)
                 if problems:
                     report.failures.setdefault(number, []).extend(problems)
                 report.tried += 1
@@ -267,7 +267,7 @@ def replay(number: int) -> Report:
             print(f"  {answer.end}", *(repr(part)[:2_000] for part in answer), sep="\n    ")
         for name, outcomes in exchange(here, case, 4 * STEP)[0].items():
             print(f"{name}:", *outcomes, sep="\n    ")
-        problems = check(here, case, report, 4 * STEP)
+        problems = check(here, case, report, 6 * STEP)
     problems += [watch.heard.get()[1] for _ in range(watch.heard.qsize())]
     if problems:
         report.failures[number] = problems

@@ -36,7 +36,7 @@ from tests.hooks.rawserver import CLIENTS, Asking, End, Outcome, Raw, RawServer,
 from tests.support import CANARY
 
 #: Seconds for each time-out of the connection, of which an exchange has four.
-STEP = 0.5
+STEP = 2.0
 #: Seconds that an exchange may take longer than it should, on a machine that is busy.
 MARGIN = 2.5
 
@@ -186,6 +186,13 @@ def test_what_comes_between_two_requests_is_the_answer_to_neither(ask: Any, late
     first, second = assert_alike(ask(*answers, steps=(CALL, 0.2, CALL)))
     assert first.answer == JOB
     assert second.answer == JOB or second.transient
+
+
+def test_what_has_begun_between_two_requests_spoils_no_answer(ask: Any) -> None:
+    late = sized(BODY.replace(b"completed", b"failed"))
+    answers = [Raw((sized(), 0.05, late[:40], 0.3, late[40:]), End.KEEP), Raw((sized(),), End.KEEP)]
+    first, second = assert_alike(ask(*answers, steps=(CALL, 0.15, CALL)))
+    assert (first.answer, second.answer) == (JOB, JOB)
 
 
 @pytest.mark.parametrize("end", [End.CLOSE, End.RESET])
