@@ -15,7 +15,7 @@ from pixxel_provider.api import calls, retry
 from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError, PixxelResponseError
 from pixxel_provider.connection import Settings
 from pixxel_provider.hooks import bounded, protocol
-from pixxel_provider.hooks.lookup import look_up, passing
+from pixxel_provider.hooks.lookup import look_up
 from pixxel_provider.hooks.lookup import look_up_async as _look_up
 from pixxel_provider.hooks.refresh import ConnectionRefresh
 from pixxel_provider.hooks.sessions import lent_session, reading_turn, release_session
@@ -261,13 +261,13 @@ class PixxelHook(BaseHook):
     def _read_anew(self, before: Settings) -> Settings:
         """Return what the connection says after a 401; it is read anew unless that was just done in vain.
 
-        :raises PixxelConnectionError: it can't be read now, so that nobody knows whether the key is wrong.
+        :raises PixxelError: it can't be read now, so that nobody knows whether the key is wrong.
         """
         if self.settings is before and self._refresh.due_at_401(self._monotonic()):
             with contextlib.suppress(PixxelError):
                 self.reread()
         if unread := self._refresh.unread:
-            raise passing(unread)
+            raise unread
         return self.settings
 
     def _exchange(
@@ -446,7 +446,7 @@ class PixxelAsyncHook(BaseHook):
                 with contextlib.suppress(PixxelError):
                     await self._reread()
         if unread := self._refresh.unread:
-            raise passing(unread)
+            raise unread
         return self._settings or before
 
     async def _exchange(

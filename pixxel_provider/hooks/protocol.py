@@ -113,7 +113,9 @@ def exchange(
     if answer.status == 401 and call.keyed:
         # A key may have been changed since the connection was read, and a wait may be long.
         renewed: Settings = yield ReadConnection(settings)
-        if renewed != settings:
+        # All but time-outs, which a page makes shorter, leads elsewhere or as somebody else.
+        connect, read = renewed.connect_timeout, renewed.read_timeout
+        if renewed != replace(settings, connect_timeout=connect, read_timeout=read):
             settings = renewed
             answer = yield from _follow(settings, call, deadline, clock)
     return settings, answer

