@@ -228,7 +228,7 @@ def test_the_time_that_a_part_takes_to_be_written_isnt_the_hosts(
 @pytest.mark.parametrize(
     ("start", "part"),
     [
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500),
         (b"", b"HTTP/1.1 102 Processing\r\nX: " + b"y" * 50_000 + b"\r\n\r\n"),
         (CHUNKED + b"0\r\n", b"X: y\r\n" * 10_000),
         (HEAD, b"X: " + b"y" * 50_000 + b"\r\n"),
