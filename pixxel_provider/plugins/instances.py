@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.serialized_dag import SerializedDagModel
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskreschedule import TaskReschedule
 from airflow.models.xcom import XComModel
@@ -17,7 +16,15 @@ from sqlalchemy import and_, exists, or_, select, tuple_
 
 from pixxel_provider.api import reading
 from pixxel_provider.plugins.asking import JobKey
-from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.plugins.serialized import (
+    ARGUMENTS,
+    CONNECTION,
+    JOB,
+    LONGEST,
+    WORKFLOW,
+    PixxelTask,
+    StoredTasks,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -29,15 +36,16 @@ LIVE = ("running", "deferred", "up_for_reschedule", "up_for_retry", "queued", "s
 _BETWEEN_TRIES, _BACK_TO_WORK = (None, "queued", "scheduled", "up_for_retry"), ("queued", "scheduled")
 #: The most rows that the page of all waits shows.
 MOST_ROWS = 500
-# Pushed by every operator of this package as soon as it knows its job, and by nobody else.
-_MARK = "pixxel_conn_id"
-_KEYS = (_MARK, "workflow_id", "job_id", "status", "cost", "estimated_cost")
-_LINK = "_link_PixxelJobLink"
+# Pushed by every operator of this package as soon as it knows its job.
+_KEYS = (*ARGUMENTS, "status", "cost", "estimated_cost")
+# What Airflow puts in the place of a secret.
+_MASK = "***"
 # How long before its end a wait may have begun, to be found among those that ended lately.
 _LONGEST = timedelta(days=8)
 # Databases bound how many values a statement may have.
 _MOST_VALUES = 5_000
 
+_KEY = ("dag_id", "run_id", "task_id", "map_index")
 _COLUMNS = (
     TaskInstance.dag_id,
     TaskInstance.run_id,
@@ -48,6 +56,7 @@ _COLUMNS = (
     TaskInstance.start_date,
     TaskInstance.end_date,
     TaskInstance.operator,
+    TaskInstance.dag_version_id,
 )
 # Airflow forgets both when the try is over.
 _HAS_PAUSED = or_(
@@ -63,7 +72,7 @@ _SAME = and_(
 
 @dataclass(frozen=True)
 class Instance:
-    """A task instance, and what its XComs say of its job."""
+    """A task instance, its own arguments, and what its XComs say of its job."""
 
     dag_id: str
     run_id: str
@@ -74,7 +83,12 @@ class Instance:
     start: datetime | None
     end: datetime | None
     operator: str
+    dag_version: Any = None
+    task: PixxelTask | None = None
+    """Its operator, None where that isn't one of this package's."""
     xcoms: dict[str, Any] = field(default_factory=dict)
+    rendered: dict[str, Any] = field(default_factory=dict)
+    """The operator's arguments as Airflow has stored them for this task instance, if it has."""
     has_paused: bool = False
     """Whether its try was deferred or rescheduled before; known of one that was looked for by itself."""
 
@@ -90,11 +104,45 @@ class Instance:
 
     @property
     def job(self) -> JobKey | None:
-        """The job, as soon as it is known."""
-        workflow_id, job_id = self.text("workflow_id"), self.text("job_id")
-        if not workflow_id or not job_id or _MARK not in self.xcoms:
+        """The job, as soon as it is known, and only where it is the task's own."""
+        pushed, own = self._pushed, self._own
+        if pushed is None or own is None or own.items() - pushed.items():
             return None
-        return JobKey(self.text(_MARK) or DEFAULT_CONNECTION_ID, workflow_id, job_id)
+        return JobKey(pushed[CONNECTION], pushed[WORKFLOW], pushed[JOB])
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether its XComs name another connection, workflow or job than its own arguments do.
+
+        They can be written by people and tasks that have no right to that connection.
+        """
+        pushed, own = self._pushed, self._own
+        return pushed is not None and own is not None and bool(own.items() - pushed.items())
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether its XComs name a job, and its own arguments aren't known to compare them with."""
+        return self._pushed is not None and self.task is not None and self._own is None
+
+    @property
+    def _pushed(self) -> dict[str, str] | None:
+        found = {name: self.text(name) for name in ARGUMENTS}
+        return found if all(0 < len(value) <= LONGEST for value in found.values()) else None
+
+    @property
+    def _own(self) -> dict[str, str] | None:
+        """The arguments that the task itself has; the run's operator has no job_id."""
+        if self.task is None:
+            return None
+        found = {}
+        for name in self.task.templated:
+            value = self.rendered.get(name)
+            if not isinstance(value, str) or _MASK in value:
+                value = self.task.literals.get(name)
+            if value is None:
+                return None
+            found[name] = reading.text(value)
+        return found
 
     def text(self, key: str) -> str:
         """Return an XCom that is text, as UTF-8 can hold it; an empty one for anything else."""
@@ -107,10 +155,13 @@ class Instance:
         return None if isinstance(value, str) else reading.number(value)
 
 
+_stored = StoredTasks()
+
+
 def find(dag_id: str, run_id: str, task_id: str, map_index: int) -> tuple[Instance | None, bool]:
     """Return a task instance, and whether its task is one of Pixxel's."""
     with create_session(scoped=False) as session:
-        statement = select(*_COLUMNS, TaskInstance.dag_version_id, _HAS_PAUSED).where(
+        statement = select(*_COLUMNS, _HAS_PAUSED).where(
             TaskInstance.dag_id == dag_id,
             TaskInstance.run_id == run_id,
             TaskInstance.task_id == task_id,
@@ -119,10 +170,10 @@ def find(dag_id: str, run_id: str, task_id: str, map_index: int) -> tuple[Instan
         row = session.execute(statement).one_or_none()
         if row is None:
             return None, False
-        *columns, version, has_paused = row
-        (instance,) = _with_xcoms(session, [columns])
-        known = instance.job is not None or _is_pixxels(session, instance, version)
-        return replace(instance, has_paused=bool(has_paused)), known
+        *columns, has_paused = row
+        bare = replace(Instance(*columns), has_paused=bool(has_paused))
+        ours = _of_pixxel(session, [bare])
+        return (_with_arguments(session, ours)[0], True) if ours else (bare, False)
 
 
 def lately(dag_ids: Collection[str], since: datetime) -> tuple[list[Instance], int]:
@@ -131,7 +182,7 @@ def lately(dag_ids: Collection[str], since: datetime) -> tuple[list[Instance], i
     :param dag_ids: the DAGs to look in.
     :returns: at most :data:`MOST_ROWS`, and how many there are.
     """
-    marked = select(*_COLUMNS).join(XComModel, _SAME).where(XComModel.key == _MARK)
+    marked = select(*_COLUMNS).join(XComModel, _SAME).where(XComModel.key == CONNECTION)
     live = marked.where(TaskInstance.state.in_(LIVE)).order_by(TaskInstance.start_date.desc())
     ended = marked.where(
         XComModel.timestamp >= since - _LONGEST,
@@ -139,12 +190,11 @@ def lately(dag_ids: Collection[str], since: datetime) -> tuple[list[Instance], i
         TaskInstance.state.not_in(LIVE),
     ).order_by(TaskInstance.end_date.desc())
     with create_session(scoped=False) as session:
-        rows, total = [], 0
-        for row in (row for statement in (live, ended) for row in _within(session, statement, dag_ids)):
-            total += 1
-            if total <= MOST_ROWS:
-                rows.append(row)
-        return _with_xcoms(session, rows), total
+        rows = [Instance(*row) for statement in (live, ended) for row in _within(session, statement, dag_ids)]
+        ours = _of_pixxel(session, rows)
+        shown = _with_arguments(session, ours[:MOST_ROWS])
+        known = [each for each in shown if not each.is_contradicted]
+        return known, len(ours) - len(shown) + len(known)
 
 
 def _within(session: Session, statement: Any, dag_ids: Collection[str]) -> Iterator[Any]:
@@ -156,31 +206,30 @@ def _within(session: Session, statement: Any, dag_ids: Collection[str]) -> Itera
     yield from (row for row in session.execute(statement) if row.dag_id in wanted)
 
 
-def _with_xcoms(session: Session, rows: Sequence[Any]) -> list[Instance]:
-    columns = (XComModel.dag_id, XComModel.run_id, XComModel.task_id, XComModel.map_index)
-    xcoms: defaultdict[tuple[Any, ...], dict[str, Any]] = defaultdict(dict)
-    if rows:
+def _of_pixxel(session: Session, found: Sequence[Instance]) -> list[Instance]:
+    """Return those whose operator is one of this package's."""
+    stored = _stored.find(session, {(each.dag_id, each.dag_version) for each in found})
+    tasks = [stored.get((each.dag_id, each.dag_version), {}).get(each.task_id) for each in found]
+    return [replace(each, task=task) for each, task in zip(found, tasks, strict=True) if task is not None]
+
+
+def _with_arguments(session: Session, found: Sequence[Instance]) -> list[Instance]:
+    keys = [(each.dag_id, each.run_id, each.task_id, each.map_index) for each in found]
+    xcoms: dict[tuple[Any, ...], dict[str, Any]] = {key: {} for key in keys}
+    rendered: dict[tuple[Any, ...], Any] = {}
+    if keys:
         # The column, and not its deserialisation: that would make a number of an id that looks like one.
-        statement = select(*columns, XComModel.key, XComModel.value).where(
-            XComModel.key.in_(_KEYS), tuple_(*columns).in_([tuple(row[:4]) for row in rows])
-        )
-        for *key, name, value in session.execute(statement):
+        columns = [getattr(XComModel, name) for name in _KEY]
+        statement = select(*columns, XComModel.key, XComModel.value)
+        for *key, name, value in session.execute(
+            statement.where(XComModel.key.in_(_KEYS), tuple_(*columns).in_(keys))
+        ):
             xcoms[tuple(key)][name] = value
-    values: list[list[Any]] = [[*row, xcoms[tuple(row[:4])]] for row in rows]
-    return [Instance(*each) for each in values]
-
-
-def _is_pixxels(session: Session, instance: Instance, version: Any) -> bool:
-    """Tell by the link of its operator whether a task that hasn't run yet is one of Pixxel's."""
-    statement = select(SerializedDagModel).where(SerializedDagModel.dag_id == instance.dag_id)
-    if version is not None:
-        statement = statement.where(SerializedDagModel.dag_version_id == version)
-    newest = statement.order_by(SerializedDagModel.created_at.desc()).limit(1)
-    found = session.scalars(newest).one_or_none()
-    if found is None or not isinstance(found.data, dict):
-        return False
-    for entry in found.data.get("dag", {}).get("tasks", ()):
-        task = entry.get("__var", entry)
-        if task.get("task_id") == instance.task_id:
-            return _LINK in (task.get("_operator_extra_links") or {}).values()
-    return False
+        columns = [getattr(RenderedTaskInstanceFields, name) for name in _KEY]
+        fields = select(*columns, RenderedTaskInstanceFields.rendered_fields)
+        for *key, value in session.execute(fields.where(tuple_(*columns).in_(keys))):
+            rendered[tuple(key)] = value if isinstance(value, dict) else {}
+    return [
+        replace(each, xcoms=xcoms[key], rendered=rendered.get(key, {}))
+        for each, key in zip(found, keys, strict=True)
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,6 +41,13 @@ _UNSEEN = timedelta(minutes=2)
 _NOT_PIXXELS = "This task doesn't run or wait for a Pixxel job."
 _NO_JOB_YET = "There is no Pixxel job yet: this page shows it as soon as the task knows it."
 _ENDED_WITHOUT = "This task has ended without a Pixxel job. Its log says why."
+_CONTRADICTED = (
+    "Nothing is shown: this task's XComs name another connection, workflow or job than its own arguments."
+)
+_UNCONFIRMED = (
+    "Nothing is shown: Airflow has no rendered arguments of this task, yet or any more, that confirm "
+    "which job is its own."
+)
 _LAST_TRY = "This is the job of the task's last try; the next one hasn't begun."
 
 
@@ -53,6 +61,9 @@ def without_job(instance: Instance, now: datetime, *, pixxels: bool) -> dict[str
     """Return what is shown of a task instance that has no job (yet)."""
     if not pixxels:
         message, poll = _NOT_PIXXELS, None
+    elif instance.is_contradicted or instance.is_unconfirmed:
+        message = _CONTRADICTED if instance.is_contradicted else _UNCONFIRMED
+        poll = LOOK_AGAIN if _goes_on(instance) else None
     elif _goes_on(instance):
         message, poll = _NO_JOB_YET, LOOK_AGAIN
     else:
@@ -228,7 +239,9 @@ def _task_meaning(task: Task) -> str:
 
 
 def _row(instance: Instance, job: Job | None) -> dict[str, Any]:
-    status = job.status if job is not None else instance.text("status")
+    # Without a job that is the task's own, nothing of what its XComs say.
+    known = instance if instance.job is not None else replace(instance, xcoms={})
+    status = job.status if job is not None else known.text("status")
     # Of a job that isn't asked for there is the word in XCom, which is pushed when a job has ended.
     verdict = job.verdict() if job is not None else StatusRules().verdict(status, ended=bool(status))
     return {
@@ -236,13 +249,13 @@ def _row(instance: Instance, job: Job | None) -> dict[str, Any]:
         "operator": instance.operator,
         "start": _time(instance.start),
         "end": _time(instance.end),
-        "workflow_id": words(instance.text("workflow_id")),
-        "job_id": words(instance.text("job_id")),
+        "workflow_id": words(known.text("workflow_id")),
+        "job_id": words(known.text("job_id")),
         "status": words(status),
-        "meaning": _meaning(verdict, status, instance),
+        "meaning": _meaning(verdict, status, known),
         "progress": job.progress if job is not None else None,
-        "cost": job.cost if job is not None else instance.number("cost"),
-        "estimated_cost": instance.number("estimated_cost"),
+        "cost": job.cost if job is not None else known.number("cost"),
+        "estimated_cost": known.number("estimated_cost"),
         "waiting": instance.is_live,
     }
 

@@ -19,7 +19,11 @@ from datetime import datetime
 
 from airflow.sdk import DAG, BaseOperator
 
-from pixxel_provider.operators.pixxel import PixxelGetJobOperator
+from pixxel_provider.operators.pixxel import (
+    PixxelEstimateCostOperator,
+    PixxelGetJobOperator,
+    PixxelRunJobOperator,
+)
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
 
 
@@ -36,12 +40,39 @@ class OwnSensor(PixxelJobSensor):
     """Somebody's own."""
 
 
+class OwnDefault(PixxelJobSensor):
+    def __init__(self, pixxel_conn_id="ours", **more):
+        super().__init__(pixxel_conn_id=pixxel_conn_id, **more)
+
+
+def alike(**arguments):
+    """An operator that is called like one of the package's, and has the same arguments."""
+
+    class PixxelJobSensor(Plain):
+        template_fields = ("workflow_id", "job_id", "pixxel_conn_id")
+
+        def __init__(self, workflow_id, job_id, pixxel_conn_id="pixxel_default", **more):
+            super().__init__(**more)
+            self.workflow_id, self.job_id, self.pixxel_conn_id = workflow_id, job_id, pixxel_conn_id
+
+    return PixxelJobSensor(**arguments)
+
+
 for dag_id in ("coast", "secret"):
     with DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1)):
         PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j")
         OwnSensor(task_id="own", workflow_id="w", job_id="j")
         PixxelGetJobOperator(task_id="get", workflow_id="w", job_id="j")
         PixxelJobSensor.partial(task_id="each", workflow_id="w").expand(job_id=["a", "b", "c"])
+        PixxelRunJobOperator(task_id="run", workflow_id="{{ params.w }}", project_id="p")
+        PixxelJobSensor(task_id="template", workflow_id="w", job_id="a", pixxel_conn_id="{{ params.c }}")
+        each = {"workflow_id": "w", "job_id": "a"}
+        PixxelJobSensor.partial(task_id="by_conn", **each).expand(pixxel_conn_id=["pixxel_default"])
+        PixxelJobSensor.partial(task_id="by_kwargs").expand_kwargs([each])
+        PixxelJobSensor.partial(task_id="each_conn", workflow_id="w").expand(job_id=["a", "b"])
+        OwnDefault.partial(task_id="own_each", workflow_id="w").expand(job_id=["a"])
+        alike(task_id="alike", workflow_id="w", job_id="j")
+        PixxelEstimateCostOperator(task_id="estimate", workflow_id="w")
         Plain(task_id="plain")
         Plain.partial(task_id="plain_each").expand(word=["a", "b"])
 '''
@@ -105,13 +136,14 @@ class Records:
     def clear(self) -> None:
         """Forget all runs."""
         from airflow.models.dagrun import DagRun
+        from airflow.models.renderedtifields import RenderedTaskInstanceFields
         from airflow.models.taskinstance import TaskInstance
         from airflow.models.taskreschedule import TaskReschedule
         from airflow.models.xcom import XComModel
         from sqlalchemy import delete
 
         with self.sessions.begin() as session:
-            for table in (XComModel, TaskReschedule, TaskInstance, DagRun):
+            for table in (RenderedTaskInstanceFields, XComModel, TaskReschedule, TaskInstance, DagRun):
                 session.execute(delete(table.__table__))
 
     def run(self, dag_id: str = "coast", run_id: str = "manual__2026-11-24T04:00:00+00:00") -> str:
@@ -196,6 +228,25 @@ class Records:
                     row.timestamp = at
                 session.add(row)
 
+    def render(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, **fields: Any) -> None:
+        """Store the rendered arguments of a task instance, as Airflow does when a worker begins with it."""
+        from airflow.models.renderedtifields import RenderedTaskInstanceFields
+        from sqlalchemy import delete, insert
+
+        table = RenderedTaskInstanceFields.__table__
+        key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+        with self.sessions.begin() as session:
+            session.execute(delete(table).where(*(table.c[name] == value for name, value in key.items())))
+            session.execute(insert(table), [{**key, "rendered_fields": fields}])
+
+    def work(
+        self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, *, at: Any = None, **xcoms: Any
+    ) -> None:
+        """Store what a task of Pixxel's leaves as soon as it knows its job."""
+        own = ("pixxel_conn_id", "workflow_id", "job_id")
+        self.render(dag_id, run_id, task_id, map_index, **{name: xcoms[name] for name in own})
+        self.push(dag_id, run_id, task_id, map_index, at=at, **xcoms)
+
     def many(
         self, dag_id: str, run_id: str, task_id: str, count: int, first: datetime, **columns: Any
     ) -> None:
@@ -204,11 +255,13 @@ class Records:
         from datetime import timedelta
 
         from airflow.models.dagrun import DagRun
+        from airflow.models.renderedtifields import RenderedTaskInstanceFields
         from airflow.models.taskinstance import TaskInstance
         from airflow.models.xcom import XComModel
         from sqlalchemy import insert, select
 
         table, xcom = TaskInstance.__table__, XComModel.__table__
+        fields = RenderedTaskInstanceFields.__table__
         with self.sessions.begin() as session:
             number = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
             pattern = dict(
@@ -221,7 +274,7 @@ class Records:
                 .first()
             )
             id_of = type(pattern["id"])
-            tasks, values = [], []
+            tasks, values, rendered = [], [], []
             for at in range(count):
                 moment = first + timedelta(seconds=at)
                 new = uuid.uuid4()
@@ -235,11 +288,13 @@ class Records:
                         **columns,
                     }
                 )
-                for key, value in (
-                    ("pixxel_conn_id", "pixxel_default"),
-                    ("workflow_id", "wf-succeeds"),
-                    ("job_id", f"job-{at}"),
-                ):
+                job = {
+                    "pixxel_conn_id": "pixxel_default",
+                    "workflow_id": "wf-succeeds",
+                    "job_id": f"job-{at}",
+                }
+                rendered.append({**place, "rendered_fields": job})
+                for key, value in job.items():
                     values.append(
                         {
                             **place,
@@ -250,4 +305,5 @@ class Records:
                         }
                     )
             session.execute(insert(table), tasks)
+            session.execute(insert(fields), rendered)
             session.execute(insert(xcom), values)

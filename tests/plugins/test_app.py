@@ -150,7 +150,7 @@ def wait(records: Records) -> Callable[..., None]:
         records.change(
             dag_id, RUN, task_id, index, state=state, start_date=now - timedelta(minutes=1), **columns
         )
-        records.push(
+        records.work(
             *(dag_id, RUN, task_id, index),
             pixxel_conn_id="pixxel_default",
             workflow_id=workflow_id,

@@ -13,6 +13,7 @@ require_pages()
 
 from pixxel_provider.plugins import instances  # noqa: E402
 from pixxel_provider.plugins.asking import JobKey  # noqa: E402
+from pixxel_provider.plugins.serialized import StoredTasks  # noqa: E402
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 SINCE = NOW - timedelta(hours=24)
@@ -38,7 +39,7 @@ def found(run_id: str, task_id: str, map_index: int = -1) -> tuple[Any, bool]:
 def test_a_wait_that_has_begun_has_its_job(records: Records, run_id: str) -> None:
     start = NOW - timedelta(minutes=5)
     records.change("coast", run_id, "wait", state="deferred", try_number=2, start_date=start)
-    records.push("coast", run_id, "wait", **JOB, estimated_cost=120, status="running", other="x")
+    records.work("coast", run_id, "wait", **JOB, estimated_cost=120, status="running", other="x")
 
     instance, pixxels = found(run_id, "wait")
 
@@ -55,7 +56,7 @@ def test_a_try_is_told_from_the_next_one_by_its_pauses(records: Records, run_id:
 
     for task_id in ("wait", "own", "get"):
         records.change("coast", run_id, task_id, state="queued")
-        records.push("coast", run_id, task_id, **JOB)
+        records.work("coast", run_id, task_id, **JOB)
     records.change("coast", run_id, "wait", next_method="execute_complete")
     records.reschedule("coast", run_id, "own")
 
@@ -81,7 +82,7 @@ def test_a_task_of_pixxels_is_known_before_it_ran(run_id: str, task_id: str) -> 
 
 
 def test_a_subclass_has_its_job_and_its_own_name(records: Records, run_id: str) -> None:
-    records.push("coast", run_id, "own", **JOB)
+    records.work("coast", run_id, "own", **JOB)
 
     instance, pixxels = found(run_id, "own")
 
@@ -103,7 +104,7 @@ def test_another_task_is_not_pixxels(records: Records, run_id: str, task_id: str
 
 def test_each_mapped_instance_has_a_job_of_its_own(records: Records, run_id: str) -> None:
     for index in (0, 2):
-        records.push("coast", run_id, "each", index, **{**JOB, "job_id": f"job-{index}"})
+        records.work("coast", run_id, "each", index, **{**JOB, "job_id": f"job-{index}"})
 
     jobs = {index: found(run_id, "each", index) for index in (0, 1, 2)}
 
@@ -118,8 +119,8 @@ def test_each_mapped_instance_has_a_job_of_its_own(records: Records, run_id: str
 def test_the_job_of_another_run_or_dag_stays_theirs(records: Records, run_id: str) -> None:
     later = records.run(run_id="manual__2026-11-24T05:00:00+00:00")
     records.run("secret", run_id)
-    records.push("coast", later, "wait", **JOB)
-    records.push("secret", run_id, "wait", **JOB)
+    records.work("coast", later, "wait", **JOB)
+    records.work("secret", run_id, "wait", **JOB)
 
     assert found(run_id, "wait")[0].job is None
     assert found(later, "wait")[0].job is not None
@@ -146,14 +147,14 @@ def test_what_does_not_exist_is_not_found(run_id: str, place: tuple[str, ...], i
 
 @pytest.mark.parametrize("word", ["123", "1e5", "null", "true", '"quoted"', "[1]", "0012", "NaN"])
 def test_ids_that_look_like_something_else_stay_text(records: Records, run_id: str, word: str) -> None:
-    records.push("coast", run_id, "wait", **dict.fromkeys(JOB, word))
+    records.work("coast", run_id, "wait", **dict.fromkeys(JOB, word))
 
     assert found(run_id, "wait")[0].job == JobKey(word, word, word)
 
 
 @pytest.mark.parametrize("value", [123, None, ["7f3"], {"id": "7f3"}, "", True])
 def test_an_id_that_is_no_text_is_none(records: Records, run_id: str, value: Any) -> None:
-    records.push("coast", run_id, "wait", **{**JOB, "job_id": value})
+    records.work("coast", run_id, "wait", **{**JOB, "job_id": value})
 
     instance, pixxels = found(run_id, "wait")
 
@@ -163,7 +164,7 @@ def test_an_id_that_is_no_text_is_none(records: Records, run_id: str, value: Any
 
 
 def test_half_a_character_breaks_no_page(records: Records, run_id: str) -> None:
-    records.push("coast", run_id, "wait", **{**JOB, "job_id": "7f3\ud83d"}, status="o\udc00dd")
+    records.work("coast", run_id, "wait", **{**JOB, "job_id": "7f3\ud83d"}, status="o\udc00dd")
 
     instance, _ = found(run_id, "wait")
 
@@ -173,35 +174,156 @@ def test_half_a_character_breaks_no_page(records: Records, run_id: str) -> None:
 
 @pytest.mark.parametrize("value", ["120", None, True, [1], {"cost": 1}])
 def test_a_cost_that_is_no_number_is_none(records: Records, run_id: str, value: Any) -> None:
-    records.push("coast", run_id, "wait", **JOB, cost=value)
+    records.work("coast", run_id, "wait", **JOB, cost=value)
 
     assert found(run_id, "wait")[0].number("cost") is None
 
 
-def test_a_connection_without_a_name_is_the_default_one(records: Records, run_id: str) -> None:
-    records.push("coast", run_id, "wait", **{**JOB, "pixxel_conn_id": ""})
-
-    assert found(run_id, "wait")[0].job == JobKey("pixxel_default", "wf-1", "7f3")
-
-
-def test_nobody_can_tell_whose_a_task_is_when_its_dag_is_gone(records: Records, run_id: str) -> None:
+def test_nothing_is_known_of_a_task_whose_dag_is_gone(records: Records, run_id: str) -> None:
     from airflow.models.serialized_dag import SerializedDagModel
 
+    records.work("coast", run_id, "wait", **JOB)
     table = SerializedDagModel.__table__
     with records.sessions.begin() as session:
         kept = [dict(row) for row in session.execute(table.select()).mappings()]
         session.execute(table.delete())
     try:
-        _, pixxels = found(run_id, "wait")
-        records.push("coast", run_id, "wait", **JOB)
-        instance, known = found(run_id, "wait")
+        instance, pixxels = found(run_id, "wait")
     finally:
         with records.sessions.begin() as session:
             session.execute(table.insert(), kept)
 
     assert not pixxels
-    assert known
-    assert instance.job is not None
+    assert instance.job is None
+
+
+# ------------------------------------------------------------------------------- who may say which job it is
+
+#: Tasks that aren't this package's, whatever they are called and whatever their arguments are called.
+FOREIGN = [("plain", -1), ("plain_each", 1), ("alike", -1), ("estimate", -1)]
+
+
+@pytest.mark.parametrize(("task_id", "index"), FOREIGN)
+def test_no_xcom_makes_a_task_one_of_pixxels(records: Records, run_id: str, task_id: str, index: int) -> None:
+    records.change("coast", run_id, task_id, index, state="running", start_date=ago(minutes=1))
+    records.work("coast", run_id, task_id, index, **JOB, status="running")
+
+    instance, pixxels = found(run_id, task_id, index)
+
+    assert not pixxels
+    assert instance.job is None
+    assert instance.text("job_id") == ""
+    assert instances.lately({"coast"}, SINCE) == ([], 0)
+
+
+@pytest.mark.parametrize("name", JOB)
+def test_xcoms_that_differ_from_the_tasks_own_arguments_are_believed_nothing(
+    records: Records, run_id: str, name: str
+) -> None:
+    records.change("coast", run_id, "wait", state="deferred", start_date=ago(minutes=1))
+    records.render("coast", run_id, "wait", **JOB)
+    records.push("coast", run_id, "wait", **{**JOB, name: "of another team"})
+
+    instance, pixxels = found(run_id, "wait")
+
+    assert pixxels
+    assert (instance.job, instance.is_contradicted) == (None, True)
+    assert instances.lately({"coast"}, SINCE) == ([], 0)
+
+
+def test_the_run_has_its_job_from_xcom_and_all_else_from_its_arguments(records: Records, run_id: str) -> None:
+    own = {"pixxel_conn_id": "ours", "workflow_id": "wf-1"}
+    records.render("coast", run_id, "run", **own, project_id="p")
+    records.push("coast", run_id, "run", **own, job_id="7f3")
+
+    assert found(run_id, "run")[0].job == JobKey("ours", "wf-1", "7f3")
+    records.render("coast", run_id, "run", **{**own, "pixxel_conn_id": "other"})
+    assert found(run_id, "run")[0].is_contradicted
+
+
+def test_without_rendered_arguments_the_serialized_ones_count(records: Records, run_id: str) -> None:
+    # As where the wait began in the triggerer, or many runs ago.
+    literal = {"pixxel_conn_id": "pixxel_default", "workflow_id": "w", "job_id": "j"}
+    for task_id in ("wait", "own"):
+        records.push("coast", run_id, task_id, **literal)
+        assert found(run_id, task_id)[0].job == JobKey("pixxel_default", "w", "j")
+    records.push("coast", run_id, "get", **{**literal, "pixxel_conn_id": "other"})
+
+    assert found(run_id, "get")[0].is_contradicted
+
+
+@pytest.mark.parametrize(
+    ("task_id", "index"), [("template", -1), ("each", 1), ("by_conn", 0), ("by_kwargs", 0), ("own_each", 0)]
+)
+def test_an_argument_that_nobody_knows_without_rendering_confirms_nothing(
+    records: Records, run_id: str, task_id: str, index: int
+) -> None:
+    pushed = {"pixxel_conn_id": "pixxel_default", "workflow_id": "w", "job_id": "a"}
+    records.change("coast", run_id, task_id, index, state="deferred", start_date=ago(minutes=1))
+    records.push("coast", run_id, task_id, index, **pushed)
+
+    instance, _ = found(run_id, task_id, index)
+    rows, total = instances.lately({"coast"}, SINCE)
+
+    assert (instance.job, instance.is_unconfirmed, instance.is_contradicted) == (None, True, False)
+    assert ([row.job for row in rows], total) == ([None], 1)
+    records.render("coast", run_id, task_id, index, **pushed)
+    assert found(run_id, task_id, index)[0].job == JobKey("pixxel_default", "w", "a")
+
+
+def test_a_mapped_task_without_a_connection_has_the_packages_default(records: Records, run_id: str) -> None:
+    pushed = {"workflow_id": "w", "job_id": "a"}
+    records.push("coast", run_id, "each_conn", 0, pixxel_conn_id="pixxel_default", **pushed)
+    records.push("coast", run_id, "each_conn", 1, pixxel_conn_id="other", **pushed)
+    for index in (0, 1):
+        # What else it has is rendered; a secret in it is masked.
+        records.render("coast", run_id, "each_conn", index, **pushed, pixxel_conn_id="pixxel_***")
+
+    assert found(run_id, "each_conn", 0)[0].job == JobKey("pixxel_default", "w", "a")
+    assert found(run_id, "each_conn", 1)[0].is_contradicted
+
+
+def test_a_task_is_judged_by_the_version_of_its_dag_that_it_ran_with(records: Records, run_id: str) -> None:
+    from airflow.models.serialized_dag import SerializedDagModel
+
+    records.work("coast", run_id, "plain", **JOB)
+    records.work("coast", run_id, "wait", **JOB)
+    with records.sessions.begin() as session:
+        secret = session.query(SerializedDagModel).filter_by(dag_id="secret").one().dag_version_id
+    records.change("coast", run_id, "wait", dag_version_id=None)
+
+    # Of a time before DAGs had versions.
+    assert found(run_id, "wait")[0].job is not None
+    # Whatever stands there of another DAG isn't asked.
+    records.change("coast", run_id, "wait", dag_version_id=secret)
+    assert found(run_id, "plain")[0].job is None
+
+
+def test_foreign_tasks_take_no_room_in_the_list(records: Records, run_id: str) -> None:
+    records.many("coast", run_id, "plain", 600, ago(minutes=30), state="running", end_date=None)
+    wait(records, run_id, "wait", state="deferred", start_date=ago(hours=3))
+
+    rows, total = instances.lately({"coast"}, SINCE)
+
+    assert (names(rows), total) == (["coast.wait[-1]"], 1)
+
+
+def test_a_stored_dag_is_read_once(records: Records, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.models.serialized_dag import SerializedDagModel
+
+    read: list[str] = []
+    data = SerializedDagModel.data
+    monkeypatch.setattr(
+        SerializedDagModel, "data", property(lambda self: (read.append(self.dag_id), data.fget(self))[1])
+    )
+    monkeypatch.setattr(instances, "_stored", StoredTasks())
+    wait(records, run_id, "wait", state="deferred", start_date=ago(hours=3))
+    for _ in range(2):
+        found(run_id, "wait")
+        found(run_id, "plain")
+        instances.lately({"coast"}, SINCE)
+
+    assert read == ["coast"]
 
 
 # ---------------------------------------------------------------------------------------------- all that wait
@@ -215,7 +337,7 @@ def wait(
     records: Records, run_id: str, task_id: str, index: int = -1, dag_id: str = "coast", **more: Any
 ) -> None:
     records.change(dag_id, run_id, task_id, index, **more)
-    records.push(dag_id, run_id, task_id, index, **JOB, at=more.get("start_date"))
+    records.work(dag_id, run_id, task_id, index, **JOB, at=more.get("start_date"))
 
 
 def ago(**much: float) -> datetime:

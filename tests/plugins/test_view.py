@@ -34,13 +34,18 @@ from pixxel_provider.plugins import view  # noqa: E402
 from pixxel_provider.plugins.answers import Found  # noqa: E402
 from pixxel_provider.plugins.asking import JobKey, Seen  # noqa: E402
 from pixxel_provider.plugins.instances import LIVE, Instance  # noqa: E402
+from pixxel_provider.plugins.serialized import PixxelTask  # noqa: E402
 
 NOW = datetime(2026, 11, 24, 4, 0, 0, 123_456, timezone.utc)
 BEFORE = NOW - timedelta(seconds=30)
 KEY = JobKey("pixxel_default", "wf-1", "7f3")
 CONSOLE = "https://console.example.com/7f3"
 JOB = {"pixxel_conn_id": KEY.conn_id, "workflow_id": KEY.workflow_id, "job_id": KEY.job_id}
-WAITING = Instance("d", "r", "wait", -1, "deferred", 1, BEFORE, None, "PixxelJobSensor", dict(JOB))
+WAITING = Instance(
+    *("d", "r", "wait", -1, "deferred", 1, BEFORE, None, "PixxelJobSensor"),
+    task=PixxelTask(frozenset(JOB), JOB),
+    xcoms=dict(JOB),
+)
 ENDED = replace(WAITING, state="success", end=NOW)
 FAILED = replace(ENDED, state="failed")
 LONG_OVER = replace(FAILED, end=NOW - timedelta(minutes=2))
