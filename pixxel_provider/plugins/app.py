@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity
@@ -24,11 +26,16 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from pixxel_provider.plugins import instances, view
 from pixxel_provider.plugins.asking import Asking
 
+T = TypeVar("T")
+
 #: How far back the page of all waits looks for those that have ended.
 LATELY = timedelta(hours=24)
 #: Seconds that a page waits for Pixxel before it shows what is known.
-PATIENCE = 10.0
-_PATIENCE_OF_THE_LIST = 3.0
+PATIENCE = 5.0
+# And the list, for jobs of which nothing is known.
+_PATIENCE_OF_THE_LIST = 1.0
+# Pages that are made at the same time: a large one takes memory, and time that Airflow's own pages lack.
+_MADE_AT_ONCE = 2
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -72,6 +79,7 @@ def make_app(asking: Asking | None = None) -> WithHeaders:
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.asking = asking or Asking()
+    app.state.turns = asyncio.Semaphore(_MADE_AT_ONCE)
     job = "/job/{dag_id}/{run_id}/{task_id}/{map_index}"
     for path, endpoint, guards in (
         (job, job_page, [_reads_instances]),
@@ -109,12 +117,13 @@ async def job_data(request: Request, found: _Found) -> JSONResponse:
     if key is None:
         return JSONResponse(view.without_job(instance, datetime.now(timezone.utc), pixxels=pixxels))
     asking: Asking = request.app.state.asking
+    until = time.monotonic() + PATIENCE
     seen = await asking.job(key, PATIENCE)
     estimate = instance.number("estimated_cost")
     if estimate is None and seen.value is not None:
-        estimate = await asking.estimate(key, PATIENCE)
+        estimate = await asking.estimate(key, max(0.0, until - time.monotonic()))
     now = datetime.now(timezone.utc)
-    return await _json(lambda: view.job_page(instance, key, seen, estimate, now))
+    return await _json(request, lambda: view.job_page(instance, key, seen, estimate, now))
 
 
 async def job_raw(request: Request, found: _Found) -> PlainTextResponse:
@@ -125,7 +134,8 @@ async def job_raw(request: Request, found: _Found) -> PlainTextResponse:
     seen = await request.app.state.asking.job(key, PATIENCE)
     if seen.value is None:
         raise HTTPException(502, view.words(str(seen.trouble)))
-    return PlainTextResponse(await run_in_threadpool(view.raw_text, seen.value))
+    job = seen.value
+    return PlainTextResponse(await _made(request, lambda: view.raw_text(job)))
 
 
 def jobs_page(request: Request) -> HTMLResponse:
@@ -145,7 +155,7 @@ async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
     # The newest first, each once.
     keys = dict.fromkeys(row.job for row in rows if row.is_live and row.job is not None)
     jobs, complete = await request.app.state.asking.several(keys, _PATIENCE_OF_THE_LIST)
-    return await _json(lambda: view.jobs_page(rows, total, jobs, now, complete=complete))
+    return await _json(request, lambda: view.jobs_page(rows, total, jobs, now, complete=complete))
 
 
 def static(name: str) -> Response:
@@ -156,9 +166,14 @@ def static(name: str) -> Response:
     return Response(file.read_bytes(), media_type=_KINDS[file.suffix])
 
 
-async def _json(make: Callable[[], Any]) -> JSONResponse:
+async def _made(request: Request, make: Callable[[], T]) -> T:
     # In a thread: a large page takes a while to make and to write, and the loop is the whole API server's.
-    return await run_in_threadpool(lambda: JSONResponse(make()))
+    async with request.app.state.turns:
+        return await run_in_threadpool(make)
+
+
+async def _json(request: Request, make: Callable[[], Any]) -> JSONResponse:
+    return await _made(request, lambda: JSONResponse(make()))
 
 
 def _page(request: Request, name: str) -> HTMLResponse:

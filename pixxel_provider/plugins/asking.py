@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import marshal
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any
 
-from pixxel_provider.api import calls
-from pixxel_provider.api.calls import Call
-from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.api import calls, reading
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import Verdict
-from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.plugins import client
 from pixxel_provider.plugins.answers import Answers, Found
 from pixxel_provider.plugins.crowd import Crowd
-
-T = TypeVar("T")
-
-log = logging.getLogger(__name__)
+from pixxel_provider.plugins.redaction import Redactor
+from pixxel_provider.plugins.threads import Threads
 
 #: Seconds for which a running job, one that has ended, a list and an estimate count as known.
 RUNNING_LASTS, ENDED_LASTS, LIST_LASTS, ESTIMATE_LASTS = 3.0, 60.0, 10.0, 600.0
-#: Requests that run at the same time, whatever is looked at.
-AT_ONCE = 4
+#: Requests that run at the same time with one connection, and those that may wait for their turn.
+AT_ONCE, WAITING = 4, 32
+#: Tasks and validation errors of a job that are shown, and jobs of a list that are read.
+MOST_TASKS, MOST_ERRORS, MOST_LISTED = 1_000, 200, 10_000
+#: Bytes of jobs, and of lists, that are kept.
+ROOM = 32 * 2**20
 #: Jobs of one workflow from which on their list costs less than each of them.
 CROWD = 4
 #: Questions that one look at the page of all waits may lead to.
 MOST_QUESTIONS = 24
-# The field of an error about a connection that isn't defined; that of any other names the connection.
-_ID = "pixxel_conn_id"
-_UNUSABLE = "isn't usable; the log of Airflow's API server says why"
-# A page can say that Pixxel is slow; a thread that waits a minute serves nobody.
-_CONNECT, _READ = 5.0, 15.0
+# Seconds that a look at jobs which are all known waits for something newer.
+_GLANCE = 0.25
+# What the list shows of a job, and about how many bytes that takes.
+_SLIM, _SLIM_BYTES = ("id", "workflow_id", "status", "progress", "cost", "finished_at"), 1_500
+_LONGEST_SLIM = 600
+_BYTE_FIELDS = frozenset({"inputs", "result", "info_logs"})
 
 
 @dataclass(frozen=True)
@@ -46,42 +46,75 @@ class JobKey:
     job_id: str
 
 
-def _as_it_is(words: str) -> str:
-    return words
-
-
 @dataclass(frozen=True)
 class Seen:
     """A job, and its page in Pixxel's console."""
 
-    job: Job
+    slim: Job
+    """The job without all that the list doesn't show."""
+    packed: bytes = field(repr=False)
+    """What Pixxel sent, less the tasks and validation errors that aren't shown. As JSON's values in Python it
+    would take up to twenty times as much."""
+    readable: bytes = field(repr=False)
+    """The same without the byte fields, which are most of it."""
+    tasks: int
+    errors: int
+    """How many tasks and validation errors there are."""
     console: str
-    redact: Callable[[str], str] = field(default=_as_it_is, repr=False, compare=False)
+    redact: Redactor = field(default_factory=Redactor)
     """Takes the key out of a text: an answer loses it as it comes, and its byte fields are decoded later."""
+
+    @classmethod
+    def of(cls, job: Job, console: str, redact: Redactor | None = None, counts: Any = None) -> Seen:
+        """Pack a job."""
+        raw, (tasks, errors) = _cut(job.raw), counts or _counts(job.raw)
+        readable = {name: value for name, value in raw.items() if name != "spec"}
+        if isinstance(readable.get("tasks"), list):
+            readable["tasks"] = [_readable(task) for task in readable["tasks"]]
+        return cls(slim(job), _packed(raw), _packed(readable), tasks, errors, console, redact or Redactor())
+
+    @property
+    def job(self) -> Job:
+        """The job with its first tasks and validation errors, without byte fields; made anew each time."""
+        return _unpacked(self.readable)
+
+    @property
+    def whole(self) -> Job:
+        """The same with byte fields."""
+        return _unpacked(self.packed)
 
 
 class Asking:
     """The requests of one API server's process to Pixxel."""
 
     def __init__(self) -> None:
-        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pixxel-page")
-        # A job may take a megabyte with its byte fields.
+        threads = Threads(at_once=AT_ONCE, waiting=WAITING)
         self._jobs: Answers[Seen] = Answers(
-            pool, keep=64, told=lambda key, seen, at: self._crowd.note(key, seen.job, at)
+            threads,
+            keep=256,
+            room=ROOM,
+            size=lambda seen: len(seen.packed) + len(seen.readable) + _SLIM_BYTES,
+            told=lambda key, seen, at: self._crowd.note(key, seen.slim, at),
         )
-        self._lists: Answers[dict[str, Job]] = Answers(pool, keep=64)
-        self._estimates: Answers[int | float] = Answers(pool, keep=256)
-        self._crowd = Crowd(self.job, self._list, crowd=CROWD, most=MOST_QUESTIONS)
+        self._lists: Answers[dict[str, Job]] = Answers(
+            threads, keep=64, room=ROOM, size=lambda jobs: len(jobs) * _SLIM_BYTES
+        )
+        self._estimates: Answers[int | float] = Answers(threads, keep=256, room=ROOM, size=lambda _: 0)
+        self._crowd = Crowd(self.job, self._list, crowd=CROWD, most=MOST_QUESTIONS, glance=_GLANCE)
 
     async def job(self, key: JobKey, patience: float) -> Found[Seen]:
         """Return a job as it was at most a few seconds ago, or the newest that is known."""
-        return await self._jobs.get(key, partial(_ask_job, key), _lasts, patience=patience)
+        return await self._jobs.get(key, partial(_ask_job, key), _lasts, lane=key.conn_id, patience=patience)
 
     async def estimate(self, key: JobKey, patience: float) -> int | float | None:
         """Return what Pixxel estimates for a job of the workflow, None where it doesn't say."""
         question = (key.conn_id, key.workflow_id)
         found = await self._estimates.get(
-            question, partial(_ask_estimate, *question), lambda _: ESTIMATE_LASTS, patience=patience
+            question,
+            partial(_ask_estimate, *question),
+            lambda _: ESTIMATE_LASTS,
+            lane=key.conn_id,
+            patience=patience,
         )
         return found.value
 
@@ -91,45 +124,81 @@ class Asking:
 
     async def _list(self, workflow: tuple[str, str], patience: float) -> Found[dict[str, Job]]:
         return await self._lists.get(
-            workflow, partial(_ask_list, *workflow), lambda _: LIST_LASTS, patience=patience
+            workflow,
+            partial(_ask_list, *workflow),
+            lambda _: LIST_LASTS,
+            lane=workflow[0],
+            patience=patience,
         )
+
+
+def slim(job: Job) -> Job:
+    """Return a job without what makes it large."""
+    raw = {name: job.raw.get(name) for name in _SLIM}
+    for name, value in raw.items():
+        if isinstance(value, str):
+            raw[name] = value.strip()[:_LONGEST_SLIM]
+        elif isinstance(value, (list, dict)):
+            raw[name] = None
+    return Job.read(raw)
 
 
 def _lasts(seen: Seen) -> float:
-    return RUNNING_LASTS if seen.job.verdict() is Verdict.WAITING else ENDED_LASTS
+    return RUNNING_LASTS if seen.slim.verdict() is Verdict.WAITING else ENDED_LASTS
 
 
-def _ask(conn_id: str, make: Callable[[], Call[T]]) -> tuple[PixxelHook, T]:
-    call, hook = make(), PixxelHook(conn_id)
+def _counts(answer: Any) -> tuple[int, int]:
+    found = [answer.get(name) if isinstance(answer, Mapping) else None for name in ("tasks", "val_errors")]
+    tasks, errors = (len(value) if isinstance(value, list) else 0 for value in found)
+    return tasks, errors
+
+
+def _cut(answer: Any, **most: int) -> Any:
+    """Return an answer with the beginning of its lists."""
+    if not isinstance(answer, Mapping):
+        return answer
+    most = most or {"tasks": MOST_TASKS, "val_errors": MOST_ERRORS}
+    return {
+        name: value[: most[name]] if name in most and isinstance(value, list) else value
+        for name, value in answer.items()
+    }
+
+
+def _packed(raw: Any) -> bytes:
     try:
-        settings = hook.settings
-        hook.settings = replace(
-            settings,
-            connect_timeout=min(settings.connect_timeout, _CONNECT),
-            read_timeout=min(settings.read_timeout, _READ),
-        )
-        # Once: the page looks again by itself.
-        return hook, hook.send(call, patience=0)
-    except PixxelInputError as error:
-        if error.field == _ID:
-            # There is no such connection, so that nothing of it can be said.
-            raise
-        # Its words may quote the connection, and whoever may see a task need not be allowed to see that.
-        log.warning("A page can't use a connection: %s", error)
-        raise PixxelInputError(error.field, _UNUSABLE) from None
-    finally:
-        hook.close()
+        return marshal.dumps(raw)
+    except ValueError:
+        # Nested deeper than that format goes.
+        return marshal.dumps(reading.json_safe(raw))
+
+
+def _unpacked(packed: bytes) -> Job:
+    return Job.read(marshal.loads(packed))  # noqa: S302 - it has never left this process
+
+
+def _readable(task: Any) -> Any:
+    if not isinstance(task, Mapping):
+        return task
+    return {name: value for name, value in task.items() if name not in _BYTE_FIELDS}
 
 
 def _ask_job(key: JobKey) -> Seen:
-    hook, job = _ask(key.conn_id, lambda: calls.get_job(key.workflow_id, key.job_id))
-    settings = hook.settings
-    return Seen(job, settings.console_link(key.workflow_id, key.job_id), settings.redact)
+    def make() -> calls.Call[tuple[Job, tuple[int, int]]]:
+        call = calls.get_job(key.workflow_id, key.job_id)
+        # Before anything of it is read.
+        return replace(call, read=lambda answer: (call.read(_cut(answer)), _counts(answer)))  # type: ignore[arg-type, return-value]
+
+    settings, redact, (job, counts) = client.ask(key.conn_id, make)
+    return Seen.of(job, settings.console_link(key.workflow_id, key.job_id), redact, counts)
 
 
 def _ask_list(conn_id: str, workflow_id: str) -> dict[str, Job]:
-    return {job.id: job for job in _ask(conn_id, lambda: calls.list_jobs(workflow_id))[1]}
+    def make() -> calls.Call[list[Job]]:
+        call = calls.list_jobs(workflow_id)
+        return replace(call, read=lambda answer: call.read(_cut(answer, jobs=MOST_LISTED)))
+
+    return {job.id: slim(job) for job in client.ask(conn_id, make)[2]}
 
 
 def _ask_estimate(conn_id: str, workflow_id: str) -> int | float:
-    return _ask(conn_id, lambda: calls.estimate_cost(workflow_id))[1]
+    return client.ask(conn_id, lambda: calls.estimate_cost(workflow_id))[2]

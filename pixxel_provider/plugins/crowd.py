@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable,
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pixxel_provider.api.errors import PixxelApiError, PixxelError
-from pixxel_provider.api.job import Job
+from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelResponseError
 
 if TYPE_CHECKING:
+    from pixxel_provider.api.job import Job
     from pixxel_provider.plugins.answers import Found
     from pixxel_provider.plugins.asking import JobKey
 
@@ -21,8 +21,6 @@ Workflow = tuple[str, str]
 
 # Jobs, and turns of questions, that are remembered.
 _KEPT = 2_000
-# What makes a job large; the page of all waits shows nothing of it.
-_LARGE = ("tasks", "spec")
 
 
 class Crowd:
@@ -32,6 +30,7 @@ class Crowd:
     :param many: asks for a workflow's list.
     :param crowd: jobs of one workflow from which on their list is asked for.
     :param most: questions that one look may lead to.
+    :param glance: seconds for which a look at jobs that are all known waits for something newer.
     """
 
     def __init__(
@@ -41,8 +40,9 @@ class Crowd:
         *,
         crowd: int,
         most: int,
+        glance: float,
     ) -> None:
-        self._one, self._many = one, many
+        self._one, self._many, self._glance = one, many, glance
         self._crowd, self._most = crowd, most
         self._seen: OrderedDict[JobKey, tuple[datetime, Job]] = OrderedDict()
         self._turns: OrderedDict[Hashable, None] = OrderedDict()
@@ -50,7 +50,12 @@ class Crowd:
         self._lacking: OrderedDict[JobKey, None] = OrderedDict()
 
     async def look(self, keys: Collection[JobKey], patience: float) -> tuple[Mapping[JobKey, Job], bool]:
-        """Return what is known of these jobs, and whether that is all of them."""
+        """Return what is known of these jobs, and whether that is all of them.
+
+        What is asked for and comes later is there at the next look.
+        """
+        if all(key in self._seen for key in keys):
+            patience = min(patience, self._glance)
         deadline = asyncio.get_running_loop().time() + patience
         by_workflow: defaultdict[Workflow, list[JobKey]] = defaultdict(list)
         for key in dict.fromkeys(keys):
@@ -80,11 +85,10 @@ class Crowd:
         return found, all(key in found for key in keys)
 
     def note(self, key: JobKey, job: Job, at: datetime) -> None:
-        """Remember a job as it was at a moment, without what makes it large."""
+        """Remember a job as it was at a moment."""
         known = self._seen.get(key)
         if known is None or known[0] <= at:
-            slim = {name: value for name, value in job.raw.items() if name not in _LARGE}
-            _keep(self._seen, key, (at, Job.read(slim)))
+            _keep(self._seen, key, (at, job))
 
     async def _list(self, workflow: Workflow, wanted: list[JobKey], patience: float) -> None:
         listed = await self._many(workflow, patience)
@@ -112,7 +116,8 @@ def _is_no_help(trouble: PixxelError | None) -> bool:
 
     Where nothing can be asked at all, or a server is in trouble, to ask for each job wouldn't help either.
     """
-    if trouble is None:
+    if trouble is None or isinstance(trouble, PixxelResponseError):
+        # One that is too long can't be read, and the jobs can.
         return True
     return isinstance(trouble, PixxelApiError) and not trouble.transient and trouble.status_code != 401
 

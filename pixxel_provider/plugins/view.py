@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from pixxel_provider.api import reading, timing
-from pixxel_provider.api.addresses import scrubbed, without_secrets
+from pixxel_provider.api.addresses import without_secrets
 from pixxel_provider.api.errors import PixxelAuthError, PixxelError, PixxelNotFoundError
 from pixxel_provider.api.job import Job, Task
 from pixxel_provider.api.status import (
@@ -22,19 +22,19 @@ from pixxel_provider.api.status import (
 )
 from pixxel_provider.api.summary import failure_text, is_running, tasks_done
 from pixxel_provider.plugins.answers import Found
-from pixxel_provider.plugins.asking import JobKey, Seen
+from pixxel_provider.plugins.asking import MOST_ERRORS, MOST_TASKS, JobKey, Seen
 from pixxel_provider.plugins.instances import MOST_ROWS, Instance
+from pixxel_provider.plugins.redaction import Redactor
 
 # What makes a text one that may be shown.
 Words = Callable[[str], str]
 
 #: Seconds after which a page looks again.
 LOOK_AGAIN, LIST_AGAIN = 5.0, 10.0
-#: Characters of a single text; a log that was put into a message fills no screen.
-_LONGEST = 4_000
-#: Tasks and validation errors that are shown.
-_MOST_TASKS, _MOST_ERRORS = 1_000, 200
+# Characters of the raw job.
 _LONGEST_RAW = 1_000_000
+# Levels; what lies deeper is left out of JSON.
+_DEEPEST = 40
 # A job may take a while until it can be seen; whoever doesn't wait for it has ended before.
 _UNSEEN = timedelta(minutes=2)
 
@@ -51,10 +51,8 @@ _UNCONFIRMED = (
 _LAST_TRY = "This is the job of the task's last try; the next one hasn't begun."
 
 
-def words(text: str) -> str:
-    """Return a text as a browser may have it: addresses without what makes them secret, not too long."""
-    text = without_secrets(text)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+#: Makes a text that isn't of an answer one that a browser may have.
+words: Words = Redactor().shown
 
 
 def without_job(instance: Instance, now: datetime, *, pixxels: bool) -> dict[str, Any]:
@@ -86,22 +84,16 @@ def job_page(
             page["as_of"] = _time(seen.at)
     running = True
     if seen.value is not None:
-        job, redact = seen.value.job, seen.value.redact
-
-        def say(text: str) -> str:
-            # The key first: an end that is cut off would hide it from the search and not from people.
-            return words(redact(text))
-
+        job, say = seen.value.job, seen.value.redact.shown
         meaning = _meaning(job.verdict(), job.status, instance)
         running = meaning == Verdict.WAITING.value
-        page["job"] = _job(job, key, meaning, estimate, seen.value.console, say)
+        page["job"] = _job(job, key, meaning, estimate, seen.value, say)
         page["tasks"] = _tasks(job, say)
         page["val_errors"] = [
-            {name: say(text) for name, text in error.fields().items()}
-            for error in job.val_errors[:_MOST_ERRORS]
+            {name: say(text) for name, text in error.fields().items()} for error in job.val_errors
         ]
-        notes += _left_out("tasks", len(job.tasks), _MOST_TASKS)
-        notes += _left_out("validation errors", len(job.val_errors), _MOST_ERRORS)
+        notes += _left_out("tasks", seen.value.tasks, MOST_TASKS)
+        notes += _left_out("validation errors", seen.value.errors, MOST_ERRORS)
     final = trouble is not None and _is_final(trouble, instance, now)
     page["message"] = " ".join(notes)
     page["poll"] = LOOK_AGAIN if _goes_on(instance) or (running and not final) else None
@@ -143,20 +135,65 @@ def jobs_page(
 
 def raw_text(seen: Seen) -> str:
     """Return the job as Pixxel gave it, in readable JSON, with its byte fields decoded."""
-    job = seen.job
+    job, redact = seen.whole, seen.redact
     raw = {**job.raw, **({"spec": job.spec} if "spec" in job.raw else {})}
     if isinstance(raw.get("tasks"), list):
-        raw["tasks"] = [_raw_task(task) for task in job.tasks]
-    clean = scrubbed(reading.json_safe(raw), lambda text: without_secrets(seen.redact(text)))
-    text = json.dumps(clean, indent=2, ensure_ascii=False)
-    if len(text) > _LONGEST_RAW:
-        text = f"{text[:_LONGEST_RAW]}\n… and {len(text) - _LONGEST_RAW} more characters"
-    return text
+        raw["tasks"] = map(_raw_task, job.tasks)
+    beginning = _Beginning(_LONGEST_RAW, lambda text: without_secrets(redact(text)))
+    clean = reading.json_safe(beginning.of(raw))
+    parts, length = [], 0
+    # Written in parts, as what is nested deep takes a line of blanks for each bracket.
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(clean):
+        parts.append(part)
+        length += len(part)
+        if length > _LONGEST_RAW:
+            break
+    # Numbers are no texts, and a key may consist of digits.
+    text = redact("".join(parts))
+    left_out = _left_out("tasks", seen.tasks, MOST_TASKS) + _left_out(
+        "validation errors", seen.errors, MOST_ERRORS
+    )
+    if length > _LONGEST_RAW:
+        left_out = [f"Only the first {_LONGEST_RAW:,} characters are shown."]
+    return "\n".join([text[:_LONGEST_RAW], *left_out])
+
+
+class _Beginning:
+    """The beginning of a value: no less than is shown, not much more, and nothing secret.
+
+    :param clean: takes the secrets out of a text; before that is cut, which might leave half a key.
+    """
+
+    def __init__(self, characters: int, clean: Words) -> None:
+        self._left, self._clean = characters, clean
+
+    def of(self, value: Any, depth: int = 0) -> Any:
+        """Return what there is room for."""
+        # A bracket or a number, a comma, a line break and its blanks.
+        self._left -= 3 + 2 * depth
+        if isinstance(value, str):
+            text, room = self._clean(value), max(0, self._left)
+            self._left -= len(text)
+            return text[:room]
+        if depth > _DEEPEST:
+            return None
+        if isinstance(value, dict):
+            entries = ((self._clean(key), self.of(entry, depth + 1)) for key, entry in value.items())
+            return dict(self._some(entries))
+        if isinstance(value, (list, map)):
+            return list(self._some(self.of(entry, depth + 1) for entry in value))
+        return value
+
+    def _some(self, entries: Iterator[Any]) -> Iterator[Any]:
+        for entry in entries:
+            yield entry
+            if self._left <= 0:
+                return
 
 
 def _raw_task(task: Task) -> dict[str, Any]:
-    decoded = {name: getattr(task, name) for name in ("inputs", "result", "info_logs")}
-    return {**task.raw, **{name: value for name, value in decoded.items() if name in task.raw}}
+    decoded = {name: getattr(task, name) for name in ("inputs", "result", "info_logs") if name in task.raw}
+    return {**task.raw, **decoded}
 
 
 def _instance(instance: Instance) -> dict[str, Any]:
@@ -180,7 +217,7 @@ def _meaning(verdict: Verdict, status: str, instance: Instance) -> str:
 
 
 def _job(
-    job: Job, key: JobKey, meaning: str, estimate: int | float | None, console: str, say: Words
+    job: Job, key: JobKey, meaning: str, estimate: int | float | None, seen: Seen, say: Words
 ) -> dict[str, Any]:
     failed = meaning in (Verdict.FAILED.value, Verdict.UNCLEAR.value)
     return {
@@ -198,9 +235,10 @@ def _job(
         "updated_at": _time(job.updated_at),
         "finished_at": _time(job.finished_at),
         "expected_end": _time(timing.expected_end(job)),
-        "tasks_done": tasks_done(job) if job.tasks else None,
-        "tasks_total": len(job.tasks),
-        "console": console,
+        # Of those that are left out nobody knows.
+        "tasks_done": tasks_done(job) if 0 < seen.tasks <= MOST_TASKS else None,
+        "tasks_total": seen.tasks,
+        "console": seen.console,
         "failure": say(failure_text(job)) if failed else "",
     }
 
@@ -225,7 +263,7 @@ def _tasks(job: Job, say: Words) -> list[dict[str, Any]]:
             "failure_type": say(task.failure_type),
             "time_taken": say(task.time_taken),
         }
-        for task, span in list(zip(job.tasks, spans, strict=True))[:_MOST_TASKS]
+        for task, span in zip(job.tasks, spans, strict=True)
     ]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from pixxel_provider.api.errors import (
     PixxelServerError,
 )
 from pixxel_provider.plugins.answers import Answers, Found
+from pixxel_provider.plugins.threads import Threads
 from tests.support import FakeClock
 
 T = TypeVar("T")
@@ -50,25 +50,31 @@ class Question:
 class Desk:
     """Answers, a clock of their own, and a short way to ask."""
 
-    def __init__(self, pool: ThreadPoolExecutor, **options: Any) -> None:
+    def __init__(self, threads: Threads, **options: Any) -> None:
         self.clock = FakeClock(1_000.0)
-        self.answers: Answers[Any] = Answers(pool, monotonic=self.clock, **{"keep": 8, **options})
+        options = {"keep": 8, "room": 1_000, "size": lambda _: 1, **options}
+        self.answers: Answers[Any] = Answers(threads, monotonic=self.clock, **options)
 
     async def get(
-        self, question: Question, key: Any = "k", *, lasts: float = 3, patience: float = LONG
+        self,
+        question: Question,
+        key: Any = "k",
+        *,
+        lasts: float = 3,
+        patience: float = LONG,
+        lane: Any = None,
     ) -> Any:
-        return await self.answers.get(key, question, lambda _: lasts, patience=patience)
+        return await self.answers.get(key, question, lambda _: lasts, lane=lane, patience=patience)
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as found:
-        yield found
+def threads() -> Threads:
+    return Threads(at_once=2, waiting=32)
 
 
 @pytest.fixture
-def desk(pool: ThreadPoolExecutor) -> Desk:
-    return Desk(pool)
+def desk(threads: Threads) -> Desk:
+    return Desk(threads)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -115,7 +121,7 @@ def test_each_answer_says_itself_how_long_it_lasts(desk: Desk) -> None:
     async def look() -> None:
         for pause in (0, 59, 1, 0.5):
             desk.clock.sleep(pause)
-            await desk.answers.get("k", question, lambda seconds: seconds, patience=LONG)
+            await desk.answers.get("k", question, lambda seconds: seconds, lane=None, patience=LONG)
 
     run(look())
     assert question.asked == 2
@@ -203,9 +209,9 @@ def test_what_was_known_has_to_do_while_a_newer_answer_takes_its_time(desk: Desk
     assert run(look()) == ["old", "old", "new"]
 
 
-def test_each_answer_is_told_also_a_late_one(pool: ThreadPoolExecutor) -> None:
+def test_each_answer_is_told_also_a_late_one(threads: Threads) -> None:
     told: list[Any] = []
-    desk = Desk(pool, told=lambda *answer: told.append(answer))
+    desk = Desk(threads, told=lambda *answer: told.append(answer))
     question = Question("x", PixxelError("no"), closed=True)
 
     async def look() -> Found[Any]:
@@ -345,7 +351,7 @@ def test_an_answer_whose_age_cannot_be_told_is_asked_for_again_later(
     async def look() -> None:
         for pause in (0, 4.9, 0.1):
             desk.clock.sleep(pause)
-            await desk.answers.get("k", question, lasts, patience=LONG)
+            await desk.answers.get("k", question, lasts, lane=None, patience=LONG)
 
     run(look())
     assert question.asked == 2
@@ -354,14 +360,15 @@ def test_an_answer_whose_age_cannot_be_told_is_asked_for_again_later(
 # --------------------------------------------------------------------------------------------------- bounds
 
 
-def test_only_so_many_wait_for_a_thread(pool: ThreadPoolExecutor) -> None:
-    desk = Desk(pool, waiting=2)
+def test_only_so_many_wait_for_a_thread() -> None:
+    desk = Desk(Threads(at_once=1, waiting=1))
     held, other, third = Question("a", closed=True), Question("b", closed=True), Question("c")
 
     async def look() -> list[Found[Any]]:
-        first = [asyncio.ensure_future(desk.get(held, "a")), asyncio.ensure_future(desk.get(other, "b"))]
+        first = [asyncio.ensure_future(desk.get(held, "a"))]
         await has_begun(held)
-        await has_begun(other)
+        first.append(asyncio.ensure_future(desk.get(other, "b")))
+        await asyncio.sleep(0)
         refused = await desk.get(third, "c")
         assert third.asked == 0
         held.open.set()
@@ -374,28 +381,41 @@ def test_only_so_many_wait_for_a_thread(pool: ThreadPoolExecutor) -> None:
     assert later.value == "c"
 
 
-def test_room_is_made_again_by_trouble_of_any_kind(pool: ThreadPoolExecutor) -> None:
-    desk = Desk(pool, waiting=1)
-    questions = [Question(PixxelError("x")), Question(ValueError("x")), Question("x")]
+def test_a_server_that_hangs_holds_up_no_other(threads: Threads) -> None:
+    desk = Desk(threads)
+    hanging = [Question("x", closed=True) for _ in range(40)]
 
-    async def look() -> list[Any]:
-        return [(await desk.get(each, at)).value for at, each in enumerate(questions)]
+    async def look() -> tuple[Found[Any], int]:
+        looks = [asyncio.ensure_future(desk.get(each, at, lane="one")) for at, each in enumerate(hanging)]
+        for each in hanging[:2]:
+            await has_begun(each)
+        found = await desk.get(Question("y"), "y", lane="other")
+        at_once = sum(each.begun.is_set() for each in hanging)
+        for each in hanging:
+            each.open.set()
+        await asyncio.gather(*looks)
+        return found, at_once
 
-    assert run(look()) == [None, None, "x"]
+    found, at_once = run(look())
+    assert found.value == "y"
+    assert at_once == 2
 
 
-def test_a_crowd_before_a_full_house_gets_what_was_known(pool: ThreadPoolExecutor) -> None:
-    desk = Desk(pool, waiting=1)
-    known, slow = Question("old", "new"), Question("x", closed=True)
+def test_a_full_house_gets_what_was_known() -> None:
+    desk = Desk(Threads(at_once=1, waiting=1))
+    known, slow, next_one = Question("old", "new"), Question("x", closed=True), Question("x", closed=True)
 
     async def look() -> Any:
         await desk.get(known, "known")
         desk.clock.sleep(3)
-        waiting = asyncio.ensure_future(desk.get(slow, "slow"))
+        waiting = [asyncio.ensure_future(desk.get(slow, "slow"))]
         await has_begun(slow)
+        waiting.append(asyncio.ensure_future(desk.get(next_one, "next")))
+        await asyncio.sleep(0)
         found = await desk.get(known, "known")
         slow.open.set()
-        await waiting
+        next_one.open.set()
+        await asyncio.gather(*waiting)
         return found
 
     found = run(look())
@@ -403,8 +423,52 @@ def test_a_crowd_before_a_full_house_gets_what_was_known(pool: ThreadPoolExecuto
     assert known.asked == 1
 
 
-def test_what_nobody_looked_at_for_longest_is_forgotten(pool: ThreadPoolExecutor) -> None:
-    desk = Desk(pool, keep=2)
+def test_answers_have_only_so_much_room_together(threads: Threads) -> None:
+    desk = Desk(threads, room=100, size=len)
+
+    async def look() -> list[Any]:
+        for key, size in (("a", 40), ("b", 40), ("c", 30)):
+            await desk.get(Question("x" * size), key)
+        first = list(desk.answers._entries)
+        # Too large by itself: whoever asked has it, and nobody later.
+        found = await desk.get(Question("x" * 101), "d")
+        return [first, list(desk.answers._entries), len(found.value)]
+
+    assert run(look()) == [["b", "c"], [], 101]
+
+
+def test_what_nobody_looks_at_is_forgotten_after_ten_minutes(threads: Threads) -> None:
+    desk = Desk(threads)
+
+    async def look() -> list[Any]:
+        await desk.get(Question("a"), "a", lasts=10_000)
+        desk.clock.sleep(599)
+        await desk.get(Question("b"), "b")
+        kept = list(desk.answers._entries)
+        desk.clock.sleep(1)
+        await desk.get(Question("b"), "b")
+        return [kept, list(desk.answers._entries)]
+
+    assert run(look()) == [["a", "b"], ["b"]]
+
+
+def test_an_error_keeps_nothing_of_the_answer(threads: Threads) -> None:
+    desk = Desk(threads)
+
+    def ask() -> Any:
+        try:
+            raise ValueError("the whole answer")
+        except ValueError:
+            raise PixxelError("no")  # noqa: B904 - as careless code does
+
+    found = run(desk.answers.get("k", ask, lambda _: 3, lane=None, patience=LONG))
+
+    assert found.trouble is not None
+    assert (found.trouble.__context__, found.trouble.__traceback__) == (None, None)
+
+
+def test_what_nobody_looked_at_for_longest_is_forgotten(threads: Threads) -> None:
+    desk = Desk(threads, keep=2)
     questions = {key: Question(key) for key in "abc"}
 
     async def look() -> dict[str, int]:
@@ -419,8 +483,8 @@ def test_what_nobody_looked_at_for_longest_is_forgotten(pool: ThreadPoolExecutor
     assert questions["b"].asked == 2
 
 
-def test_what_is_being_asked_is_not_forgotten(pool: ThreadPoolExecutor) -> None:
-    desk = Desk(pool, keep=1)
+def test_what_is_being_asked_is_not_forgotten(threads: Threads) -> None:
+    desk = Desk(threads, keep=1)
     slow, quick = Question("slow", closed=True), Question("quick")
 
     async def look() -> list[Any]:

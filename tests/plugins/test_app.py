@@ -607,6 +607,69 @@ def test_the_key_is_not_in_bytes_either(
     assert CANARY not in shown
 
 
+@pytest.mark.parametrize(
+    ("task_id", "index", "pushed"),
+    [
+        ("plain", -1, {}),
+        ("plain_each", 0, {}),
+        ("alike", -1, {}),
+        ("estimate", -1, {}),
+        ("wait", -1, {"pixxel_conn_id": "other_team"}),
+        ("wait", -1, {"workflow_id": "wf-fails"}),
+        ("wait", -1, {"job_id": "job-failed"}),
+        ("each", 1, {"pixxel_conn_id": "other_team"}),
+        ("run", -1, {"pixxel_conn_id": "other_team"}),
+        ("run", -1, {"workflow_id": "wf-fails"}),
+    ],
+)
+def test_xcoms_alone_lead_to_no_request(
+    get: Callable[..., Any],
+    wait: Callable[..., None],
+    pixxel: Any,
+    records: Records,
+    monkeypatch: pytest.MonkeyPatch,
+    task_id: str,
+    index: int,
+    pushed: dict[str, str],
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER_TEAM", json.dumps(pixxel.airflow_connection))
+    own = {"pixxel_conn_id": "pixxel_default", "workflow_id": "wf-succeeds", "job_id": "job-finished"}
+    assert wait
+    records.change("coast", RUN, task_id, index, state="running", start_date=datetime.now(timezone.utc))
+    records.push("coast", RUN, task_id, index, **{**own, **pushed}, status="s3cret words")
+    if pushed:
+        records.render("coast", RUN, task_id, index, **own)
+    shown = [get(f"/job/coast/{RUN}/{task_id}/{index}{end}") for end in ("/data", "/raw")]
+    shown.append(get("/jobs/data"))
+
+    assert [each.status_code for each in shown] == [200, 404, 200]
+    assert shown[0].json()["kind"] == "none"
+    assert shown[2].json()["rows"] == []
+    assert pixxel.requests() == 0
+    for each in shown:
+        for word in ("job-f", "s3cret", "other_team", "wf-"):
+            assert word not in each.text
+
+
+def test_a_wait_whose_arguments_are_not_known_yet_says_so(
+    data: Callable[..., Any],
+    get: Callable[..., Any],
+    wait: Callable[..., None],
+    records: Records,
+    pixxel: Any,
+) -> None:
+    assert wait
+    records.change("coast", RUN, "template", state="deferred")
+    records.push("coast", RUN, "template", pixxel_conn_id="other", workflow_id="w", job_id="a", status="odd")
+
+    found = data("template")
+    assert (found["kind"], found["poll"]) == ("none", 5)
+    assert "no rendered arguments" in found["message"]
+    (row,) = get("/jobs/data").json()["rows"]
+    assert (row["task_id"], row["job_id"], row["workflow_id"], row["status"]) == ("template", "", "", "")
+    assert pixxel.requests() == 0
+
+
 def test_twenty_at_once_cost_one_request(app: Any, wait: Callable[..., None], pixxel: Any) -> None:
     pixxel.create_job("wf-succeeds", "job-1")
     wait()

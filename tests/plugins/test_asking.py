@@ -17,9 +17,12 @@ from pixxel_provider.api.errors import (
     PixxelRateLimitError,
     PixxelServerError,
 )
+from pixxel_provider.api.job import Job
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.plugins import asking as asking_module
-from pixxel_provider.plugins.asking import Asking, JobKey
+from pixxel_provider.plugins import client
+from pixxel_provider.plugins.asking import Asking, JobKey, Seen, slim
+from pixxel_provider.plugins.client import PageHook
 from tests.support import CANARY, FakeClock
 
 T = TypeVar("T")
@@ -46,6 +49,8 @@ def asking(pixxel: Any, clock: FakeClock) -> Asking:
     found = Asking()
     for answers in (found._jobs, found._lists, found._estimates):
         answers._monotonic = clock
+    # Here a look waits for what it asks.
+    found._crowd._glance = PATIENCE
     return found
 
 
@@ -251,7 +256,7 @@ def test_a_connection_that_cannot_be_used_is_quoted_in_the_log_alone(
     for word in ("'pixxel_default'", name, "log"):
         assert word in str(found.trouble)
     assert HUSH not in repr(found) + str(found.trouble) + str(vars(found.trouble))
-    (record,) = [each for each in caplog.records if each.name == "pixxel_provider.plugins.asking"]
+    (record,) = [each for each in caplog.records if each.name == "pixxel_provider.plugins.client"]
     assert name in record.getMessage()
 
 
@@ -272,6 +277,123 @@ def test_a_connection_that_is_spoilt_meanwhile_is_quoted_in_the_log_alone(
 
     assert isinstance(found.trouble, PixxelInputError)
     assert HUSH not in str(found.trouble)
+
+
+@pytest.mark.parametrize("conn_type", ["http", "https", "generic", "", "postgres"])
+def test_only_connections_of_pixxels_type_are_used(
+    asking: Asking,
+    pixxel: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    conn_type: str,
+) -> None:
+    connect(pixxel, monkeypatch, conn_type=conn_type)
+
+    found = run(asking.job(key("job-finished"), PATIENCE))
+
+    assert isinstance(found.trouble, PixxelInputError)
+    assert "conn_type" in str(found.trouble)
+    assert pixxel.requests() == 0
+    assert "connections of type 'pixxel' alone" in caplog.text
+
+
+def test_the_type_counts_anew_where_the_connection_is_read_anew(
+    asking: Asking, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixxel.fail_next("get_job", status=401)
+    read = PageHook.get_connection
+
+    def spoil(_: Any, conn_id: str) -> Any:
+        found = read(conn_id)
+        connect(pixxel, monkeypatch, conn_type="http", password="another-service's")
+        return found
+
+    monkeypatch.setattr(PageHook, "get_connection", classmethod(spoil))
+    found = run(asking.job(key("job-finished"), PATIENCE))
+
+    assert isinstance(found.trouble, PixxelInputError)
+    assert pixxel.requests() == 1
+
+
+@pytest.mark.parametrize("secret", ["k3y", "hush", "47110815"])
+def test_a_short_key_is_in_no_job_and_no_error(
+    asking: Asking, pixxel: Any, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    connect(pixxel, monkeypatch, password=secret)
+    answers = [
+        {"status": 200, "json": {"id": "a", "status": "running", "created_by": f"<{secret}>", "tasks": []}},
+        {"status": 403, "json": {"error": {"message": f"<{secret}>", "code": secret, "details": [secret]}}},
+        {"status": 200, "json": {"message": f"<{secret}>"}},
+    ]
+    for number, answer in enumerate(answers):
+        pixxel.fail_next("get_job", job_id=f"j{number}", **answer)
+
+    async def look() -> list[Any]:
+        return [await asking.job(key(f"j{number}"), PATIENCE) for number in range(len(answers))]
+
+    job, refused, odd = run(look())
+    assert job.value is not None
+    assert job.value.redact.shown(job.value.job.created_by) == "<***>"
+    assert isinstance(refused.trouble, PixxelAuthError)
+    assert "<***>" in str(refused.trouble)
+    assert odd.trouble is not None
+    for found in (refused, odd):
+        assert secret not in repr(found) + str(found.trouble) + str(vars(found.trouble))
+
+
+# ------------------------------------------------------------------------------------------- how much is kept
+
+
+def test_of_a_large_job_only_what_is_shown_is_read_and_kept(asking: Asking, pixxel: Any) -> None:
+    fields = {
+        "tasks": [{"id": f"t{number}", "status": "done"} for number in range(1_200)],
+        "val_errors": ["x"] * 300,
+        "else": {"kept": True},
+    }
+    pixxel.create_job("wf-succeeds", "job-1", fields=fields)
+
+    found = run(asking.job(key("job-1"), PATIENCE)).value
+
+    assert found is not None
+    assert (found.tasks, found.errors) == (1_200, 300)
+    assert (len(found.job.tasks), len(found.job.val_errors)) == (1_000, 200)
+    assert found.whole.raw["else"] == {"kept": True}
+    assert isinstance(found.packed, bytes)
+
+
+def test_the_list_keeps_of_a_job_what_it_shows() -> None:
+    raw = {"id": "j", "status": " running ", "cost": "4", "progress": "7%", "finished_at": {"x": 1}}
+    found = slim(
+        Job.read({**raw, "tasks": [{}], "spec": "s", "val_errors": ["x"], "workflow_id": "w" * 9_000})
+    )
+
+    assert found.raw.keys() == {"id", "workflow_id", "status", "progress", "cost", "finished_at"}
+    assert (found.status, found.cost, found.progress, found.finished_at) == ("running", 4, 7, None)
+    assert len(found.workflow_id) == 600
+
+
+def test_a_job_that_is_nested_too_deep_to_be_packed_is_shown_as_far_as_it_can_be() -> None:
+    deep: Any = []
+    for _ in range(3_000):
+        deep = [deep]
+
+    found = Seen.of(Job.read({"id": "j", "status": "running", "deep": deep}), "")
+
+    assert found.job.id == "j"
+
+
+def test_jobs_whose_list_is_too_long_are_asked_for_in_turn(
+    asking: Asking, clock: FakeClock, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ANSWER_LIMIT", 20_000)
+    keys = jobs(pixxel, 5)
+    pixxel.fail_next("list_jobs", status=200, json={"jobs": [], "more": "x" * 20_000}, times=None)
+
+    found, complete = run(asking.several(keys, PATIENCE))
+
+    assert found.keys() == set(keys)
+    assert complete
+    assert pixxel.requests("get_job") == 5
 
 
 def test_a_session_is_closed_also_after_trouble(

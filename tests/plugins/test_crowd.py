@@ -31,7 +31,7 @@ class Pixxel:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.patience: list[float] = []
-        self.crowd = Crowd(self.one, self.many, crowd=4, most=24)
+        self.crowd = Crowd(self.one, self.many, crowd=4, most=24, glance=0.25)
 
     async def one(self, key: JobKey, patience: float) -> None:
         self.patience.append(patience)
@@ -56,15 +56,16 @@ def test_a_look_takes_no_longer_in_two_steps_than_in_one(seconds: float, least: 
     assert all(least <= patience <= most for patience in pixxel.patience)
 
 
-def test_a_job_is_remembered_without_what_makes_it_large() -> None:
+def test_jobs_that_are_all_known_are_shown_at_once() -> None:
     pixxel = Pixxel()
-    pixxel.crowd.note(key(0), job(tasks=[{"name": "t"}], spec="{}", val_errors=["odd"], cost=4), NOW)
+    for number in (1, 2):
+        pixxel.crowd.note(key(number), job(number), NOW)
 
-    found, complete = pixxel.look(0)
-
-    assert complete
-    assert found[key(0)].raw.keys() == {"id", "status", "val_errors", "cost"}
-    assert (found[key(0)].cost, found[key(0)].val_errors[0].err) == (4, "odd")
+    assert pixxel.look(1, 2)[1]
+    assert pixxel.patience == [0.25, 0.25]
+    # One that isn't known is worth a wait.
+    assert not pixxel.look(1, 2, 3)[1]
+    assert pixxel.patience[2:] == [PATIENCE] * 3
 
 
 def test_what_is_newer_is_kept_whatever_comes_last() -> None:

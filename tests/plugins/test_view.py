@@ -34,6 +34,7 @@ from pixxel_provider.plugins import view  # noqa: E402
 from pixxel_provider.plugins.answers import Found  # noqa: E402
 from pixxel_provider.plugins.asking import JobKey, Seen  # noqa: E402
 from pixxel_provider.plugins.instances import LIVE, Instance  # noqa: E402
+from pixxel_provider.plugins.redaction import Redactor  # noqa: E402
 from pixxel_provider.plugins.serialized import PixxelTask  # noqa: E402
 
 NOW = datetime(2026, 11, 24, 4, 0, 0, 123_456, timezone.utc)
@@ -62,7 +63,7 @@ def ended_with(status: str) -> Instance:
 def seen(answer: Mapping[str, Any] | None, trouble: PixxelError | None = None) -> Found[Seen]:
     if answer is None:
         return Found(trouble=trouble)
-    return Found(Seen(Job.read(answer), CONSOLE), BEFORE, trouble)
+    return Found(Seen.of(Job.read(answer), CONSOLE), BEFORE, trouble)
 
 
 def page(
@@ -76,7 +77,7 @@ def page(
 
 
 def raw(answer: Mapping[str, Any]) -> str:
-    return view.raw_text(Seen(Job.read(answer), CONSOLE))
+    return view.raw_text(Seen.of(Job.read(answer), CONSOLE))
 
 
 def row(instance: Instance, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -517,9 +518,10 @@ def test_no_text_of_a_job_keeps_what_makes_an_address_secret() -> None:
 def test_no_text_of_a_job_keeps_the_key() -> None:
     # Escaped, as JSON within bytes may be, and where a text is cut.
     answer = everywhere(f"who is {CANARY}?" + "x" * 3_960 + CANARY)
-    found = Seen(Job.read(answer), CONSOLE, lambda text: text.replace(CANARY, "***"))
     escaped = "".join(f"\\u{ord(letter):04x}" for letter in CANARY)
-    found.job.raw["tasks"][0]["inputs"] = base64.b64encode(f'{{"{escaped}": "{CANARY}"}}'.encode()).decode()
+    inputs = base64.b64encode(f'{{"{escaped}": "{CANARY}"}}'.encode()).decode()
+    answer["tasks"][0]["inputs"] = inputs
+    found = Seen.of(Job.read(answer), CONSOLE, Redactor((CANARY,)))
     shown = json.dumps(view.job_page(FAILED, KEY, Found(found, BEFORE), None, NOW)) + view.raw_text(found)
 
     assert CANARY[:20] not in shown
@@ -576,7 +578,9 @@ def test_no_text_of_a_job_is_without_bounds() -> None:
 def test_lists_that_are_cut_are_said_to_be(tasks: int, errors: int) -> None:
     found = page({**RUNNING, "tasks": [{"status": "done"}] * tasks, "val_errors": ["x"] * errors})
 
-    assert (found["job"]["tasks_done"], found["job"]["tasks_total"]) == (tasks, tasks)
+    # How many of the others are done isn't counted.
+    assert found["job"]["tasks_done"] == (tasks if tasks <= 1_000 else None)
+    assert found["job"]["tasks_total"] == tasks
     assert (f"first 1,000 of {tasks:,} tasks" in found["message"]) == (tasks > 1_000)
     assert (f"first 200 of {errors:,} validation errors" in found["message"]) == (errors > 200)
     assert bool(found["message"]) == (tasks > 1_000 or errors > 200)
@@ -632,7 +636,40 @@ def test_a_huge_raw_job_is_cut_and_says_so() -> None:
     text = raw({**RUNNING, "log": "é" * 1_200_000})
 
     assert 1_000_000 <= len(text) <= 1_000_100
-    assert "more characters" in text.splitlines()[-1]
+    assert text.splitlines()[-1] == "Only the first 1,000,000 characters are shown."
+
+
+def test_a_raw_job_that_is_nested_deep_takes_no_memory() -> None:
+    # Each pair of brackets would take a line of blanks: 50 MB.
+    deep: Any = [[] for _ in range(600_000)]
+    for _ in range(38):
+        deep = [deep]
+    began = time.process_time()
+    text = raw({**RUNNING, "deep": deep})
+
+    assert len(text) < 1_000_100
+    assert time.process_time() - began < 10
+
+
+def test_a_raw_job_of_many_texts_is_read_no_further_than_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    clean = view.without_secrets
+    monkeypatch.setattr(view, "without_secrets", lambda text: (read.append(text), clean(text))[1])
+    raw({**RUNNING, "log": ["a line of a log"] * 300_000})
+
+    assert len(read) < 70_000
+
+
+def test_a_key_at_the_end_of_what_is_shown_is_not_cut_in_half() -> None:
+    found = Seen.of(Job.read({**RUNNING, "log": CANARY * 50_000}), CONSOLE, Redactor((CANARY,)))
+
+    assert CANARY[:6] not in view.raw_text(found)
+
+
+def test_a_key_of_digits_is_no_number_either() -> None:
+    found = Seen.of(Job.read({**RUNNING, "cost": 4711, "echo": 47110}), CONSOLE, Redactor(("4711",)))
+
+    assert "4711" not in view.raw_text(found)
 
 
 @pytest.mark.parametrize("tasks", [None, "x", 7, {"a": 1}, [None, 7, "x"]])

@@ -1,0 +1,311 @@
+"""Answers that never end, and those that are far too large: what is left of Airflow's API server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from pixxel_provider.api.errors import PixxelResponseError
+from pixxel_provider.plugins.asking import AT_ONCE, Asking, JobKey
+from tests.plugins.pages import require_pages
+from tests.support import CANARY
+
+require_pages()
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+#: What comes first, and then again and again.
+DRIPS = {
+    "status line": (b"HTTP/1.1 ", b"2"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+    "body": (HEAD + b"Content-Length: 1000000\r\n\r\n", b" "),
+    "chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+}
+MIB = 2**20
+
+
+class Dripping:
+    """A server whose answers have no end."""
+
+    def __init__(self, first: bytes, then: bytes) -> None:
+        self._first, self._then = first, then
+        self.heard, self._gone = threading.Semaphore(0), threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._threads.append(threading.Thread(target=self._drip, args=(connection,), daemon=True))
+                self._threads[-1].start()
+
+    def _drip(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            self.heard.release()
+            connection.sendall(self._first)
+            while not self._gone.wait(0.05):
+                connection.sendall(self._then)
+
+    def close(self) -> None:
+        self._gone.set()
+        # Closing alone wakes nobody who accepts.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+@pytest.fixture(params=DRIPS)
+def dripping(request: pytest.FixtureRequest) -> Iterator[Dripping]:
+    found = Dripping(*DRIPS[request.param])
+    yield found
+    found.close()
+
+
+def connection(url: str) -> str:
+    return json.dumps({"conn_type": "pixxel", "host": url, "password": CANARY})
+
+
+def test_a_fifth_person_has_an_answer_while_four_have_none(
+    dripping: Dripping, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_DRIPPING", connection(dripping.url))
+    asking = Asking()
+
+    async def look() -> tuple[list[Any], Any]:
+        four = [
+            asyncio.ensure_future(asking.job(JobKey("dripping", "w", f"j{number}"), 0.1))
+            for number in range(AT_ONCE)
+        ]
+        for _ in four:
+            assert await asyncio.to_thread(dripping.heard.acquire, timeout=20)
+        fifth = await asking.job(JobKey("pixxel_default", "wf-succeeds", "job-finished"), 20)
+        listed = await asking.several([JobKey("pixxel_default", "wf-succeeds", "job-finished-earlier")], 20)
+        return await asyncio.gather(*four), [fifth, listed]
+
+    four, (fifth, listed) = asyncio.run(look())
+    assert [each.value for each in four] == [None] * AT_ONCE
+    assert fifth.value is not None
+    assert fifth.trouble is None
+    assert listed[1]
+
+
+SERVER = """
+import os, sys, uvicorn
+from pixxel_provider.plugins.app import PATIENCE
+from pixxel_provider.plugins.asking import Asking, JobKey
+
+asking = Asking()
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    await asking.job(JobKey("dripping", "w", scope["path"]), PATIENCE)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"shown"})
+
+uvicorn.run(app, fd=int(sys.argv[1]), log_level="warning")
+"""
+
+
+def test_an_api_server_ends_on_sigterm_while_requests_hang() -> None:
+    dripping = Dripping(*DRIPS["body"])
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.closing(dripping):
+        environ = {**os.environ, "AIRFLOW_CONN_DRIPPING": connection(dripping.url)}
+        server = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(listener.fileno())],
+            env=environ,
+            pass_fds=[listener.fileno()],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            readers = [socket.create_connection(listener.getsockname(), 60) for _ in range(4)]
+            for number, reader in enumerate(readers):
+                reader.sendall(f"GET /{number} HTTP/1.1\r\nHost: airflow\r\n\r\n".encode())
+            for _ in readers:
+                assert dripping.heard.acquire(timeout=120)
+            server.send_signal(signal.SIGTERM)
+            _, said = server.communicate(timeout=30)
+            for reader in readers:
+                # Whoever was waiting isn't left without an answer.
+                assert b"200" in reader.recv(1_000)
+                reader.close()
+        finally:
+            server.kill()
+            server.wait()
+    assert "Traceback" not in said
+
+
+# ------------------------------------------------------------------------------------- answers that are large
+
+
+def huge(filling: str, count: int) -> bytes:
+    return b'{"id": "j", "status": "running", "log": [' + b", ".join([filling.encode()] * count) + b"]}"
+
+
+@contextlib.contextmanager
+def serving(body: Callable[[str], bytes]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = body(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(found)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(found)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join(10)
+
+
+def test_an_answer_is_read_up_to_four_mib(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = huge("1", MIB), huge("1", 4 * MIB // 3)
+    assert len(small) < 4 * MIB < len(large)
+    with serving(lambda path: large if path.endswith("large") else small) as url:
+        monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection(url))
+        asking = Asking()
+
+        async def look(job_id: str) -> Any:
+            return await asking.job(JobKey("pixxel_default", "w", job_id), 60)
+
+        assert asyncio.run(look("small")).value is not None
+        found = asyncio.run(look("large"))
+    assert isinstance(found.trouble, PixxelResponseError)
+    assert "larger than 4 MiB" in str(found.trouble)
+
+
+BROWSER = """
+import asyncio, json, sys, time
+from datetime import datetime, timezone
+
+from pixxel_provider.plugins import view
+from pixxel_provider.plugins.asking import Asking, JobKey
+from pixxel_provider.plugins.instances import Instance
+
+now = datetime.now(timezone.utc)
+instance = Instance("d", "r", "t", -1, "running", 1, now, None, "PixxelJobSensor")
+
+def memory(name):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) // 1024 for line in status if line.startswith(name))
+
+def show(key, found):
+    page = json.dumps(view.job_page(instance, key, found, None, now))
+    return len(page) + (len(view.raw_text(found.value)) if found.value is not None else 0)
+
+async def look(asking, keys):
+    shown = 0
+    for key, found in zip(keys, await asyncio.gather(*(asking.job(key, 120) for key in keys))):
+        shown += await asyncio.to_thread(show, key, found)
+    return shown
+
+async def main():
+    asking, longest, done = Asking(), 0.0, False
+
+    async def tick():
+        nonlocal longest
+        while not done:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - began)
+
+    ticking = asyncio.ensure_future(tick())
+    await look(asking, [JobKey("pixxel_default", "w", "small")])
+    before, shown = memory("VmRSS"), {}
+    for kind in sys.argv[1:]:
+        keys = [JobKey("pixxel_default", "w", f"{kind}-{number}") for number in range(8)]
+        shown[kind] = await look(asking, keys)
+    done = True
+    await ticking
+    left, peak = memory("VmRSS") - before, memory("VmHWM") - before
+    print(json.dumps({"left": left, "peak": peak, "gap": longest, "shown": shown}))
+
+asyncio.run(main())
+"""
+#: Jobs of about 4 MiB, of which each takes its own kind of memory and time, and one of 31 MiB.
+LARGE = {
+    "small": huge("1", 1),
+    "bytes": huge("255", 3 * MIB // 4),
+    "objects": huge("{}", 4 * MIB // 5),
+    "addresses": huge('"https://a:b@c/?d"', 3 * MIB // 17),
+    "enormous": huge("255", 31 * MIB // 5),
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+def test_many_large_jobs_leave_little_behind_and_hold_up_nobody() -> None:
+    with serving(lambda path: LARGE[path.rpartition("/")[2].partition("-")[0]]) as url:
+        done = subprocess.run(
+            [sys.executable, "-c", BROWSER, *LARGE],
+            env={**os.environ, "AIRFLOW_CONN_PIXXEL_DEFAULT": connection(url)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["left"] < 250, found
+    assert found["peak"] < 900, found
+    # It was ten seconds, and is a third of one where nothing else runs.
+    assert found["gap"] < 4, found
+    assert found["shown"]["objects"] > 8_000_000, found
+    print(found)
+
+
+def test_the_list_shows_at_once_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = threading.Event()
+    go = threading.Event()
+
+    def body(path: str) -> bytes:
+        if slow.is_set():
+            go.wait(20)
+        return b'{"id": "j", "status": "running"}'
+
+    with serving(body) as url:
+        monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection(url))
+        asking = Asking()
+        keys = [JobKey("pixxel_default", "w", "j")]
+
+        async def look() -> tuple[Any, float]:
+            first = await asking.several(keys, 20)
+            assert first[1]
+            slow.set()
+            asking._jobs._monotonic = lambda: time.monotonic() + 60
+            began = time.monotonic()
+            found = await asking.several(keys, 20)
+            took = time.monotonic() - began
+            go.set()
+            return found, took
+
+        (jobs, complete), took = asyncio.run(look())
+    assert complete
+    assert jobs[keys[0]].status == "running"
+    assert took < 2
