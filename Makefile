@@ -19,7 +19,7 @@ PY := $(BIN)/python
 SETUP := @scripts/python.sh scripts/setup.py
 IN_FRESH_HOME := scripts/with_airflow_home.sh
 
-.PHONY: help demo test check docs standalone installation matrix cluster browser stores screenshots fuzz bench constraints format clean
+.PHONY: help demo test check docs standalone installation matrix cluster browser fab stores screenshots fuzz bench constraints format clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,9 +28,9 @@ demo: ## show a DAG running a workflow of a simulated Pixxel and paying once, in
 	$(SETUP)
 	@$(PY) scripts/demo.py
 
-test: ## run all tests but those of tests/cluster, tests/browser and tests/stores, with coverage
+test: ## run all tests but those of tests/cluster, tests/browser, tests/fab and tests/stores, with coverage
 	$(SETUP) test
-	@$(IN_FRESH_HOME) $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal --ignore=tests/cluster --ignore=tests/browser --ignore=tests/stores --cov --cov-report=term $(PYTEST_ARGS)
+	@$(IN_FRESH_HOME) $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal --ignore=tests/cluster --ignore=tests/browser --ignore=tests/fab --ignore=tests/stores --cov --cov-report=term $(PYTEST_ARGS)
 
 check: ## lint, types, the house's layers, and what the package tells pip and Airflow
 	$(SETUP) lint
@@ -65,6 +65,10 @@ browser: ## look at the pages inside Airflow with Chromium, which has to be inst
 	$(SETUP) test browser
 	@$(IN_FRESH_HOME) $(PY) -m pytest tests/browser $(PYTEST_ARGS)
 
+fab: ## ask for the pages as the stock roles of the FAB auth manager
+	@scripts/python.sh scripts/setup.py --into .fab --constraints constraints/airflow-3.3.2-fab.txt test fab
+	@$(IN_FRESH_HOME) .fab/bin/python -m pytest tests/fab $(PYTEST_ARGS)
+
 stores: ## put packages into S3, Google Cloud Storage and Azure, as emulators on this machine; needs npm and Python 3.11
 	@scripts/python.sh scripts/setup.py --into .stores --constraints constraints/airflow-3.3.2-stores.txt test stores
 	@mkdir -p .stores/azurite && cp tests/stores/package.json .stores/azurite/
@@ -92,6 +96,6 @@ format: ## let ruff put imports and layout in order
 	$(BIN)/ruff format .
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv.lock .bench .bench.lock .stores .stores.lock .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv.lock .bench .bench.lock .fab .fab.lock .stores .stores.lock .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -rf .coverage .coverage.* htmlcov build dist docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

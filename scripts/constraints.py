@@ -12,6 +12,7 @@ from pathlib import Path
 
 from environments import (
     DISTRIBUTION,
+    FAB,
     NEWEST,
     OLDEST_PYTHON,
     ROOT,
@@ -69,6 +70,7 @@ def main() -> int:
             )
             for supported in SUPPORTED
         }
+        texts[FAB] = compile_constraints(uv, NEWEST, ("test", "fab"))
         texts[STORES] = compile_constraints(uv, NEWEST, ("test", "stores"))
     for path, text in texts.items():
         path.parent.mkdir(exist_ok=True)

@@ -55,6 +55,8 @@ SUPPORTED = (
 NEWEST = SUPPORTED[-1]
 #: The newest beside the providers of object stores, which hold some libraries back.
 STORES = NEWEST.constraints.with_name(f"airflow-{NEWEST.airflow}-stores.txt")
+#: The newest beside the FAB auth manager, which does so too.
+FAB = NEWEST.constraints.with_name(f"airflow-{NEWEST.airflow}-fab.txt")
 OLDEST_PYTHON = (3, 10)
 
 

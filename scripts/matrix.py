@@ -124,7 +124,7 @@ def try_version(supported: Supported, processes: int, pytest_arguments: list[str
         mine = str(environment.python)
         wrong = run([mine, "scripts/check_package.py", "--provider-info"], log, environ)
         command = [mine, "-m", "pytest", "--ignore=tests/cluster", "--ignore=tests/browser"]
-        command += ["--ignore=tests/stores", "-p", "no:cacheprovider", "--color=no"]
+        command += ["--ignore=tests/fab", "--ignore=tests/stores", "-p", "no:cacheprovider", "--color=no"]
         if processes > 1:
             command += ["-n", str(processes), "--dist", "worksteal"]
         if supported is NEWEST:

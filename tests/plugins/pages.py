@@ -87,13 +87,13 @@ def require_pages() -> None:
 class Records:
     """Airflow's own tables with two DAGs, ``coast`` and ``secret``; runs of them are made by the tests."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         from airflow import settings
         from sqlalchemy import create_engine
         from sqlalchemy.orm import scoped_session, sessionmaker
         from sqlalchemy.pool import NullPool
 
-        self.engine = create_engine(f"sqlite:///{folder / 'airflow.db'}", poolclass=NullPool)
+        self.engine = create_engine(url or f"sqlite:///{folder / 'airflow.db'}", poolclass=NullPool)
         self.sessions = sessionmaker(bind=self.engine, autoflush=False, expire_on_commit=False)
         self._names = {
             "engine": self.engine,

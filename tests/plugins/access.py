@@ -1,0 +1,112 @@
+"""Airflow's own API server with a real auth manager, in this process, and people who ask it with tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.plugins.pages import Records
+from tests.support import CANARY
+
+RUN = "run_1"
+TAB = f"/pixxel/job/coast/{RUN}/wait/-1"
+HIDDEN = f"/pixxel/job/secret/{RUN}/wait/-1"
+#: What is asked for, by the word with which the tests name it.
+PATHS = {
+    "tab": TAB,
+    "job": f"{TAB}/data",
+    "raw": f"{TAB}/raw",
+    "other dag": f"{HIDDEN}/data",
+    "list": "/pixxel/jobs",
+    "waits": "/pixxel/jobs/data",
+    "script": "/pixxel/static/job.js",
+    # What Airflow's UI asks for before it shows any tab, and what these people must not have.
+    "plugins": "/api/v2/plugins",
+    "connections": "/api/v2/connections",
+}
+EVERYTHING = dict.fromkeys(PATHS, 200)
+#: Where a task of the package and another one stand; no XComs are there yet.
+ATTACKED = [("plain", -1), ("plain_each", 0), ("alike", -1), ("wait", -1), ("each", 1), ("run", -1)]
+
+
+@cache
+def _app() -> Any:
+    # It takes seconds to make, and asks for the database and the auth manager anew each time.
+    from airflow.api_fastapi.app import create_app
+
+    return create_app(apps="core")
+
+
+class Office:
+    """An API server, and those who ask it."""
+
+    def __init__(self, records: Records, pixxel: Any) -> None:
+        self.records, self.pixxel = records, pixxel
+        self.app = _app()
+
+    def ask(self, token: str | None) -> Any:
+        """Return a client of somebody's, or of nobody's."""
+        from fastapi.testclient import TestClient
+
+        found = TestClient(self.app, base_url="http://airflow.example")
+        if token is not None:
+            found.headers["Authorization"] = f"Bearer {token}"
+        return found
+
+    def statuses(self, token: str | None) -> dict[str, int]:
+        """Return with which status each path answers."""
+        client = self.ask(token)
+        return {name: client.get(path, follow_redirects=False).status_code for name, path in PATHS.items()}
+
+    def fill(self) -> None:
+        """Have a wait for a job in each DAG."""
+        for dag_id in ("coast", "secret"):
+            self.records.run(dag_id, RUN)
+            self.records.change(dag_id, RUN, "wait", state="deferred")
+            self.records.work(
+                *(dag_id, RUN, "wait"),
+                pixxel_conn_id="pixxel_default",
+                workflow_id="wf-succeeds",
+                job_id="job-finished",
+            )
+
+    def attack(self, author: str, reader: str, task_id: str, index: int) -> None:
+        """Let somebody who may write XComs name another team's connection; nobody must see anything of it."""
+        self.records.run("coast", RUN)
+        own = {"pixxel_conn_id": "pixxel_default", "workflow_id": "w", "job_id": "a"}
+        self.records.change("coast", RUN, task_id, index, state="running")
+        self.records.render("coast", RUN, task_id, index, **own)
+        client = self.ask(author)
+        assert client.get(PATHS["connections"]).status_code == 403
+        pushed = {"pixxel_conn_id": "other_team", "workflow_id": "wf-succeeds", "job_id": "job-finished"}
+        for key, value in pushed.items():
+            answer = client.post(
+                f"/api/v2/dags/coast/dagRuns/{RUN}/taskInstances/{task_id}/xcomEntries",
+                json={"key": key, "value": value, "map_index": index},
+            )
+            assert answer.status_code == 201, answer.text
+        page = f"/pixxel/job/coast/{RUN}/{task_id}/{index}"
+        reading = self.ask(reader)
+        shown = [reading.get(path) for path in (f"{page}/data", f"{page}/raw", "/pixxel/jobs/data")]
+
+        assert [each.status_code for each in shown] == [200, 404, 200]
+        assert shown[0].json()["kind"] == "none"
+        assert shown[2].json()["rows"] == []
+        assert self.pixxel.requests() == 0
+        for each in shown:
+            assert "job-finished" not in each.text
+            assert CANARY not in each.text
+
+
+@contextmanager
+def office(records: Records, pixxel: Any) -> Iterator[Office]:
+    """Have an API server whose auth manager is the configured one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_OTHER_TEAM", json.dumps(pixxel.airflow_connection))
+        patch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+        yield Office(records, pixxel)
