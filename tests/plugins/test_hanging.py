@@ -107,7 +107,7 @@ def test_a_fifth_person_has_an_answer_while_four_have_none(
 
 
 SERVER = """
-import os, sys, uvicorn
+import signal, sys, uvicorn
 from pixxel_provider.plugins.app import PATIENCE
 from pixxel_provider.plugins.asking import Asking, JobKey
 
@@ -124,6 +124,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"shown"})
 
+# As Airflow's command does: then Python ends in the usual way, and waits for whatever has to be waited for.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 uvicorn.run(app, fd=int(sys.argv[1]), log_level="warning")
 """
 
