@@ -58,6 +58,7 @@ class Settings:
     proxy: str | None = field(repr=False)
     """Address of the proxy; may hold its password."""
     console_url: str
+    conn_type: str = CONNECTION_TYPE
     private_storage: NamedHosts = field(default_factory=NamedHosts)
     """Storage hosts that packages may be fetched from though their addresses are private."""
 
@@ -100,6 +101,7 @@ def read_connection(conn: Connection) -> Settings:
         key = _key(conn.password)
         return Settings(
             conn_id=conn.conn_id or "",
+            conn_type=(conn.conn_type or "").lower(),
             base_url=base_url,
             authorization=_authorization(key, extras["auth_scheme"]),
             secrets=_secrets(key),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pixxel_provider.api.addresses import scrubbed
 from pixxel_provider.api.errors import PixxelError, PixxelInputError, rebuild
@@ -38,26 +37,16 @@ class PageHook(PixxelHook):
         super().__init__(pixxel_conn_id)
         self.read: list[Settings] = []
 
-    @classmethod
-    def get_connection(cls, conn_id: str) -> Any:
-        """Return the connection.
-
-        :raises PixxelInputError: it is of another type. The API server has a right to all connections, and
-            what a page shows is read by people who have none.
-        """
-        found = super().get_connection(conn_id)
-        if (found.conn_type or "").lower() != CONNECTION_TYPE:
+    def _read(self) -> Settings:
+        found = super()._read()
+        # The API server may read all connections, and what a page shows is read by people who may read none.
+        if found.conn_type != CONNECTION_TYPE:
             raise PixxelInputError(
-                f"connection {conn_id!r}: conn_type",
+                f"connection {found.conn_id!r}: conn_type",
                 f"is {found.conn_type!r}, and the pages use connections of type {CONNECTION_TYPE!r} alone",
             )
-        return found
-
-    @cached_property
-    def settings(self) -> Settings:
-        """The connection, read once, and anew after a 401; nobody waits longer for it than a page does."""
-        found = super().settings
         self.read.append(found)
+        # Nobody waits longer for an answer than a page does.
         return replace(
             found,
             connect_timeout=min(found.connect_timeout, _CONNECT),
@@ -73,7 +62,7 @@ def ask(conn_id: str, make: Callable[[], Call[T]]) -> tuple[Settings, Redactor, 
     """
     call, hook = make(), PageHook(conn_id)
     try:
-        answer = hook.send(call, patience=0, limit=ANSWER_LIMIT)
+        answer = hook.send(replace(call, limit=ANSWER_LIMIT), patience=0)
         return hook.settings, Redactor.of(hook.read), answer
     except PixxelInputError as error:
         # Its words may quote the connection, and whoever may see a task need not be allowed to see that. Of
