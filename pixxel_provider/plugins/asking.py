@@ -71,7 +71,9 @@ class Seen:
         readable = {name: value for name, value in raw.items() if name != "spec"}
         if isinstance(readable.get("tasks"), list):
             readable["tasks"] = [_readable(task) for task in readable["tasks"]]
-        return cls(slim(job), _packed(raw), _packed(readable), tasks, errors, console, redact or Redactor())
+        redact = redact or Redactor()
+        packed = _packed(raw), _packed(readable)
+        return cls(slim(job, redact), *packed, tasks, errors, console, redact)
 
     @property
     def job(self) -> Job:
@@ -132,12 +134,12 @@ class Asking:
         )
 
 
-def slim(job: Job) -> Job:
-    """Return a job without what makes it large."""
+def slim(job: Job, redact: Redactor) -> Job:
+    """Return a job without what makes it large, and without the key."""
     raw = {name: job.raw.get(name) for name in _SLIM}
     for name, value in raw.items():
         if isinstance(value, str):
-            raw[name] = value.strip()[:_LONGEST_SLIM]
+            raw[name] = redact.shown(value.strip())[:_LONGEST_SLIM]
         elif isinstance(value, (list, dict)):
             raw[name] = None
     return Job.read(raw)
@@ -197,7 +199,8 @@ def _ask_list(conn_id: str, workflow_id: str) -> dict[str, Job]:
         call = calls.list_jobs(workflow_id)
         return replace(call, read=lambda answer: call.read(_cut(answer, jobs=MOST_LISTED)))
 
-    return {job.id: slim(job) for job in client.ask(conn_id, make)[2]}
+    _, redact, jobs = client.ask(conn_id, make)
+    return {job.id: slim(job, redact) for job in jobs}
 
 
 def _ask_estimate(conn_id: str, workflow_id: str) -> int | float:

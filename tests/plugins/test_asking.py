@@ -23,6 +23,7 @@ from pixxel_provider.plugins import asking as asking_module
 from pixxel_provider.plugins import client
 from pixxel_provider.plugins.asking import Asking, JobKey, Seen, slim
 from pixxel_provider.plugins.client import PageHook
+from pixxel_provider.plugins.redaction import Redactor
 from tests.support import CANARY, FakeClock
 
 T = TypeVar("T")
@@ -364,12 +365,26 @@ def test_of_a_large_job_only_what_is_shown_is_read_and_kept(asking: Asking, pixx
 def test_the_list_keeps_of_a_job_what_it_shows() -> None:
     raw = {"id": "j", "status": " running ", "cost": "4", "progress": "7%", "finished_at": {"x": 1}}
     found = slim(
-        Job.read({**raw, "tasks": [{}], "spec": "s", "val_errors": ["x"], "workflow_id": "w" * 9_000})
+        Job.read({**raw, "tasks": [{}], "spec": "s", "val_errors": ["x"], "workflow_id": "w" * 9_000}),
+        Redactor(),
     )
 
     assert found.raw.keys() == {"id", "workflow_id", "status", "progress", "cost", "finished_at"}
     assert (found.status, found.cost, found.progress, found.finished_at) == ("running", 4, 7, None)
     assert len(found.workflow_id) == 600
+
+
+def test_the_list_has_no_key_either(asking: Asking, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(pixxel, monkeypatch, password="hush")
+    answer = {"id": "j", "status": "is hush", "workflow_id": "hush"}
+    pixxel.fail_next("get_job", status=200, json=answer, times=None)
+    listed = [{**answer, "id": f"j{number}"} for number in range(4)]
+    pixxel.fail_next("list_jobs", status=200, json={"jobs": listed}, times=None)
+
+    for keys in ([key("j")], [key(f"j{number}") for number in range(4)]):
+        found, complete = run(asking.several(keys, PATIENCE))
+        assert complete
+        assert {job.status for job in found.values()} == {"is ***"}
 
 
 def test_a_job_that_is_nested_too_deep_to_be_packed_is_shown_as_far_as_it_can_be() -> None:
