@@ -163,14 +163,15 @@ def test_an_api_server_ends_on_sigterm_while_requests_hang() -> None:
 
 
 def huge(filling: str, count: int) -> bytes:
-    return b'{"id": "j", "status": "running", "log": [' + b", ".join([filling.encode()] * count) + b"]}"
+    # Without an id of its own: the server fills in whose job was asked for.
+    return b'{"id": "%s", "status": "running", "log": [' + b", ".join([filling.encode()] * count) + b"]}"
 
 
 @contextlib.contextmanager
 def serving(body: Callable[[str], bytes]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = body(self.path)
+            found = body(self.path).replace(b"%s", self.path.rpartition("/")[2].encode(), 1)
             self.send_response(200)
             self.send_header("Content-Length", str(len(found)))
             self.end_headers()
