@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,6 +24,10 @@ def redact_json(body: bytes, secrets: Sequence[str]) -> bytes:
 
     JSON may write each character as ``\u0061``, so that the key is there only once the text is decoded.
     """
+    if b"\0" in body[:4]:
+        # UTF-16 or UTF-32, which json.loads takes as well.
+        with contextlib.suppress(UnicodeError):
+            body = body.decode(json.detect_encoding(body), "surrogatepass").encode("utf-8", "surrogatepass")
     for secret in secrets:
         escaped, whole = _in_json(secret)
         # Looking for the escapes first is twenty times as fast, and most answers have none.

@@ -183,7 +183,7 @@ class _Response(HTTPResponse):
             lengths[1:] or "Transfer-Encoding" in self.headers or not _LENGTH.fullmatch(lengths[0])
         ):
             raise HTTPException("the length of the answer can't be read")
-        if self.status in (204, 304):
+        if self.status in (101, 204, 304):
             # They have no body, whatever they say.
             self.length, self.chunked = 0, False
             del self.headers["Transfer-Encoding"], self.headers["Content-Length"]

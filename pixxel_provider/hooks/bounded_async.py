@@ -50,12 +50,14 @@ class _Bounded(ResponseHandler):
     """Reads answers, and hangs up on those that are too large, and on what nobody asked for."""
 
     _head = _read = _requests = 0
+    _begun = False
+    """Whether a head has begun, and isn't complete."""
     _body: Any = None
     _left: int | None = None
     """Bytes of the body that are still to come, where the head says so."""
 
     def set_response_params(self, **options: Any) -> None:
-        self._head, self._read, self._body, self._left = 0, 0, None, None
+        self._head, self._read, self._body, self._left, self._begun = 0, 0, None, None, False
         self._requests += 1
         super().set_response_params(**options)
 
@@ -70,9 +72,10 @@ class _Bounded(ResponseHandler):
             # Each head by itself: what follows an answer, in one piece with it, would spoil it.
             end = _END_OF_HEAD.search(data)
             part, data = (data[: end.end()], data[end.end() :]) if end else (data, b"")
-            if (not self._head and _NOT_HTTP.match(part)) or _LONE_CR.search(part):
+            if (not self._begun and _NOT_HTTP.match(part)) or _LONE_CR.search(part):
                 self._give_up(HttpProcessingError(message="the answer isn't HTTP that can be read"))
                 return
+            self._begun = self._begun or bool(part.strip(b"\r\n"))
             self._head += len(part)
             super().data_received(part)
             if self._body is None and self._head > HEAD_LIMIT:
@@ -97,6 +100,7 @@ class _Bounded(ResponseHandler):
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         message, body = data
+        self._begun = False
         if message.code >= 200 or message.code == 101:
             self._body = body
             length = message.headers.get("Content-Length", "")
