@@ -126,15 +126,16 @@ def test_what_ended_a_wait_is_logged_without_other_errors(
     assert runner.error is None or errors_logged(runner.error) == 1
 
 
-def test_a_connection_that_can_not_be_used_any_more_ends_a_wait_in_spite_of_silent_fail(
-    runner: Runner, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("silent_fail", [False, True])
+def test_a_connection_that_is_gone_in_mid_wait_is_waited_out_to_the_deadline(
+    runner: Runner, pixxel: Any, monkeypatch: pytest.MonkeyPatch, silent_fail: bool
 ) -> None:
     succeeds(pixxel)
     pixxel.fail_next("get_job", status=401, times=0, after=1)
     runner.clock.on_sleep.append(lambda _: monkeypatch.delenv("AIRFLOW_CONN_PIXXEL_DEFAULT", raising=False))
-    ended = runner.run(timeout=TIMEOUT, poke_interval=90, silent_fail=True)
+    ended = runner.run(timeout=TIMEOUT, poke_interval=90, silent_fail=silent_fail)
     assert (ended.state, "pixxel_default" in ended.message) == ("failed", True), ended.message
-    assert sum(runner.clock.slept) < 100
+    assert sum(runner.clock.slept) >= TIMEOUT
 
 
 OTHER_ARGUMENTS: dict[str, tuple[dict[str, Any], Callable[[Any], None], str]] = {
