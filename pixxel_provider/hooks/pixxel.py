@@ -301,7 +301,8 @@ class PixxelHook(BaseHook):
         except PixxelError:
             raise
         except Exception as error:
-            if any(isinstance(found, bounded.KeptConnectionBroke) for found in causes(error)):
+            kept = any(isinstance(found, bounded.KeptConnectionBroke) for found in causes(error))
+            if kept and not request.fresh:
                 return None
             # Whatever a library makes of what a server has sent.
             raise unreachable(settings, call, error) from None
@@ -486,6 +487,6 @@ class PixxelAsyncHook(BaseHook):
             # Whatever a library makes of what a server has sent, or of a file of certificates.
             if type(error).__name__ == "TooLargeError":
                 raise protocol.too_large(call) from None
-            if type(error).__name__ == "KeptConnectionBrokeError":
+            if type(error).__name__ == "KeptConnectionBrokeError" and not request.fresh:
                 return None
             raise unreachable(settings, call, error) from None
