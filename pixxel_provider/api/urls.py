@@ -19,6 +19,7 @@ _AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\[\]]*\]|[^:\[\]@]*)(?::([0-9]*))?", re
 # White space, control characters, and what is read in two ways: no address needs them unescaped.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LONGEST_NAME = 253
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _RESERVED = "!#$&'()*+,/:;=?@"
@@ -122,8 +123,8 @@ def read_host(text: str) -> str:
     labels = name.removesuffix(".").split(".")
     if len(name) > _LONGEST_NAME or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError("names a host that no name service knows" if name else "names no host")
-    if labels[-1].isdigit():
-        # getaddrinfo takes 127.1 for an address, and others take it for a name.
+    if _NUMBER.fullmatch(labels[-1]):
+        # getaddrinfo takes 127.1 and 0x7f000001 for addresses, and others take them for names.
         try:
             return str(IPv4Address(name))
         except ValueError:
