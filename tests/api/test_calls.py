@@ -247,3 +247,74 @@ def test_a_total_that_cannot_be_is_no_total(total: Any) -> None:
     assert calls.list_projects().read({"projects": None, "count": total}).total is None
     assert calls.list_workflows().read({"workflows": None, "pagination": {"total": total}}).total is None
     assert calls.list_workflows().read({"workflows": None, "pagination": total}).total is None
+
+
+JOB = {"id": "Job-1", "workflow_id": "Workflow-1", "status": "completed"}
+PACKAGE = {"status": "in_progress", "message": "later"}
+#: What asks about one thing, and an answer without any id of it but the job's own.
+ASKED: dict[str, tuple[Call[Any], dict[str, Any]]] = {
+    "get_job": (calls.get_job("Workflow-1", "Job-1"), JOB),
+    "create_job": (calls.create_job("Workflow-1", "p"), JOB),
+    "get_workflow": (calls.get_workflow("Workflow-1", "p"), {"id": "Workflow-1", "name": "n"}),
+    "download_job": (calls.download_job("Workflow-1", "Job-1"), PACKAGE),
+    "download_task": (calls.download_task("Workflow-1", "Job-1", "t"), PACKAGE),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "what"),
+    [
+        ("get_job", "id", "job"),
+        ("get_job", "workflow_id", "workflow"),
+        ("create_job", "workflow_id", "workflow"),
+        ("get_workflow", "id", "workflow"),
+        ("download_job", "workflowId", "workflow"),
+        ("download_job", "workflow_id", "workflow"),
+        ("download_job", "job_id", "job"),
+        ("download_task", "workflowId", "workflow"),
+        ("download_task", "workflow_id", "workflow"),
+        ("download_task", "job_id", "job"),
+    ],
+)
+def test_an_answer_about_something_else_can_not_be_read(name: str, key: str, what: str) -> None:
+    call, answer = ASKED[name]
+    asked = f"{what.title()}-1"
+    for same in (asked, asked.upper(), f" {asked.lower()}\n"):
+        call.read({**answer, key: same})
+    for other in (f"{asked}0", "other", 7, "x" * 100_000):
+        with pytest.raises(PixxelResponseError) as caught:
+            call.read({**answer, key: other})
+        assert str(caught.value).startswith(f"expected {what} {asked!r}, got an answer about {what} ")
+        assert len(str(caught.value)) < 1000
+        assert caught.value.transient
+
+
+@pytest.mark.parametrize("missing", [None, "", "  ", [], {}])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("get_job", "workflow_id"),
+        ("create_job", "workflow_id"),
+        ("download_job", "workflowId"),
+        ("download_task", "job_id"),
+    ],
+)
+def test_an_answer_that_leaves_an_id_out_is_taken(name: str, key: str, missing: Any) -> None:
+    call, answer = ASKED[name]
+    call.read({**answer, key: missing})
+    call.read({kept: value for kept, value in answer.items() if kept != key})
+
+
+@pytest.mark.parametrize("unsendable", [7, ["Job-1"], ".", "..", "a\nb", "x" * 513])
+def test_a_new_job_has_an_id_that_can_be_sent(unsendable: Any) -> None:
+    with pytest.raises(PixxelResponseError, match=r"^expected a (new )?job, got ") as caught:
+        ASKED["create_job"][0].read({**JOB, "id": unsendable})
+    assert len(str(caught.value)) < 200
+
+
+def test_jobs_of_other_workflows_are_dropped_from_a_list() -> None:
+    workflows = ["Workflow-1", "workflow-1 ", "", None, "Workflow-2", "other", 7]
+    jobs = [{**JOB, "id": f"j{n}", "workflow_id": each} for n, each in enumerate(workflows)]
+    jobs.append({"id": "j7", "status": "running"})
+    found = calls.list_jobs("Workflow-1").read({"jobs": jobs})
+    assert [job.id for job in found] == ["j0", "j1", "j2", "j3", "j7"]
