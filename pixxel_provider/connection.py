@@ -243,7 +243,7 @@ def _base_url(conn: Connection, *, allow_http: bool) -> str:
 
 
 def _names_port(address: str) -> bool:
-    return re.match(r"[^:]+://(?:\[[^\]]*\]|[^/:]*):\d", address) is not None
+    return re.match(r"[^:]+://(?:\[[^\]]*\]|[^/:\[]*):\d", address) is not None
 
 
 def _port(value: Any) -> int | None:

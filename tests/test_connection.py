@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Iterator
 from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import Connection
+from requests.utils import get_environ_proxies, select_proxy
 
+from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.connection import Settings, read_connection
 from pixxel_provider.named_hosts import NamedHosts
+from pixxel_provider.simulator import serve
+from tests.hooks.rawserver import CLIENTS
 
 KEY = "a-key-of-some-length"
 
@@ -336,3 +342,253 @@ def test_the_key_is_redacted_however_json_has_it(slash: str, plus: str, less: st
 
 def test_a_key_like_a_common_word_is_not_looked_for() -> None:
     assert read(password="demo").redact("a demo workflow") == "a demo workflow"
+
+
+def loopback_has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def over_ipv6() -> Iterator[Any]:
+    if not loopback_has_ipv6():
+        pytest.skip("this machine's loopback has no IPv6, as in some containers")
+    with serve(host="::1", key=KEY) as running:
+        yield running
+
+
+#: What stands in an environment variable, with P for the port.
+IPV6: dict[str, Any] = {
+    "host and port": {"host": "::1", "port": "P", "schema": "http"},
+    "brackets and port": {"host": "[::1]", "port": "P", "schema": "http"},
+    "port as text of its own": {"host": "[::1]:P", "schema": "http"},
+    "in full": {"host": "[0:0:0:0:0:0:0:1]:P", "schema": "http"},
+    "an address": {"host": "http://[::1]:P"},
+    "an address with a slash": {"host": "http://[::1]:P/"},
+    "an address and a port": {"host": "http://[::1]", "port": "P"},
+    "an address without brackets, and a port": {"host": "http://::1", "port": "P"},
+    "a URI": f"pixxel://:{KEY}@[::1]:P/http",
+    "a URI with a scheme": f"pixxel://http://:{KEY}@[::1]:P",
+    "a URI with a scheme and a slash": f"pixxel://http://:{KEY}@[::1]:P/",
+    "a URI in full": f"pixxel://http://:{KEY}@[0:0::0001]:P",
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("form", [*IPV6, "its own JSON", "its own URI"])
+def test_a_host_that_is_an_ipv6_address_is_reached_in_every_form(
+    over_ipv6: Any, monkeypatch: pytest.MonkeyPatch, form: str, client: str
+) -> None:
+    port = over_ipv6.url.rpartition(":")[2]
+    given = {
+        "its own JSON": over_ipv6.connection_json(),
+        "its own URI": over_ipv6.connection_uri(),
+    }.get(form) or IPV6[form]
+    if isinstance(given, dict):
+        given = json.dumps({"conn_type": "pixxel", "password": KEY, **given})
+    monkeypatch.setenv("AIRFLOW_CONN_IPV6", given.replace('"P"', port).replace(":P", f":{port}"))
+    (found,) = CLIENTS[client]([calls.get_job("wf-succeeds", "job-finished")], "ipv6")
+    assert found.kind == "answer", found
+    assert found.answer.id == "job-finished"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"host": "::1"}, "https://[::1]"),
+        ({"host": "[::1]"}, "https://[::1]"),
+        ({"host": "2001:DB8::0001", "port": 8443}, "https://[2001:db8::1]:8443"),
+        ({"host": "https://2001:db8::1/pixxel"}, "https://[2001:db8::1]/pixxel"),
+        ({"host": "http://[::1]:8080/v0x"}, "http://[::1]:8080/v0x"),
+        ({"host": "[::1]:8080", "port": 9}, "https://[::1]:8080"),
+        ({"host": "http://[::1]/v0x", "port": 8080}, "http://[::1]:8080/v0x"),
+        ({"host": "[0:0::1]", "port": 8080}, "https://[::1]:8080"),
+        ({"host": "2001:0db8::1", "port": 8080}, "https://[2001:db8::1]:8080"),
+    ],
+)
+def test_an_ipv6_address_has_brackets_from_then_on(fields: dict[str, Any], expected: str) -> None:
+    assert read(**fields).base_url == expected
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 10**400, "http", "8O", "٨٠", "80 ", "9" * 5000, 80.5, True])
+def test_a_port_out_of_range_is_refused_by_its_field(port: Any) -> None:
+    # Airflow would refuse some of them itself, but not from every backend.
+    stored = SimpleNamespace(
+        conn_id="pixxel_default",
+        conn_type="pixxel",
+        password=KEY,
+        host="a.example",
+        port=port,
+        schema=None,
+        extra=None,
+    )
+    with pytest.raises(PixxelInputError) as caught:
+        read_connection(stored)  # type: ignore[arg-type]
+    words = str(caught.value)
+    assert words.startswith("connection 'pixxel_default': port must be a number from 1 to 65535, not ")
+    assert len(words) < 150
+
+
+@pytest.mark.parametrize(
+    "value", ["9" * 400, 10**400, int("9" * 4000), "-" + "9" * 400, "0." + "0" * 400 + "1"]
+)
+def test_a_timeout_of_hundreds_of_digits_is_refused_in_few_words(value: Any) -> None:
+    words = problem({"read_timeout": value})
+    assert words.startswith(
+        "extra 'read_timeout' must be a number of seconds above 0, at most 3600, not a value"
+    )
+    assert len(words) < 150
+
+
+@pytest.mark.parametrize("field", ["auth_scheme", "verify", "proxy", "console_url", "private_storage"])
+@pytest.mark.parametrize("value", ["a\0b", "\0", "a\nb", "a\x1bb", "a\u2028b"])
+def test_a_control_character_in_an_extra_is_refused_by_its_field(field: str, value: str) -> None:
+    assert problem({field: value}) == f"extra '{field}' holds a line break or another control character"
+
+
+@pytest.mark.parametrize("field", ["connect_timeout", "allow_http"])
+def test_a_nul_in_a_number_or_a_switch_is_refused_by_its_field(field: str) -> None:
+    assert problem({field: "1\0"}).startswith(f"extra '{field}' must be ")
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://secret@evil\\@proxy.example:1",
+        "http://user:secret@proxy.example:99999",
+        f"http://user:secret@proxy.example:{'9' * 5000}",
+        "http://user:secret@[::1",
+        "http://user:secret@[::1]x:1",
+        "http://user:secret@::1:3128",
+        "http://user:secret@",
+        "http://user:secret@a b",
+        "http://user:secret@a..b",
+        "user:secret",
+        "://",
+        "proxy.example:port",
+    ],
+)
+def test_a_proxy_that_can_not_be_read_is_refused_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = problem({"proxy": proxy})
+    assert words.startswith("extra 'proxy' must be the address of an http or https proxy")
+    assert "secret" not in words
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    words = problem()
+    assert words.startswith("the proxy that the environment names must be the address of")
+    assert "secret" not in words
+
+
+@pytest.mark.parametrize(
+    ("proxy", "expected"),
+    [
+        ("proxy.example", "http://proxy.example:80"),
+        ("HTTPS://Proxy.example/path?q", "https://proxy.example:443"),
+        ("[::1]:3128", "http://[::1]:3128"),
+        ("http://us%40er:pa%2Fss@[2001:DB8::1]:3128/", "http://us%40er:pa%2Fss@[2001:db8::1]:3128"),
+        ("user:password@proxy.example:3128", "http://user:password@proxy.example:3128"),
+    ],
+)
+def test_a_proxy_is_used_as_it_was_read(proxy: str, expected: str) -> None:
+    assert read({"proxy": proxy}).proxy == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("https://evil.example\\@console.example/{job_id}", "holds white space, a backslash"),
+        ("https://console.example/\\evil.example", "holds white space, a backslash"),
+        ("https://user:secret@console.example/{job_id}", "holds a user or password"),
+        ("https://@console.example/", "holds a user or password"),
+        ("https://{job_id}@console.example/", "holds a user or password"),
+        ("https://console.example:99999/", "names a port"),
+        ("//console.example/", "isn't an address"),
+        ("https://[::1/", "names a host whose brackets"),
+    ],
+)
+def test_a_console_link_leads_where_it_seems_to_lead(template: str, words: str) -> None:
+    found = problem({"console_url": template})
+    assert found.startswith(f"extra 'console_url' {words}")
+    assert "secret" not in found
+
+
+VARIABLES: list[dict[str, str]] = [
+    {"HTTPS_PROXY": "http://upper:1"},
+    {"https_proxy": "http://lower:1", "HTTPS_PROXY": "http://upper:1"},
+    {"http_proxy": "http://plain:1"},
+    {"ALL_PROXY": "http://all:1"},
+    {"all_proxy": "http://all:1", "https_proxy": "http://lower:1"},
+    {"https_proxy": ""},
+]
+EXCEPTIONS = [
+    "",
+    "*",
+    "api.example.com",
+    "API.example.com",
+    "example.com",
+    ".example.com",
+    "xample.com",
+    "*.example.com",
+    "other.example, example.com ",
+    "api.example.com:8443",
+    "api.example.com:443",
+    "10.0.0.0/8",
+    "10.1.2.3",
+    "10.1.2.0/24,localhost",
+    "10.1.2.3/32",
+    "10.",
+    "127.0.0.0/8",
+    "::1",
+    "[::1]",
+    "::/0",
+    "2001:db8::/32",
+    "2001:db8::1",
+    "localhost",
+]
+HOSTS = [
+    "https://api.example.com",
+    "https://api.example.com:8443",
+    "https://10.1.2.3",
+    "https://10.1.2.3:8443",
+    "https://[2001:db8::1]",
+    "https://[::1]:8443",
+    "http://127.0.0.1:8080",
+    "http://localhost:8080",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("variables", VARIABLES, ids=str)
+def test_proxies_of_the_environment_mean_what_they_mean_for_requests(
+    variables: dict[str, str], host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for exceptions in EXCEPTIONS:
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, exceptions)
+            expected = select_proxy(host, get_environ_proxies(host))
+            assert read(host=host).proxy == (expected or None), f"{name}={exceptions}"
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("host", "exceptions", "through"),
+    [
+        ("https://api.example.com", "example.org", True),
+        ("https://api.example.com", "example.com", False),
+        ("https://api.example.com", "*", False),
+        ("https://10.1.2.3", "10.0.0.0/8", False),
+        ("https://10.1.2.3", "11.0.0.0/8", True),
+    ],
+)
+def test_exceptions_from_a_proxy_are_hosts_suffixes_and_ranges(
+    host: str, exceptions: str, through: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", exceptions)
+    assert read(host=host).proxy == ("http://proxy.example:3128" if through else None)
