@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from pixxel_provider.api.decoding import LIMITS, OBJECTS_LIMIT, SMALL, decode
 from pixxel_provider.api.errors import PixxelResponseError
 from pixxel_provider.api.job import ENTRIES_LIMIT, Job
 from pixxel_provider.api.summary import METADATA_LIMIT
+from tests.hostile import HOSTILE, job_of
 
 MIB = 2**20
 
@@ -20,11 +20,6 @@ MIB = 2**20
 def padded(found: Any) -> bytes:
     """Make JSON so large that it is no longer decoded as it comes."""
     return json.dumps(found).encode() + b" " * SMALL
-
-
-def job_of(tasks: bytes, **fields: Any) -> bytes:
-    start = json.dumps({"id": "j", "workflow_id": "w", "status": "completed", **fields})[:-1]
-    return start.encode() + b',"tasks":[' + tasks + b'],"progress":100}'
 
 
 @pytest.mark.parametrize("found", [{"a": [1, {"b": None}]}, {}, [{}, 1], [], "text", 7, None, True])
@@ -69,22 +64,6 @@ def test_a_list_with_more_objects_than_are_kept_can_not_be_read(form: str) -> No
         calls.list_jobs("w").read(answer)
 
 
-TASK = b'{"id":"task","name":"cloud mask","status":"completed","progress":100,"err_msg":"%s"}'
-
-HOSTILE: dict[str, Callable[[], bytes]] = {
-    "30 MiB of empty tasks": lambda: job_of(b",".join([b"{}"] * (10 * MIB))),
-    "3 MiB with 150,000 tasks": lambda: job_of(b",".join([b'{"name":"a task"}'] * 150_000)),
-    "28 MiB with 300,000 tasks": lambda: job_of(b",".join([TASK % (b"x" * 14)] * 300_000)),
-    "300,000 validation errors": lambda: job_of(b"", val_errors=[{"err": "e"}] * 300_000),
-    "lists in lists": lambda: job_of(b"[" * 190_000 + b"]" * 190_000),
-    "lists beside lists": lambda: job_of(b",".join([b"[]"] * 190_000)),
-    "two million names": lambda: job_of(
-        b"{%s}" % b",".join(b'"%d":1' % number for number in range(1_900_000))
-    ),
-    "four million numbers": lambda: job_of(b",".join([b"1"] * 3_900_000)),
-    "one long text": lambda: job_of(b'{"err_msg":"%s"}' % (b"x" * 31 * MIB)),
-    "nothing but escapes": lambda: job_of(b'{"err_msg":"%s"}' % (b"\\n" * 15 * MIB)),
-}
 #: Those that are refused, and not read.
 REFUSED = {"30 MiB of empty tasks", "lists in lists"}
 

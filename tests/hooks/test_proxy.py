@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
+import os
 import socket
 import ssl
 import threading
@@ -16,6 +19,7 @@ from pixxel_provider.api import calls
 from pixxel_provider.api.adoption import may_have_been_accepted
 from tests.support import CANARY
 
+JOB = calls.get_job("wf-succeeds", "job-finished")
 CREATE = calls.create_job("wf-succeeds", "project-agriculture")
 
 
@@ -134,3 +138,35 @@ def test_a_proxy_that_never_answers_is_given_up(proxy: Callable[..., Proxy], cli
     error = client.error(CREATE)
     assert (found.tunnels, found.heard) == (1, [])
     assert error.reason == "timeout"
+
+
+PASSWORD = "the-proxys-own-password"
+
+
+@pytest.mark.parametrize("through", ["no proxy", "a proxy", "a tunnel"])
+def test_http_client_prints_no_key_and_no_password(
+    proxy: Callable[..., Proxy],
+    pixxel: Any,
+    client: Any,
+    through: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # As many a debugging session sets it, for all of a process.
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    if through == "no proxy":
+        monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", pixxel.connection_json())
+        assert client.send(JOB).id == "job-finished"
+        # An echo in the head of an answer would be printed as well.
+        pixxel.fail_next("get_job", status=401, body="echo")
+    else:
+        found = proxy("https" if through == "a tunnel" else "http")
+        connection = json.loads(os.environ["AIRFLOW_CONN_PIXXEL_DEFAULT"])
+        connection["extra"]["proxy"] = found.url.replace("//", f"//user:{PASSWORD}@")
+        monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps(connection))
+    client.error(JOB)
+    if through != "no proxy":
+        assert found.heard
+    printed = "".join(capfd.readouterr())
+    for secret in (CANARY, PASSWORD, base64.b64encode(f"user:{PASSWORD}".encode()).decode()):
+        assert secret not in printed

@@ -1,0 +1,60 @@
+"""The triggerer's event loop isn't held while an answer is read that takes long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pixxel_provider.api import calls
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook
+from tests.hooks.answers import sized
+from tests.hooks.rawserver import Outcome, RawServer, connection_to
+from tests.hostile import HOSTILE
+
+#: Seconds; a loop that reads by itself is held for several.
+LONGEST_GAP = 0.5
+#: An object is decoded in one go, whoever else waits: the limit of names bounds that.
+LONGER = {"two million names": 4.0}
+#: A machine that is busy with something else isn't so each time.
+TRIES = 3
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RawServer]:
+    with RawServer() as running:
+        yield running
+
+
+def gap_while_reading() -> tuple[float, Outcome]:
+    """Return the longest time in which the loop did nothing else, in seconds, and what was read."""
+
+    async def read() -> tuple[float, Outcome]:
+        hook = PixxelAsyncHook()
+        await hook.get_settings()
+        reading = asyncio.ensure_future(hook.send(calls.get_job("w", "j"), patience=0))
+        longest, last = 0.0, time.monotonic()
+        while not reading.done():
+            await asyncio.sleep(0.001)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        return longest, Outcome.of(reading.result)
+
+    return asyncio.run(read())
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_loop_goes_on_while_a_large_answer_is_read(
+    server: RawServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection_to(server, 10))
+    server.answer_with(sized(HOSTILE[name]()))
+    gaps = []
+    for _ in range(TRIES):
+        gap, outcome = gap_while_reading()
+        assert outcome.kind in ("answer", "PixxelResponseError"), outcome
+        gaps.append(gap)
+        if gap < LONGER.get(name, LONGEST_GAP):
+            return
+    pytest.fail(f"the loop was held for {', '.join(f'{gap:.2f} s' for gap in gaps)}")
