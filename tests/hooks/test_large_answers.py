@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from pixxel_provider.api import calls
+from pixxel_provider.api.decoding import SMALL
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from tests.hooks.answers import sized
 from tests.hooks.rawserver import Outcome, RawServer, connection_to
-from tests.hostile import HOSTILE
+from tests.hostile import HOSTILE, job_of
 
-#: Seconds; a loop that reads by itself is held for several.
+#: Seconds.
 LONGEST_GAP = 0.5
 #: An object is decoded in one go, whoever else waits: the limit of names bounds that.
 LONGER = {"two million names": 4.0}
@@ -58,3 +61,16 @@ def test_the_loop_goes_on_while_a_large_answer_is_read(
         if gap < LONGER.get(name, LONGEST_GAP):
             return
     pytest.fail(f"the loop was held for {', '.join(f'{gap:.2f} s' for gap in gaps)}")
+
+
+@pytest.mark.parametrize("larger", [False, True])
+def test_a_large_answer_is_read_in_a_thread_and_a_small_one_where_it_came(
+    server: RawServer, larger: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection_to(server))
+    body = job_of(b"{}").ljust(SMALL + larger)
+    server.answer_with(sized(body))
+    readers: list[int] = []
+    call = replace(calls.get_job("w", "j"), read=lambda _: readers.append(threading.get_ident()))
+    asyncio.run(PixxelAsyncHook().send(call, patience=0))
+    assert (readers == [threading.get_ident()]) is not larger
