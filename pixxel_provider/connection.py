@@ -32,6 +32,8 @@ _WITH_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9-]*\s+\S")
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 # Besides our own, those that say nothing of whose password it is.
 _TYPES = frozenset({CONNECTION_TYPE, "http", "https", "generic", ""})
+# With one slash as well: https:/host is a slip, not a host whose name is https.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _BARE_IPV6 = re.compile(r"^([^:/]+://)([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[^/\[\]@]*)(?=/|$)")
 # What Airflow 3's form shows, and on "Save" stores, for a field whose name looks secret, such as "proxy".
 _MASK = "***"
@@ -219,7 +221,7 @@ def _base_url(conn: Connection, *, allow_http: bool) -> str:
                 "host", f"is empty, and only connections of type {CONNECTION_TYPE!r} have a default"
             )
         host = DEFAULT_HOST
-    if "://" not in host:
+    if not _SCHEME.match(host):
         scheme = conn.schema if conn.schema in ("http", "https") else "https"
         host = f"{scheme}://{host}"
     # Airflow takes the brackets of an IPv6 address out of a URI.
@@ -311,7 +313,7 @@ def _proxy(value: str, base_url: str) -> str | None:
         if not value:
             return None
         name = "the proxy that the environment names"
-    if "://" not in value:
+    if not _SCHEME.match(value):
         value = f"http://{value}"
     try:
         found = urls.parse(value)

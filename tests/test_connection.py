@@ -14,6 +14,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.connection import Settings, read_connection
+from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.named_hosts import NamedHosts
 from pixxel_provider.simulator import serve
 from tests.hooks.rawserver import CLIENTS
@@ -94,6 +95,8 @@ def test_the_host_may_have_a_scheme_a_port_and_a_path(fields: dict[str, Any], ex
     [
         ("ftp://api.example.com", "host must begin with https://"),
         ("https://", "host names no host"),
+        ("https:/api.example.com", "host isn't an address such as https://host/path"),
+        ("HTTP:/localhost:8080", "host isn't an address such as https://host/path"),
         ("https://a b", "host holds white space"),
         ("http://evil.example\\@api.example.com", "host holds white space, a backslash"),
         ("api.example.com\0", "host holds white space, a backslash or a control character"),
@@ -181,8 +184,6 @@ def test_a_uri_means_what_the_form_means(monkeypatch: pytest.MonkeyPatch) -> Non
     settings = read_connection(Connection(conn_id="c", uri=uri)) if _takes_uri() else None
     if settings is None:
         monkeypatch.setenv("AIRFLOW_CONN_C", uri)
-        from pixxel_provider.hooks.pixxel import PixxelHook
-
         settings = PixxelHook("c").settings
     assert settings.base_url == "https://api.example.com:8443"
     assert settings.authorization == KEY
@@ -413,6 +414,20 @@ def test_an_ipv6_address_has_brackets_from_then_on(fields: dict[str, Any], expec
     assert read(**fields).base_url == expected
 
 
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        (f"pixxel://:{KEY}@[::1]:8080/", "https://[::1]:8080"),
+        (f"pixxel://:{KEY}@[::1]", "https://[::1]"),
+        (f"pixxel://http://:{KEY}@[::1]:8080", "http://[::1]:8080"),
+        (f"pixxel://https://:{KEY}@[2001:DB8::0001]:8080/", "https://[2001:db8::1]:8080"),
+    ],
+)
+def test_a_uri_may_name_an_ipv6_address(uri: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_IPV6", uri)
+    assert PixxelHook("ipv6").settings.base_url == expected
+
+
 @pytest.mark.parametrize("port", [-1, 65536, 10**400, "http", "8O", "٨٠", "80 ", "9" * 5000, 80.5, True])
 def test_a_port_out_of_range_is_refused_by_its_field(port: Any) -> None:
     # Airflow would refuse some of them itself, but not from every backend.
@@ -469,6 +484,7 @@ def test_a_nul_in_a_number_or_a_switch_is_refused_by_its_field(field: str) -> No
         "user:secret",
         "://",
         "proxy.example:port",
+        "http:/proxy.example:3128",
     ],
 )
 def test_a_proxy_that_can_not_be_read_is_refused_without_its_password(
