@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 MASK = "***"
+_NAMED = {"&": ("&amp;",), "<": ("&lt;",), ">": ("&gt;",), '"': ("&quot;",), "'": ("&apos;",)}
 
 
 def redact(words: str, secrets: Sequence[str]) -> str:
@@ -42,7 +43,8 @@ def redact_json(body: bytes, secrets: Sequence[str]) -> bytes:
 def _in_text(secret: str) -> re.Pattern[str]:
     def forms(char: str) -> str:
         code = ord(char)
-        quoted = rf"{re.escape(char)}|\\+u{code:04x}|%(?:25)*{code:02x}|&#(?:0*{code}|x0*{code:x});"
+        named = "".join(f"{name}|" for name in _NAMED.get(char, ()))
+        quoted = rf"{named}{re.escape(char)}|\\+u{code:04x}|%(?:25)*{code:02x}|&#(?:0*{code}|x0*{code:x});"
         return rf"(?:{quoted})" if char.isalnum() else rf"(?:\\*(?:{quoted}))"
 
     return re.compile("".join(map(forms, secret)), re.IGNORECASE)

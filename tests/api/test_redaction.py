@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 from urllib.parse import quote
 
@@ -106,3 +107,8 @@ def test_signs_of_a_key_are_no_pattern() -> None:
     assert redact(f"<{key}> and nothing else", [key]) == "<***> and nothing else"
     assert redact_json(b"nothing else", [key]) == b"nothing else"
     assert redact_json(json.dumps({"a": key}).encode(), [key]) == b'{"a": "***"}'
+
+
+def test_a_page_may_name_the_signs_of_a_key() -> None:
+    key = "a-key&with<some>\"odd\"'signs'"
+    assert redact(f"<p>{html.escape(key)}</p>", [key]) == "<p>***</p>"
