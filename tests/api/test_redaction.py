@@ -57,7 +57,7 @@ def test_json_without_the_key_is_left_as_it_is(body: str) -> None:
 
 
 def test_bytes_that_are_no_text_are_left_around_the_key() -> None:
-    assert redact_json(b"\xff\x00" + KEY.encode() + b"\xfe", [KEY]) == b"\xff\x00***\xfe"
+    assert redact_json(b"\xff\xee" + KEY.encode() + b"\xfe", [KEY]) == b"\xff\xee***\xfe"
 
 
 @pytest.mark.parametrize(
