@@ -63,7 +63,7 @@ _BY_NAME = (
         _Trouble("timeout", "connecting took too long", sent=False),
     ),
     (
-        {"TimeoutError", "ReadTimeoutError", "ReadTimeout", "SocketTimeoutError"},
+        {"TimeoutError", "ReadTimeoutError", "ReadTimeout", "ServerTimeoutError", "SocketTimeoutError"},
         _Trouble("timeout", "the answer took too long"),
     ),
     (
