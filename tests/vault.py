@@ -14,7 +14,8 @@ class Vault(BaseSecretsBackend):
     away: ClassVar[bool] = False
     asked: ClassVar[list[str]] = []
 
-    def get_conn_value(self, conn_id: str) -> Any:
+    # Airflow 3.2 hands the team over to each of them.
+    def get_conn_value(self, conn_id: str, team_name: str | None = None) -> Any:
         if conn_id not in self.values:
             return None
         self.asked.append(conn_id)
@@ -27,9 +28,9 @@ class Vault(BaseSecretsBackend):
 class Records(Vault):
     """The same, for those that have connections and no values: they override another method."""
 
-    def get_conn_value(self, conn_id: str) -> Any:
+    def get_conn_value(self, conn_id: str, team_name: str | None = None) -> Any:
         raise NotImplementedError
 
-    def get_connection(self, conn_id: str) -> Any:
+    def get_connection(self, conn_id: str, team_name: str | None = None) -> Any:
         value = super().get_conn_value(conn_id)
         return value and self.deserialize_connection(conn_id, value)
