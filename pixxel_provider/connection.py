@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -64,7 +65,7 @@ class Settings:
     private_storage: NamedHosts = field(default_factory=NamedHosts)
     """Storage hosts that packages may be fetched from though their addresses are private."""
 
-    @property
+    @cached_property
     def origin(self) -> str:
         """Scheme, host and port: where the key may go, and nowhere else."""
         return origin_of(self.base_url)
@@ -327,7 +328,7 @@ def _proxy(value: str, base_url: str) -> str | None:
 
 
 def _environment_proxy(base_url: str) -> str:
-    if not getproxies():
+    if getproxies().keys() <= {"no"}:
         # Most often, and without importing requests.
         return ""
     from requests.utils import get_environ_proxies, select_proxy

@@ -161,7 +161,7 @@ def list_projects(*, page_num: int = 1, page_size: int = 50) -> Call[Page[Projec
 
 def same_id(one: str, other: str) -> bool:
     """Tell whether two ids are the same; servers write UUIDs in lower case, however they were asked."""
-    return one.strip().casefold() == other.strip().casefold()
+    return one == other or one.strip().casefold() == other.strip().casefold()
 
 
 def check_id(field_name: str, value: object) -> str:
@@ -270,7 +270,7 @@ def _read_job(workflow_id: str, job_id: str, answer: Any) -> Job:
 def _read_jobs(workflow_id: str, answer: Any) -> list[Job]:
     # Entries of other workflows aren't ours: a server or a cache has answered more than was asked.
     jobs = read_list(answer, "jobs", Job.read)
-    return [job for job in jobs if not job.workflow_id.strip() or same_id(job.workflow_id, workflow_id)]
+    return [job for job in jobs if same_id(job.workflow_id, workflow_id) or not job.workflow_id.strip()]
 
 
 def _read_workflow(workflow_id: str, answer: Any) -> Workflow:
