@@ -454,8 +454,10 @@ class PixxelAsyncHook(BaseHook):
         self, settings: Settings, call: Call[Any], request: protocol.Request
     ) -> protocol.Answer | None:
         try:
-            # aiohttp's own limit doesn't end all that may follow a broken answer.
-            return await asyncio.wait_for(self._ask(settings, call, request), request.timeout + 1)
+            async with lent_session(settings, fresh=request.fresh) as session:
+                # aiohttp's own limit doesn't end all that may follow a broken answer.
+                answer = self._ask(session, settings, call, request)
+                return await asyncio.wait_for(answer, request.timeout + 1)
         except PixxelError:
             raise
         except Exception as error:
@@ -466,31 +468,32 @@ class PixxelAsyncHook(BaseHook):
                 return None
             raise unreachable(settings, call, error) from None
 
-    async def _ask(self, settings: Settings, call: Call[Any], request: protocol.Request) -> protocol.Answer:
+    async def _ask(
+        self, session: Any, settings: Settings, call: Call[Any], request: protocol.Request
+    ) -> protocol.Answer:
         body = protocol.Body(call)
-        async with lent_session(settings, fresh=request.fresh) as session:
-            import aiohttp
-            from yarl import URL
+        import aiohttp
+        from yarl import URL
 
-            timeout = aiohttp.ClientTimeout(
-                # Of a proxy that never answers, or a body that never ends, the two of the socket know
-                # nothing.
-                total=request.timeout,
-                connect=settings.connect_timeout,
-                sock_connect=settings.connect_timeout,
-                sock_read=settings.read_timeout,
-            )
-            async with session.request(
-                request.method,
-                # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
-                URL(request.url, encoded=True),
-                headers=request.headers,
-                timeout=timeout,
-                allow_redirects=False,
-                proxy=settings.proxy,
-            ) as response:
-                if not protocol.is_redirect(response.status):
-                    async for chunk in response.content.iter_chunked(protocol.CHUNK):
-                        body.add(chunk)
-                pairs = ((n.decode("latin-1"), v.decode("latin-1")) for n, v in response.raw_headers)
-                return protocol.Answer(response.status, protocol.joined(pairs), body.whole())
+        timeout = aiohttp.ClientTimeout(
+            # Of a proxy that never answers, or a body that never ends, the two of the socket know
+            # nothing.
+            total=request.timeout,
+            connect=settings.connect_timeout,
+            sock_connect=settings.connect_timeout,
+            sock_read=settings.read_timeout,
+        )
+        async with session.request(
+            request.method,
+            # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
+            URL(request.url, encoded=True),
+            headers=request.headers,
+            timeout=timeout,
+            allow_redirects=False,
+            proxy=settings.proxy,
+        ) as response:
+            if not protocol.is_redirect(response.status):
+                async for chunk in response.content.iter_chunked(protocol.CHUNK):
+                    body.add(chunk)
+            pairs = ((n.decode("latin-1"), v.decode("latin-1")) for n, v in response.raw_headers)
+            return protocol.Answer(response.status, protocol.joined(pairs), body.whole())
