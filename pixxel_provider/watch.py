@@ -24,7 +24,7 @@ from pixxel_provider.api.errors import (
 from pixxel_provider.api.job import Job
 from pixxel_provider.hooks.lookup import passing
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
-from pixxel_provider.hooks.sharing import shared_connection
+from pixxel_provider.hooks.sharing import borrow
 
 T = TypeVar("T")
 Look = Job | PixxelError
@@ -61,7 +61,8 @@ async def subscribe(
     :param pause: sleeps for a number of seconds; the first subscriber's counts, like ``monotonic``, its
         clock.
     """
-    async with shared_connection(pixxel_conn_id, monotonic) as connection:
+    connection = borrow(pixxel_conn_id, monotonic)
+    try:
         shared, unread = await connection.join()
         watchers: dict[str, JobWatcher] = shared.watchers
         watcher = watchers.get(workflow_id)
@@ -76,6 +77,8 @@ async def subscribe(
         finally:
             if watcher.leave(subscription):
                 connection.leave(shared, workflow_id)
+    finally:
+        await connection.give_back()
 
 
 @dataclass(eq=False)

@@ -69,10 +69,12 @@ class StatusRules:
             raise PixxelInputError(
                 "success_statuses", f"and failure_statuses both name {', '.join(sorted(both))}"
             )
-        return cls(
-            success=SUCCESS_WORDS - (failure or frozenset()) if success is None else success,
-            failure=FAILURE_WORDS - (success or frozenset()) if failure is None else failure,
-        )
+        # Thousands of waits share the defaults: a copy for each would be more than a kilobyte.
+        if success is None:
+            success = SUCCESS_WORDS - failure if failure else SUCCESS_WORDS
+        if failure is None:
+            failure = FAILURE_WORDS - success if success & FAILURE_WORDS else FAILURE_WORDS
+        return cls(success, failure)
 
     def verdict(self, status: str, *, ended: bool) -> Verdict:
         """Judge a status; ``ended`` says whether the job has a real ``finished_at``."""

@@ -18,6 +18,7 @@ from functools import cache
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
+from pixxel_provider.api.calls import ANSWER_LIMIT
 from pixxel_provider.connection import Settings
 from pixxel_provider.hooks.protocol import HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT
 
@@ -139,19 +140,25 @@ class _Lines(io.BufferedReader):
             raise HTTPException("the answer isn't HTTP that can be read")
         if self._expected is _STATUS_LINE:
             self._expected, self._fields = _HEADER, 0
-        elif self._expected is _CHUNK_SIZE and int(line.split(b";")[0], 16) == 0:
-            self._expected, self._fields = _TRAILER, 0
+        elif self._expected is _CHUNK_SIZE:
+            # Without its extension, for which http.client has a limit and aiohttp has none.
+            line = line.split(b";")[0].rstrip() + b"\r\n"
+            if int(line, 16) == 0:
+                self._expected, self._fields = _TRAILER, 0
         return line
 
     def _next(self, size: int | None) -> bytes:
+        limit = LINE_LIMIT
+        if self._expected is _CHUNK_SIZE:
+            size, limit = -1, ANSWER_LIMIT
         line = super().readline(size)
-        if not line.endswith(b"\n") and len(line) < LINE_LIMIT:
+        if not line.endswith(b"\n") and len(line) < limit:
             if self._may_go_on(line.removesuffix(b"\r")):
                 raise RemoteDisconnected("the connection was closed within a line")
             raise HTTPException("the answer isn't HTTP that can be read")
         if self._expected is not _CHUNK_SIZE:
             self._size += len(line)
-        if self._size > HEAD_LIMIT or len(line) >= LINE_LIMIT:
+        if self._size > HEAD_LIMIT or len(line) >= limit:
             raise HTTPException("the head of the answer is too large")
         return line
 

@@ -100,6 +100,12 @@ class _Bounded(ResponseHandler):
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         message, body = data
+        if self._body is not None:
+            # A second answer in one piece with the chunks of the first, which must not become the next one's.
+            self.force_close()
+            if self.transport is not None:
+                self.transport.abort()
+            return
         self._begun = False
         if message.code >= 200 or message.code == 101:
             self._body = body
@@ -145,5 +151,7 @@ def _is_odd(message: Any) -> bool:
         or len(sizes) > HEADERS_LIMIT
         or max(sizes, default=0) >= LINE_LIMIT
         or sum(sizes) > HEAD_LIMIT
+        # Two ways to tell where an answer ends are two answers to somebody else.
+        or ("Content-Length" in message.headers and "Transfer-Encoding" in message.headers)
         or any(name != name.strip() for name, _ in message.raw_headers)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,13 @@ class SharedConnection:
         if not shared.watchers:
             self.hooks.remove(shared)
 
+    async def give_back(self) -> None:
+        """Tell that somebody who borrowed it has gone; the session is closed when the last one has."""
+        self.users -= 1
+        if not self.users:
+            _SHARED.pop((asyncio.get_running_loop(), self.conn_id), None)
+            await release_session(self.conn_id)
+
     async def _read(self) -> PixxelAsyncHook:
         """Return a hook that has read the connection since; those who come together share one look-up."""
         self._arrivals += 1
@@ -77,9 +84,10 @@ class SharedConnection:
 _SHARED: dict[tuple[asyncio.AbstractEventLoop, str], SharedConnection] = {}
 
 
-@contextlib.asynccontextmanager
-async def shared_connection(conn_id: str, monotonic: Callable[[], float]) -> AsyncIterator[SharedConnection]:
-    """Lend what the running loop shares for a connection; its session is closed when the last one leaves.
+def borrow(conn_id: str, monotonic: Callable[[], float]) -> SharedConnection:
+    """Return what the running loop shares for a connection; :meth:`SharedConnection.give_back` has to follow.
+
+    No context manager: for each of thousands of waits that would keep another kilobyte.
 
     :param monotonic: the first one's counts.
     """
@@ -90,10 +98,4 @@ async def shared_connection(conn_id: str, monotonic: Callable[[], float]) -> Asy
     if shared is None:
         shared = _SHARED[key] = SharedConnection(conn_id, monotonic)
     shared.users += 1
-    try:
-        yield shared
-    finally:
-        shared.users -= 1
-        if not shared.users:
-            _SHARED.pop(key, None)
-            await release_session(conn_id)
+    return shared

@@ -37,8 +37,8 @@ STEP, MARGIN = 0.3, 3.0
 MEMORY = 700 * 2**20
 
 _CHUNKED = re.compile(rb"(?is)\r?\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n.*?\r?\n\r?\n(.*)\Z")
-_CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,16})[ \t]*(;[^\r\n\0]{0,60000})?\r\n")
-_LAST = re.compile(rb"0+[ \t]*(;[^\r\n\0]{0,60000})?\r\n\r\n")
+_CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,16})[ \t]*(;[^\r\n\0]*)?\r\n")
+_LAST = re.compile(rb"0+[ \t]*(;[^\r\n\0]*)?\r\n\r\n")
 
 
 def _ends_of_chunks(case: Case, *outcomes: Outcome) -> bool:

@@ -159,6 +159,13 @@ def test_what_came_before_spoils_no_later_answer(ask: Any, first: bytes) -> None
     assert found[-1].answer == JOB
 
 
+@pytest.mark.parametrize("more", [sized(BODY.replace(b"completed", b"failed")), head(), HINTS])
+def test_what_comes_in_one_piece_with_the_last_chunk_is_the_answer_to_nothing(ask: Any, more: bytes) -> None:
+    late = [head(b"Transfer-Encoding: chunked"), 0.05, chunk() + b"0\r\n\r\n" + more]
+    found = assert_alike(ask(Raw(tuple(late), End.KEEP), Raw((sized(),), End.KEEP), steps=(CALL, 0.05, CALL)))
+    assert [outcome.answer for outcome in found] == [JOB, JOB]
+
+
 def test_a_connection_is_used_again(server: RawServer, ask: Any) -> None:
     assert_alike(ask(Raw((sized(),), End.KEEP), steps=(CALL, CALL, CALL)))
     assert server.connections == 1
