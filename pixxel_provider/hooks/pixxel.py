@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -18,7 +19,7 @@ from pixxel_provider.hooks import bounded, protocol
 from pixxel_provider.hooks.lookup import look_up
 from pixxel_provider.hooks.lookup import look_up_async as _look_up
 from pixxel_provider.hooks.refresh import ConnectionRefresh
-from pixxel_provider.hooks.sessions import lent_session, reading_turn, release_session
+from pixxel_provider.hooks.sessions import fresh_session, reading_turn, release_session, shared_session
 from pixxel_provider.hooks.trouble import causes, unreachable
 from pixxel_provider.provider_info import (
     CONNECTION_FIELDS,
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from pixxel_provider.api.calls import Call
     from pixxel_provider.api.job import Job
     from pixxel_provider.api.models import Download, Workflow
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    # Which aiohttp depends on there.
+    from async_timeout import timeout
 
 T = TypeVar("T")
 
@@ -454,10 +461,9 @@ class PixxelAsyncHook(BaseHook):
         self, settings: Settings, call: Call[Any], request: protocol.Request
     ) -> protocol.Answer | None:
         try:
-            async with lent_session(settings, fresh=request.fresh) as session:
-                # aiohttp's own limit doesn't end all that may follow a broken answer.
-                answer = self._ask(session, settings, call, request)
-                return await asyncio.wait_for(answer, request.timeout + 1)
+            session = fresh_session if request.fresh else shared_session
+            async with session(settings) as lent, timeout(request.timeout):
+                return await self._ask(lent, settings, call, request)
         except PixxelError:
             raise
         except Exception as error:
@@ -475,10 +481,9 @@ class PixxelAsyncHook(BaseHook):
         import aiohttp
         from yarl import URL
 
-        timeout = aiohttp.ClientTimeout(
-            # Of a proxy that never answers, or a body that never ends, the two of the socket know
-            # nothing.
-            total=request.timeout,
+        limits = aiohttp.ClientTimeout(
+            # Not aiohttp's: that one doesn't end all that may follow a broken answer.
+            total=None,
             connect=settings.connect_timeout,
             sock_connect=settings.connect_timeout,
             sock_read=settings.read_timeout,
@@ -488,7 +493,7 @@ class PixxelAsyncHook(BaseHook):
             # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
             URL(request.url, encoded=True),
             headers=request.headers,
-            timeout=timeout,
+            timeout=limits,
             allow_redirects=False,
             proxy=settings.proxy,
         ) as response:
