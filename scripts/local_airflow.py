@@ -75,11 +75,11 @@ class Tail:
 # ------------------------------------------------------------------------------------------ ending processes
 
 
-def end_group(process: subprocess.Popen[Any], patience: float = STOP_SECONDS) -> None:
+def end_group(process: subprocess.Popen[Any], retry_for: float = STOP_SECONDS) -> None:
     """End a process that was started in a session of its own, and all that it started in there."""
     _signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(patience)
+        process.wait(retry_for)
     # What is left of the group has had its chance.
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
@@ -174,7 +174,7 @@ class DagRunner:
                 self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(3)
-        end_group(self._process, patience=3)
+        end_group(self._process, retry_for=3)
         self._answers.close()
         self._said.close()
 

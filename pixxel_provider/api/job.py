@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar, overload
 
-from pixxel_provider.api import reading, summary
+from pixxel_provider.api import messages, parsing
 from pixxel_provider.api.errors import PixxelResponseError
 from pixxel_provider.api.status import StatusRules, Verdict
 
@@ -43,7 +43,7 @@ class _Late(Generic[T]):
 
 
 def _moment(key: str, meaning: str) -> _Late[datetime | None]:
-    return _Late(key, reading.timestamp, f"{meaning} In UTC; None for not yet.")
+    return _Late(key, parsing.timestamp, f"{meaning} In UTC; None for not yet.")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class BlockInfo:
     def read(cls, answer: Any) -> BlockInfo:
         """Read ``block_info``; anything but an object is a block without a name."""
         raw = _object(answer)
-        return cls(*(reading.text(raw.get(key)) for key in ("id", "name", "version")))
+        return cls(*(parsing.text(raw.get(key)) for key in ("id", "name", "version")))
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.name or self.id, self.version) if part)
@@ -78,9 +78,9 @@ class ValidationError:
     def read(cls, answer: Any) -> ValidationError:
         """Read one entry of ``val_errors``; a plain string is taken as the error's words."""
         if isinstance(answer, str):
-            return cls(err=reading.text(answer))
+            return cls(err=parsing.text(answer))
         raw = _object(answer)
-        return cls(*(reading.text(raw.get(key)) for key in ("from", "to", "err", "reason", "component_name")))
+        return cls(*(parsing.text(raw.get(key)) for key in ("from", "to", "err", "reason", "component_name")))
 
     def fields(self) -> dict[str, str]:
         """Return the API's own field names and this error's words."""
@@ -94,7 +94,7 @@ class ValidationError:
 
 
 def _texts(answer: Any) -> tuple[str, ...]:
-    return tuple(map(reading.text, _list(answer)))
+    return tuple(map(parsing.text, _list(answer)))
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,14 @@ class Task:
     status: str
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
-    progress = _Late("progress", reading.percent, "Percent, 0 to 100.")
-    time_taken = _Late("time_taken", reading.text, "As Pixxel wrote it.")
+    progress = _Late("progress", parsing.percent, "Percent, 0 to 100.")
+    time_taken = _Late("time_taken", parsing.text, "As Pixxel wrote it.")
     block = _Late("block_info", BlockInfo.read, "The processing block behind the task.")
-    err_msg = _Late("err_msg", reading.text, "Pixxel's words on a failure.")
-    failure_type = _Late("failure_type", reading.text, "Pixxel's word for the kind of failure.")
-    state_msg = _Late("state_msg", reading.text, "Pixxel's words on the status.")
+    err_msg = _Late("err_msg", parsing.text, "Pixxel's words on a failure.")
+    failure_type = _Late("failure_type", parsing.text, "Pixxel's word for the kind of failure.")
+    state_msg = _Late("state_msg", parsing.text, "Pixxel's words on the status.")
     depends_on = _Late("depends_on", _texts, "Names of the tasks that must end first.")
-    estimated_time_duration = _Late("estimated_time_duration", reading.number, "Seconds.")
+    estimated_time_duration = _Late("estimated_time_duration", parsing.number, "Seconds.")
     created_at = _moment("created_at", "When the task was created.")
     updated_at = _moment("updated_at", "When anything about the task changed last.")
     finished_at = _moment("finished_at", "When the task ended.")
@@ -122,23 +122,23 @@ class Task:
     def read(cls, answer: Any) -> Task:
         """Read one entry of ``tasks``; every field may be missing or of a wrong type."""
         raw = _object(answer)
-        get, text = raw.get, reading.text
+        get, text = raw.get, parsing.text
         return cls(text(get("id")), text(get("name")), text(get("status")), raw)
 
     @cached_property
     def inputs(self) -> Any:
         """JSON the task was given, decoded from its bytes."""
-        return reading.raw_bytes(self.raw.get("inputs"))
+        return parsing.raw_bytes(self.raw.get("inputs"))
 
     @cached_property
     def result(self) -> Any:
         """JSON the task produced, decoded from its bytes."""
-        return reading.raw_bytes(self.raw.get("result"))
+        return parsing.raw_bytes(self.raw.get("result"))
 
     @cached_property
     def info_logs(self) -> Any:
         """The task's own log, decoded from its bytes."""
-        return reading.raw_bytes(self.raw.get("info_logs"))
+        return parsing.raw_bytes(self.raw.get("info_logs"))
 
 
 #: How many tasks, and how many validation errors, of one job are read; a workflow has some tens of blocks.
@@ -170,9 +170,9 @@ class Job:
     """Credits (tokens)."""
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
-    created_by = _Late("created_by", reading.text, "Who started it.")
-    time_taken = _Late("time_taken", reading.text, "As Pixxel wrote it.")
-    estimated_duration = _Late("estimated_duration", reading.number, "Seconds.")
+    created_by = _Late("created_by", parsing.text, "Who started it.")
+    time_taken = _Late("time_taken", parsing.text, "As Pixxel wrote it.")
+    estimated_duration = _Late("estimated_duration", parsing.number, "Seconds.")
     tasks = _Late("tasks", _tasks, "The first 5,000 steps; none in a job from a list.")
     val_errors = _Late("val_errors", _val_errors, "Why Pixxel refused to run the workflow: the first 5,000.")
     created_at = _moment("created_at", "When the job was created.")
@@ -191,25 +191,25 @@ class Job:
         if not isinstance(answer, Mapping):
             raise PixxelResponseError(f"expected a job, got {reading_kind(answer)}")
         for key in ("id", "status"):
-            if not reading.text(answer.get(key)).strip():
+            if not parsing.text(answer.get(key)).strip():
                 raise PixxelResponseError(f"expected a job, got an object without a usable {key!r}")
 
         def text(key: str) -> str:
-            return reading.text(answer.get(key))
+            return parsing.text(answer.get(key))
 
         return cls(
             id=text("id"),
             workflow_id=text("workflow_id"),
             status=text("status"),
-            progress=reading.percent(answer.get("progress")),
-            cost=reading.number(answer.get("cost")),
+            progress=parsing.percent(answer.get("progress")),
+            cost=parsing.number(answer.get("cost")),
             raw=answer,
         )
 
     @cached_property
     def spec(self) -> Any:
         """The job's specification, decoded from its bytes."""
-        return reading.raw_bytes(self.raw.get("spec"))
+        return parsing.raw_bytes(self.raw.get("spec"))
 
     def count(self, key: str) -> int:
         """Return how many entries the API sent under ``tasks`` or ``val_errors``, however many are read."""
@@ -220,12 +220,12 @@ class Job:
         return (rules or StatusRules()).verdict(self.status, ended=self.finished_at is not None)
 
     def metadata(self, include: Collection[str] = ()) -> dict[str, Any]:
-        """Return the job as the dict that goes to XCom: see :func:`pixxel_provider.api.summary.metadata`."""
-        return summary.metadata(self, include)
+        """Return the job as the dict that goes to XCom: see :func:`pixxel_provider.api.messages.metadata`."""
+        return messages.metadata(self, include)
 
     def failure_text(self) -> str:
-        """Return why the job failed: see :func:`pixxel_provider.api.summary.failure_text`."""
-        return summary.failure_text(self)
+        """Return why the job failed: see :func:`pixxel_provider.api.messages.failure_text`."""
+        return messages.failure_text(self)
 
 
 def reading_kind(answer: Any) -> str:

@@ -114,7 +114,7 @@ class _Holder:
 async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, None]:
     # Importing aiohttp takes 100 ms and reading a CA bundle 25 ms: too long for a loop that others share.
     aiohttp = await asyncio.to_thread(import_module, "aiohttp")
-    bounded = await asyncio.to_thread(import_module, "pixxel_provider.hooks.bounded_async")
+    bounded = await asyncio.to_thread(import_module, "pixxel_provider.hooks.aiohttp_transport")
     context = await asyncio.to_thread(_tls, settings.verify)
     session = aiohttp.ClientSession(
         connector=bounded.Connector(ssl=context, keepalive_timeout=KEEP_ALIVE, limit=0),
