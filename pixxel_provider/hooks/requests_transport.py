@@ -138,6 +138,11 @@ class _Lines(io.BufferedReader):
             line = line.lstrip(b" \t")
         if not self._expected.fullmatch(line) or self._fields > HEADERS_LIMIT:
             raise HTTPException("the answer isn't HTTP that can be read")
+        if self._expected is _HEADER and len(line) > LINE_LIMIT - 8:
+            # Counted as aiohttp does, which knows nothing of spaces and the end of the line.
+            name, _, value = line.partition(b":")
+            if len(name) + len(value.strip(b" \t\r\n")) + 4 >= LINE_LIMIT:
+                raise HTTPException("the head of the answer is too large")
         if self._expected is _STATUS_LINE:
             self._expected, self._fields = _HEADER, 0
         elif self._expected is _CHUNK_SIZE:
