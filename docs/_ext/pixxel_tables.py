@@ -12,7 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pixxel_provider.api import calls, errors, messages, polling, retry, status
+from pixxel_provider.api import calls, errors, polling, retry, status, truncation
 from pixxel_provider.hooks import protocol
 from pixxel_provider.provider_info import CONNECTION_FIELDS
 
@@ -161,7 +161,7 @@ def figures() -> dict[str, str]:
         "longest_quiet": f"{poller.RETRY_AFTER_LIMIT / 60:g} minutes",
         "longest_stay": f"{waiting.LONGEST_STAY / 60:g} minutes",
         "clock_skew": f"{reconcile.CLOCK_SKEW / 60:g} minutes",
-        "metadata_limit": f"{messages.METADATA_LIMIT // 1024} KiB",
+        "metadata_limit": f"{truncation.METADATA_LIMIT // 1024} KiB",
         "answer_limit": f"{calls.ANSWER_LIMIT // 2**20} MiB",
         "user_agent": f"``{protocol.USER_AGENT}``",
         "redirects": str(protocol.REDIRECTS),

@@ -8,11 +8,15 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar, overload
 
-from pixxel_provider.api import messages, parsing
-from pixxel_provider.api.errors import PixxelResponseError
-from pixxel_provider.api.status import StatusRules, Verdict
+from pixxel_provider.api import parsing, truncation
+from pixxel_provider.api.errors import PixxelInputError, PixxelResponseError
+from pixxel_provider.api.status import StatusRules, Verdict, shows_failure
 
 T = TypeVar("T")
+
+#: Fields that stay out of XCom unless named; ``spec`` is the job's, the others each task's.
+RAW_FIELDS = ("spec", "inputs", "result", "info_logs")
+_TIMES = ("created_at", "updated_at", "finished_at", "exec_created_at", "exec_updated_at")
 
 
 class _Late(Generic[T]):
@@ -125,6 +129,18 @@ class Task:
         get, text = raw.get, parsing.text
         return cls(text(get("id")), text(get("name")), text(get("status")), raw)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether its status, or what Pixxel says beside it, is a failure."""
+        return shows_failure(self.status, self.err_msg, self.failure_type)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what XCom gets of a task, under the API's own field names."""
+        names = ("id", "name", "status", "progress", "time_taken")
+        block = {"id": self.block.id, "name": self.block.name, "version": self.block.version}
+        more = {"block": block, "err_msg": self.err_msg, "failure_type": self.failure_type}
+        return {**{name: getattr(self, name) for name in names}, **more}
+
     @cached_property
     def inputs(self) -> Any:
         """JSON the task was given, decoded from its bytes."""
@@ -220,12 +236,59 @@ class Job:
         return (rules or StatusRules()).verdict(self.status, ended=self.finished_at is not None)
 
     def metadata(self, include: Collection[str] = ()) -> dict[str, Any]:
-        """Return the job as the dict that goes to XCom: see :func:`pixxel_provider.api.messages.metadata`."""
-        return messages.metadata(self, include)
+        """Return the job as JSON types under the API's own field names, at most 64 KiB of JSON.
 
-    def failure_text(self) -> str:
-        """Return why the job failed: see :func:`pixxel_provider.api.messages.failure_text`."""
-        return messages.failure_text(self)
+        ``progress`` is a number from 0 to 100 and timestamps are ISO 8601 in UTC; both are None for "not
+        yet". What had to go to stay within the limit is named under ``truncated``: raw fields first, then
+        the ends of long texts, then tasks and validation errors from the end of their lists, failed tasks
+        last.
+
+        :param include: raw fields to add, decoded: ``spec``, and of each task ``inputs``, ``result``,
+            ``info_logs``.
+        :raises PixxelInputError: ``include`` isn't a collection of those names.
+        """
+        raw = check_include(include)
+        # What can't fit in any case is cut before anything is worked out for it.
+        most = truncation.most_entries()
+        tasks = self.tasks
+        if len(tasks) > most:
+            # A stable sort: failed tasks come first, otherwise the API's order stays.
+            tasks = tuple(sorted(tasks, key=lambda task: not task.has_failed)[:most])
+        errors = self.val_errors[:most]
+        found: dict[str, Any] = {
+            "id": self.id,
+            "workflow_id": self.workflow_id,
+            "status": self.status,
+            "progress": self.progress,
+            "cost": self.cost,
+            "created_by": self.created_by,
+            "time_taken": self.time_taken,
+            "estimated_duration": self.estimated_duration,
+            **{key: parsing.timestamp_text(self.raw.get(key)) for key in _TIMES},
+            "tasks": [task.fields() for task in tasks],
+            "val_errors": [error.fields() for error in errors],
+        }
+        if "spec" in raw:
+            found["spec"] = parsing.json_safe(self.spec)
+        for task, entry in zip(tasks, found["tasks"], strict=True):
+            entry.update({name: parsing.json_safe(getattr(task, name)) for name in raw if name != "spec"})
+        cut = {
+            name for name, kept in (("tasks", tasks), ("val_errors", errors)) if len(kept) < self.count(name)
+        }
+        return truncation.truncate(found, raw, cut)
+
+
+def check_include(include: Collection[str]) -> tuple[str, ...]:
+    """Return the names of raw fields asked for, in their own order.
+
+    :raises PixxelInputError: ``include`` isn't a collection of known names.
+    """
+    if isinstance(include, (str, bytes)) or not isinstance(include, Collection):
+        raise PixxelInputError("include", f"must be a list of field names, not {type(include).__name__}")
+    unknown = [name for name in include if name not in RAW_FIELDS]
+    if unknown:
+        raise PixxelInputError("include", f"names {unknown[0]!r}; it may name {', '.join(RAW_FIELDS)}")
+    return tuple(name for name in RAW_FIELDS if name in include)
 
 
 def reading_kind(answer: Any) -> str:

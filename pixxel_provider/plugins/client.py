@@ -13,7 +13,7 @@ from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import Verdict
 from pixxel_provider.plugins import page_hook
 from pixxel_provider.plugins.cache import AnswerCache, CachedAnswer
-from pixxel_provider.plugins.job_batch import JobBatch
+from pixxel_provider.plugins.job_batch import JobBatch, JobRef
 from pixxel_provider.plugins.redaction import Redactor
 from pixxel_provider.plugins.threads import Threads
 
@@ -35,15 +35,6 @@ _KNOWN_WAIT = 0.25
 _SLIM, _SLIM_BYTES = ("id", "workflow_id", "status", "progress", "cost", "finished_at"), 1_500
 _LONGEST_SLIM = 600
 _BYTE_FIELDS = frozenset({"inputs", "result", "info_logs"})
-
-
-@dataclass(frozen=True)
-class JobRef:
-    """Which job, and where to ask for it."""
-
-    conn_id: str
-    workflow_id: str
-    job_id: str
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,6 @@ from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelRespon
 if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
     from pixxel_provider.plugins.cache import CachedAnswer
-    from pixxel_provider.plugins.client import JobRef
 
 Q = TypeVar("Q", bound=Hashable)
 #: A workflow, and where to ask for it.
@@ -21,6 +21,15 @@ Workflow = tuple[str, str]
 
 # Jobs, and turns of questions, that are remembered.
 _KEPT = 2_000
+
+
+@dataclass(frozen=True)
+class JobRef:
+    """Which job, and where to ask for it."""
+
+    conn_id: str
+    workflow_id: str
+    job_id: str
 
 
 class JobBatch:

@@ -17,7 +17,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import and_, exists, or_, select
 
 from pixxel_provider.api import parsing
-from pixxel_provider.plugins.client import JobRef
+from pixxel_provider.plugins.job_batch import JobRef
 from pixxel_provider.plugins.stored_tasks import (
     ARGUMENTS,
     CONNECTION,

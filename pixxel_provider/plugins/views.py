@@ -22,7 +22,8 @@ from pixxel_provider.api.status import (
     normalise,
 )
 from pixxel_provider.plugins.cache import CachedAnswer
-from pixxel_provider.plugins.client import MOST_ERRORS, MOST_TASKS, JobRef, PageJob
+from pixxel_provider.plugins.client import MOST_ERRORS, MOST_TASKS, PageJob
+from pixxel_provider.plugins.job_batch import JobRef
 from pixxel_provider.plugins.queries import MOST_ROWS, Instance
 from pixxel_provider.plugins.redaction import Redactor
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseSensorOperator
     from airflow.triggers.base import StartTriggerArgs
 
-    from pixxel_provider.sensors.pixxel import PixxelJobSensor
 
 # What the trigger renders.
 _TEMPLATES = ("workflow_id", "job_id", "pixxel_conn_id")
@@ -94,7 +93,7 @@ def as_template(value: Any) -> Any:
     return text if text.startswith("{{") else value
 
 
-def start_trigger_args(sensor: PixxelJobSensor) -> StartTriggerArgs | None:
+def start_trigger_args(sensor: Any) -> StartTriggerArgs | None:
     """Return what the scheduler starts the trigger with; None where a worker starts it, or will refuse it."""
     wishes = vars(sensor)
     # Airflow reads this in __init__ already, before everything is there.

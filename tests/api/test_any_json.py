@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixxel_provider.api import calls, messages
+from pixxel_provider.api import calls, messages, truncation
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import PixxelResponseError
-from pixxel_provider.api.job import BlockInfo, Job, Task, ValidationError, _Late
-from pixxel_provider.api.messages import METADATA_LIMIT, RAW_FIELDS
+from pixxel_provider.api.job import RAW_FIELDS, BlockInfo, Job, Task, ValidationError, _Late
 from pixxel_provider.api.models import Download, Page, Project, Workflow
 from pixxel_provider.api.polling import PollState, WaitPlan
+from pixxel_provider.api.truncation import METADATA_LIMIT
 from tests.support import RecordingLog
 
 FULL_JOB = (
@@ -240,7 +240,7 @@ def assert_storable(value: Any) -> None:
 def assert_nothing_lost_unnamed(job: Job, include: tuple[str, ...] = RAW_FIELDS) -> dict[str, Any]:
     """Check a job's metadata; what it lacks of what there is must be named under ``truncated``."""
     found = job.metadata(include)
-    with patch.object(messages, "METADATA_LIMIT", 10**12):
+    with patch.object(truncation, "METADATA_LIMIT", 10**12):
         whole = job.metadata(include)
     assert_storable(found)
     gone = found.pop("truncated", [])
@@ -301,7 +301,7 @@ def test_any_large_job_is_cut_to_fit_and_says_where(
 def test_any_job_is_told_in_one_bounded_paragraph(answer: Any) -> None:
     job = Job.read(answer)
 
-    assert one_paragraph(job.failure_text(), 2_000)
+    assert one_paragraph(messages.failure_text(job), 2_000)
     assert one_paragraph(messages.progress_line(job), 500)
 
 
@@ -385,7 +385,7 @@ def test_each_documented_field_may_hold_anything(value: str) -> None:
             job = Job.read(decode(f'{{"id": "j", "status": "failed", "{key}": {value}}}'))
             assert_is(job, Job)
             assert_nothing_lost_unnamed(job)
-            assert one_paragraph(job.failure_text(), 2_000)
+            assert one_paragraph(messages.failure_text(job), 2_000)
     for key in TASK:
         job = Job.read(decode(f'{{"id": "j", "status": "failed", "tasks": [{{"{key}": {value}}}, {value}]}}'))
         assert_is(job, Job)

@@ -21,7 +21,8 @@ from pixxel_provider.api.job import Job
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.plugins import client as client_module
 from pixxel_provider.plugins import page_hook
-from pixxel_provider.plugins.client import JobRef, PageClient, PageJob, slim
+from pixxel_provider.plugins.client import PageClient, PageJob, slim
+from pixxel_provider.plugins.job_batch import JobRef
 from pixxel_provider.plugins.page_hook import PageHook
 from pixxel_provider.plugins.redaction import Redactor
 from tests.support import CANARY, FakeClock

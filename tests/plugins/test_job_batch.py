@@ -10,8 +10,7 @@ import pytest
 
 from pixxel_provider.api.job import Job
 from pixxel_provider.plugins.cache import CachedAnswer
-from pixxel_provider.plugins.client import JobRef
-from pixxel_provider.plugins.job_batch import JobBatch
+from pixxel_provider.plugins.job_batch import JobBatch, JobRef
 
 NOW = datetime(2026, 11, 24, 4, tzinfo=timezone.utc)
 MAX_WAIT = 20.0

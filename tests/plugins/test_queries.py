@@ -12,7 +12,7 @@ from tests.plugins.pages import Records, require_pages
 require_pages()
 
 from pixxel_provider.plugins import queries  # noqa: E402
-from pixxel_provider.plugins.client import JobRef  # noqa: E402
+from pixxel_provider.plugins.job_batch import JobRef  # noqa: E402
 from pixxel_provider.plugins.stored_tasks import StoredTasks  # noqa: E402
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
