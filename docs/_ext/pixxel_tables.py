@@ -107,6 +107,21 @@ class XComExample(Written):
         yield f"(Of the {cut + 1} tasks, one is shown.)"
 
 
+class SimulatorFields(Written):
+    """What a fault or a package of the simulator can be given, from the models' own descriptions."""
+
+    required_arguments = 1
+
+    def lines(self) -> Iterable[str]:
+        """Write one row for each field."""
+        from pixxel_provider.simulator.faults import Fault
+        from pixxel_provider.simulator.packages import PackagePlan
+
+        model = {"faults": Fault, "packages": PackagePlan}[self.arguments[0]]
+        rows = ((f"``{name}``", text) for name, text in model.descriptions().items())
+        return table("26 74", ("field", "meaning"), rows)
+
+
 class Changelog(Written):
     """CHANGELOG.md from its first version on, as reStructuredText."""
 
@@ -190,6 +205,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ("error-classes", ErrorClasses),
         ("xcom-example", XComExample),
         ("changelog", Changelog),
+        ("simulator-fields", SimulatorFields),
     ):
         app.add_directive(name, kind)
     app.connect("config-inited", _prolog)

@@ -13,48 +13,8 @@ In a test::
 
 In a shell: ``python -m pixxel_provider.simulator --help``.
 
-What ``serve`` yields:
-
-``url``, ``key``
-    where it listens, and the key it lets in.
-``airflow_connection``
-    the Airflow connection as a dict; ``connection_json()`` and ``connection_uri()`` give the texts for an
-    ``AIRFLOW_CONN_...`` variable.
-``create_job(workflow_id, job_id, ...)``
-    a job with a chosen id; ``seconds=`` how long it lasts, ``speed=``, ``age=`` (seconds since its
-    creation), ``course=`` (a workflow it takes after), ``fields=`` (raw JSON put over its own), ``omit=``
-    (fields to leave out), ``created_by=`` (somebody else's), ``list_delay=`` (seconds until a list shows it).
-``change_job(job_id, **fields)``
-    puts raw JSON over a job's fields: ``change_job("job-1", status="paused")``; ``omit=`` as above.
-``finish_job(job_id)``
-    lets a job end now, the way its workflow ends.
-``fail_next(route, **fault)``
-    the next request of a route goes wrong: ``status=``, ``retry_after=``, ``body=``, ``json=``,
-    ``location=``, ``latency=``, ``drop=``, ``truncate=``, ``stall=``, ``announce=``, ``pause=``, ``hide=``;
-    and ``times=``, ``after=``, ``job_id=``. With ``carried_out=True`` the API does what it is asked before
-    its answer is lost. See ``pixxel_provider.simulator.faults.Fault``.
-``set_package(job_id, task_id, ...)``
-    how a download package turns out, all of them without ids: ``size=`` or ``content=``, ``status=``,
-    ``seconds=``, ``lifetime=``, ``ranges=``, ``checksum=`` and more. See
-    ``pixxel_provider.simulator.package_plans.PackagePlan``.
-``bill(user)``
-    ``jobs`` and ``credits``: what was created through the API, whether or not its answer arrived.
-``advance(seconds)``
-    lets simulated time pass at once.
-``requests(route, job_id)``
-    how many requests came; ``counters.seen`` holds the last ones one by one.
-``reset()``
-    jobs, packages, bill, clock, faults and counters as at the start.
-``world``, ``faults``, ``counters``
-    the parts behind all this.
-
-Workflows: ``wf-succeeds`` (two minutes), ``wf-fails`` (a block fails after a minute), ``wf-invalid`` (fails
-validation at once), ``wf-endless``, ``wf-odd-status`` (stays in a status nobody documents) and
-``wf-odd-ended`` (ends in one). The first three are in the project ``project-agriculture``, the others in
-``project-coast``. The jobs ``job-finished``, ``job-finished-earlier`` (of ``wf-succeeds``) and
-``job-failed`` (of ``wf-fails``) are there from the start. Routes have the names of the operations: get_job,
-list_jobs, create_job, get_workflow, list_workflows, estimate_cost, download_job, download_task,
-download_file, ping, list_projects.
+What ``serve`` yields is a ``pixxel_provider.simulator.server.Simulator``. Faults are described at
+``pixxel_provider.simulator.faults.Fault``, packages at ``pixxel_provider.simulator.packages.PackagePlan``.
 
 Other programs do the same through the control routes: ``GET /_control`` lists them.
 
@@ -68,7 +28,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixxel_provider.simulator.handle import Simulator
+    from pixxel_provider.simulator.server import Simulator
 
 __all__ = ["serve"]
 
@@ -103,19 +63,7 @@ def serve(
     Raises ValueError for a bad argument, OSError if the port is taken, RuntimeError if the server doesn't
     start or stop within ten seconds, ModuleNotFoundError without FastAPI and uvicorn.
     """
+    options = locals()
     from pixxel_provider.simulator import server
 
-    return server.serve(
-        host=host,
-        port=port,
-        key=key,
-        keys=keys,
-        no_access_keys=no_access_keys,
-        speed=speed,
-        bytes_as=bytes_as,
-        faults=faults,
-        seed=seed,
-        clock=clock,
-        control=control,
-        list_delay=list_delay,
-    )
+    return server.serve(**options)

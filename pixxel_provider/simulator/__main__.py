@@ -7,34 +7,21 @@ import logging
 import os
 import shlex
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 LEVELS = ("critical", "error", "warning", "info", "debug")
-DEFAULT_PORT = 8765
 MISSING = "The simulator needs FastAPI and uvicorn: pip install 'airflow-provider-pixxel[simulator]'"
 
+# Options that go to the simulator as they are.
+_PASSED = "no_access_keys speed bytes_as faults seed control list_delay".split()
 _FAULTS = """\
 faults:
   --fault is a list of field=value joined by commas, for instance
     --fault route=get_job,status=503,retry_after=2,times=3
     --fault route=get_job,drop=reset,after=2
     --fault route=list_jobs,hide=0.5,times=0
-  route       the operation that goes wrong: get_job, list_jobs, create_job, get_workflow, list_workflows,
-              estimate_cost, download_job, download_task, download_file, ping, list_projects, or * (default)
-  job_id      only requests for this job
-  times       how often (default 1; 0: always)            after     how many requests go well first
-  latency     seconds to wait before anything else, or, with carried_out, before the answer
-  carried_out true: the API does what it is asked, then its answer is lost (with drop, status and the like)
-  status      200 to 599                                  body      envelope, html, xml, plain, none, null,
-  retry_after seconds, a date, or date+5, unix+5: the               list, nested, deep, huge, echo
-              date or Unix time five seconds from now     megabytes the size of body=huge (default 50)
-  message     words for the error                         code      the error's code
-  location    where to redirect to (status 302)           drop      reset or close the connection, unanswered
-  truncate    how many bytes of the answer are sent       stall     how many are sent before nothing more is
-  announce    another Content-Length: bytes, +5, -5,      pause     seconds between two parts of the answer,
-              or none                                     chunk     which are so long (default 65536 bytes)
-  hide        jobs a list leaves out: id|id, or a share
 """
 
 
@@ -43,84 +30,75 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m pixxel_provider.simulator",
         description="A local Pixxel API to test DAGs against: no account, no bill, every failure on demand.",
-        epilog=_FAULTS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = result.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    add(
-        "--port",
-        type=_port,
-        default=DEFAULT_PORT,
-        help="port to listen on; 0 takes a free one (default %(default)s)",
-    )
-    add(
-        "--key",
-        action="append",
-        metavar="KEY",
-        help="an API key that is let in; repeatable (default simulator-key)",
-    )
-    add(
-        "--no-access-key", action="append", default=[], metavar="KEY", help="a key that is known but gets 403"
-    )
+    port = "port to listen on; 0 takes a free one (default %(default)s)"
+    add("--port", type=_port, default=8765, help=port)
+    key = "an API key that is let in; repeatable (default simulator-key)"
+    add("--key", action="append", metavar="KEY", help=key)
+    no_access = "a key that is known but gets 403"
+    add("--no-access-key", action="append", default=[], dest="no_access_keys", metavar="KEY", help=no_access)
     add("--speed", type=float, default=1.0, help="how many times as fast as in reality jobs run (default 1)")
+    encoding = "how spec, inputs, result and info_logs are written (default %(default)s, as documented)"
+    add("--bytes", dest="bytes_as", choices=("integers", "base64", "json"), default="integers", help=encoding)
     add(
-        "--bytes",
-        choices=("integers", "base64", "json"),
-        default="integers",
-        help="how spec, inputs, result and info_logs are written (default %(default)s, as documented)",
+        "--fault",
+        action="append",
+        default=[],
+        dest="faults",
+        metavar="SPEC",
+        help="something that goes wrong; see below",
     )
-    add("--fault", action="append", default=[], metavar="SPEC", help="something that goes wrong; see below")
     add("--seed", type=int, help="makes the ids of created jobs the same in every run")
-    add(
-        "--list-delay",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="how long a list doesn't show a job that was created through the API (default 0)",
-    )
-    add(
-        "--control",
-        choices=("loopback", "anyone", "off"),
-        default="loopback",
-        help="who may use the routes under /_control (default %(default)s: this machine)",
-    )
+    delay = "how long a list doesn't show a job that was created through the API (default 0)"
+    add("--list-delay", type=float, default=0.0, metavar="SECONDS", help=delay)
+    control = "who may use the routes under /_control (default %(default)s: this machine)"
+    add("--control", choices=("loopback", "anyone", "off"), default="loopback", help=control)
     add(
         "--log-level", choices=LEVELS, default="warning", help="info logs every request (default %(default)s)"
     )
-    add(
-        "--ready-file",
-        type=Path,
-        metavar="PATH",
-        help="a file that gets the base URL once the simulator listens",
-    )
+    ready = "a file that gets the base URL once the simulator listens"
+    add("--ready-file", type=Path, metavar="PATH", help=ready)
     return result
+
+
+def fault_help() -> str:
+    """What ``--fault`` takes, from the descriptions of Fault's fields."""
+    from pixxel_provider.simulator.faults import Fault
+
+    lines = (
+        textwrap.fill(
+            f"  {name:<13}{text.replace('``', '')}", 108, subsequent_indent=" " * 15, break_on_hyphens=False
+        )
+        for name, text in Fault.descriptions().items()
+    )
+    return _FAULTS + "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the simulator until SIGINT or SIGTERM. Returns the exit code."""
     options = parser()
-    wanted = options.parse_args(arguments)
     try:
-        from pixxel_provider.simulator import handle, server
+        options.epilog = fault_help()
+        wanted = options.parse_args(arguments)
+        import pixxel_provider.simulator.server  # noqa: F401
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pixxel_provider"):
             raise
         print(MISSING, file=sys.stderr)
         return 2
+    return _run(options, wanted)
 
-    keys: list[str] = wanted.key or [handle.DEFAULT_KEY]
+
+def _run(options: argparse.ArgumentParser, wanted: argparse.Namespace) -> int:
+    from pixxel_provider.simulator import server
+
+    keys: list[str] = wanted.key or [server.DEFAULT_KEY]
     try:
-        simulator = handle.Simulator(
-            key=keys[0],
-            keys=keys[1:],
-            no_access_keys=wanted.no_access_key,
-            speed=wanted.speed,
-            bytes_as=wanted.bytes,
-            faults=wanted.fault,
-            seed=wanted.seed,
-            control=wanted.control,
-            list_delay=wanted.list_delay,
+        simulator = server.Simulator(
+            key=keys[0], keys=keys[1:], **{name: getattr(wanted, name) for name in _PASSED}
         )
     except ValueError as error:
         options.error(str(error))

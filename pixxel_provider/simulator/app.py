@@ -14,16 +14,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pixxel_provider.simulator.control import control_router
+from pixxel_provider.simulator.control import Control
 from pixxel_provider.simulator.counters import Counters, SeenRequest
+from pixxel_provider.simulator.downloads import Downloads
 from pixxel_provider.simulator.faults import FaultBook
-from pixxel_provider.simulator.hanging_up import DROPPING
-from pixxel_provider.simulator.inject import Injector
-from pixxel_provider.simulator.packages import Packages
-from pixxel_provider.simulator.problems import Problem, answer, envelope
-from pixxel_provider.simulator.routes import USER, api_router, needs_key
+from pixxel_provider.simulator.injector import DROPPING, Injector
+from pixxel_provider.simulator.render import Problem
+from pixxel_provider.simulator.routes import USER, Api, needs_key
 from pixxel_provider.simulator.routing import CONTROL, FILES, header, match, raw_path
-from pixxel_provider.simulator.world import TakenIdError, UnknownIdError, World
+from pixxel_provider.simulator.world import World
 
 CONTROL_MODES = ("loopback", "anyone", "off")
 logger = logging.getLogger("pixxel_provider.simulator")
@@ -85,13 +84,7 @@ class SimulatorApp:
         # Below, the path is the raw one: routes match single quoted segments and decode them.
         scope = {**scope, "path": path}
         if path == CONTROL or path.startswith(CONTROL + "/"):
-            client = scope.get("client")
-            try:
-                self.access.check_control(client[0] if client else None)
-            except Problem as problem:
-                await _refuse(problem)(scope, receive, send)
-                return
-            await self.api(scope, receive, send)
+            await self._control(scope, receive, send)
             return
         route, ids = match(scope["method"], path)
         seen = _seen(scope, path, route, ids)
@@ -114,15 +107,23 @@ class SimulatorApp:
             shown = f"{seen.path}?{seen.query}" if seen.query else seen.path
             logger.info("%s %s: %s, %d bytes", seen.method, shown, seen.status, seen.bytes_sent)
 
+    async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope.get("client")
+        try:
+            self.access.check_control(client[0] if client else None)
+        except Problem as problem:
+            await problem.answer()(scope, receive, send)
+        else:
+            await self.api(scope, receive, send)
+
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if needs_key(scope["path"]):
-            try:
-                user = self.access.check(header(scope, "authorization"))
-            except Problem as problem:
-                await _refuse(problem)(scope, receive, send)
-                return
-            scope = {**scope, USER: user}
-        await self.api(scope, receive, send)
+        try:
+            if needs_key(scope["path"]):
+                scope = {**scope, USER: self.access.check(header(scope, "authorization"))}
+        except Problem as problem:
+            await problem.answer()(scope, receive, send)
+        else:
+            await self.api(scope, receive, send)
 
 
 def _fastapi(world: World, faults: FaultBook, counters: Counters) -> ASGIApp:
@@ -130,10 +131,10 @@ def _fastapi(world: World, faults: FaultBook, counters: Counters) -> ASGIApp:
     app = FastAPI(
         title="Pixxel simulator", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
-    app.include_router(api_router(world, Packages(world)))
-    app.include_router(control_router(world, faults, counters))
+    app.include_router(Api(world, Downloads(world)).router())
+    app.include_router(Control(world, faults, counters).router())
 
-    for kind in (Problem, UnknownIdError, TakenIdError, RequestValidationError, HTTPException, Exception):
+    for kind in (Problem, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _on_error)
     return app
 
@@ -141,25 +142,17 @@ def _fastapi(world: World, faults: FaultBook, counters: Counters) -> ASGIApp:
 async def _on_error(request: Request, error: Exception) -> Response:
     """Whatever went wrong, in Pixxel's envelope."""
     if isinstance(error, Problem):
-        return _refuse(error)
-    if isinstance(error, UnknownIdError):
-        return answer(envelope(404, str(error)), 404)
-    if isinstance(error, TakenIdError):
-        return answer(envelope(409, str(error)), 409)
+        return error.answer()
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         name = str(first["loc"][-1])
-        return answer(envelope(400, f"{name}: {first['msg']}", {"parameter": name}), 400)
+        return Problem(400, f"{name}: {first['msg']}", {"parameter": name}).answer()
     if isinstance(error, HTTPException):
         what = f"{request.method} {request.url.path}"
         words = {404: f"{what}: no such route", 405: f"{what}: the method is not allowed"}
         message = words.get(error.status_code, str(error.detail))
-        return answer(envelope(error.status_code, message), error.status_code, error.headers)
-    return answer(envelope(500, "the simulator failed; its log says why"), 500)
-
-
-def _refuse(problem: Problem) -> Response:
-    return answer(problem.envelope, problem.status, problem.headers)
+        return Problem(error.status_code, message, headers=error.headers).answer()
+    return Problem(500, "the simulator failed; its log says why").answer()
 
 
 def _seen(scope: Scope, path: str, route: str, ids: dict[str, str]) -> SeenRequest:

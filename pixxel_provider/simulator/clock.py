@@ -10,10 +10,10 @@ TEN_YEARS = 10 * 365 * 86400.0
 FROZEN_AT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 
-def check_delay(seconds: float) -> float:
-    """The delay, if it is a number of 0 or more. Raises ValueError otherwise."""
+def check_seconds(name: str, seconds: float) -> float:
+    """The seconds, if they are from 0 to ten years. Raises ValueError otherwise."""
     if not 0 <= seconds <= TEN_YEARS:
-        raise ValueError(f"list_delay: must be a number from 0 to {TEN_YEARS:.0f} seconds, not {seconds!r}")
+        raise ValueError(f"{name}: must be a number from 0 to {TEN_YEARS:.0f} seconds, not {seconds!r}")
     return seconds
 
 
@@ -31,12 +31,8 @@ class SimulatedClock:
 
     def advance(self, seconds: float) -> float:
         """Skip ``seconds`` (0 to ten years); returns the new time. Raises ValueError for any other number."""
-        if not 0 <= seconds <= TEN_YEARS:
-            raise ValueError(
-                f"seconds: the clock advances by 0 to {TEN_YEARS:.0f} seconds, not by {seconds!r}"
-            )
         with self._lock:
-            self._skipped += seconds
+            self._skipped += check_seconds("seconds", seconds)
         return self.now()
 
     def reset(self) -> None:

@@ -5,178 +5,176 @@ They live under ``/_control``, want no key, and speak JSON.
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
-from pixxel_provider.simulator.clock import check_delay
-from pixxel_provider.simulator.control_fields import read_fields, read_json
+from pixxel_provider.simulator.clock import check_seconds
 from pixxel_provider.simulator.counters import Counters
-from pixxel_provider.simulator.faults import Fault, FaultBook, FaultError
-from pixxel_provider.simulator.package_plans import PackagePlan
-from pixxel_provider.simulator.problems import Problem, answer
+from pixxel_provider.simulator.faults import Fault, FaultBook
+from pixxel_provider.simulator.packages import PackagePlan
+from pixxel_provider.simulator.render import Problem, answer
 from pixxel_provider.simulator.routing import CONTROL
-from pixxel_provider.simulator.world import World
-
-_JOB_FIELDS = {
-    "id": str,
-    "workflow_id": str,
-    "project_id": str,
-    "created_by": str,
-    "course": str,
-    "speed": (int, float),
-    "seconds": (int, float),
-    "age": (int, float),
-    "fields": dict,
-    "omit": list,
-    "list_delay": (int, float),
-}
-_CHANGE_FIELDS = {"fields": dict, "omit": list, "restore": bool, "finish": bool}
-_WORKFLOW_FIELDS = {
-    "id": str,
-    "like": str,
-    "name": str,
-    "description": str,
-    "project_id": str,
-    "cost": int,
-    "estimated_cost": int,
-    "last_status": str,
-}
-_PACKAGE_FIELDS = {
-    "job_id": str,
-    "task_id": str,
-    "content": str,
-    "size": int,
-    "seed": int,
-    "status": str,
-    "seconds": (int, float),
-    "lifetime": (int, float),
-    "ranges": bool,
-    "etag": bool,
-    "checksum": str,
-    "wrong_checksum": bool,
-    "filename": str,
-    "content_type": str,
-}
-_SETTINGS = {"list_delay": (int, float)}
+from pixxel_provider.simulator.validation import Model
+from pixxel_provider.simulator.world import JobOptions, World
 
 
-def control_router(world: World, faults: FaultBook, counters: Counters) -> APIRouter:
-    """The routes under ``/_control`` over this world, these faults and these counters."""
-    router = APIRouter(prefix=CONTROL, redirect_slashes=False)
+class NewJob(JobOptions):
+    """A job to create."""
 
-    async def index() -> Response:
-        return answer({"routes": [f"{method} {CONTROL}{path}" for method, path, _ in table]})
+    workflow_id: str
+    id: str | None = None
 
-    async def read_counters() -> Response:
-        return answer(counters.snapshot())
 
-    async def clear_counters() -> Response:
-        counters.clear()
-        return answer(counters.snapshot())
+class JobChange(Model):
+    """What ``World.change_job`` takes, and whether the job ends now."""
 
-    async def read_requests() -> Response:
-        return answer({"requests": counters.recent()})
+    fields: dict[str, Any] = {}
+    omit: list[str] = []
+    restore: bool = False
+    finish: bool = False
 
-    async def read_faults() -> Response:
-        return answer({"faults": faults.to_json()})
 
-    async def add_faults(request: Request) -> Response:
-        body = await read_json(request)
-        specs = body if isinstance(body, list) else [body]
+class NewWorkflow(Model, extra="allow"):
+    """A workflow like another but for what else is set: fields of WorkflowPlan, which checks them."""
+
+    id: str
+    like: str = "wf-succeeds"
+
+
+def _from_base64(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise ValueError("must be text in base64")
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError as error:
+        raise ValueError(f"is not base64: {error}") from None
+
+
+class PackageChange(PackagePlan):
+    """A package's plan, its ``content`` in base64, and whose it is."""
+
+    content: Annotated[bytes | None, BeforeValidator(_from_base64)] = None
+    job_id: str | None = None
+    task_id: str | None = None
+
+
+class Settings(Model):
+    """What can be changed while the simulator runs."""
+
+    list_delay: float | None = None
+
+
+class Advance(Model):
+    """How much simulated time passes at once."""
+
+    seconds: float
+
+
+def _faults(body: Any) -> list[Fault]:
+    """All or none: a list with a mistake in it adds nothing."""
+    return [Fault.read(spec) for spec in (body if isinstance(body, list) else [body])]
+
+
+class Control:
+    """What the routes under ``/_control`` do with a world, its faults and its counters."""
+
+    def __init__(self, world: World, faults: FaultBook, counters: Counters) -> None:
+        self.world = world
+        self.faults = faults
+        self.counters = counters
+        # method, path, what reads the body, what answers
+        self.table: list[tuple[str, str, Callable[[Any], Any] | None, Callable[..., Any]]] = [
+            ("GET", "", None, lambda: {"routes": [f"{row[0]} {CONTROL}{row[1]}" for row in self.table]}),
+            ("GET", "/counters", None, counters.snapshot),
+            ("DELETE", "/counters", None, self.clear_counters),
+            ("GET", "/requests", None, lambda: {"requests": counters.recent()}),
+            ("GET", "/faults", None, lambda: {"faults": faults.to_json()}),
+            ("POST", "/faults", _faults, self.add_faults),
+            ("DELETE", "/faults", None, self.clear_faults),
+            ("GET", "/bill", None, self.bill),
+            ("POST", "/settings", Settings.read, self.change_settings),
+            ("GET", "/jobs", None, lambda: {"jobs": [world.slim(job) for job in list(world.jobs.values())]}),
+            ("POST", "/jobs", NewJob.read, self.create_job),
+            ("PATCH", "/jobs/{job_id:pixxel_id}", JobChange.read, self.change_job),
+            ("POST", "/packages", PackageChange.read, self.set_package),
+            ("POST", "/workflows", NewWorkflow.read, self.add_workflow),
+            ("POST", "/clock", Advance.read, lambda wanted: {"now": world.clock.advance(wanted.seconds)}),
+            ("POST", "/reset", None, self.reset),
+        ]
+
+    def router(self) -> APIRouter:
+        """The routes. What the world refuses is a Problem 400."""
+        router = APIRouter(prefix=CONTROL, redirect_slashes=False)
+        for method, path, read, handle in self.table:
+            router.add_api_route(path, _endpoint(read, handle), methods=[method], response_model=None)
+        return router
+
+    def bill(self) -> Any:
+        users = dict.fromkeys(job.created_by for job in list(self.world.paid))
+        by_user = {user: asdict(self.world.bill(user)) for user in users}
+        return {**asdict(self.world.bill()), "users": by_user}
+
+    def clear_counters(self) -> Any:
+        self.counters.clear()
+        return self.counters.snapshot()
+
+    def add_faults(self, wanted: list[Fault]) -> Any:
+        return {"faults": [fault.to_json() for fault in self.faults.add(*wanted)]}
+
+    def clear_faults(self) -> Any:
+        self.faults.clear()
+        return {"faults": []}
+
+    def change_settings(self, wanted: Settings) -> Any:
+        if wanted.list_delay is not None:
+            self.world.list_delay = check_seconds("list_delay", wanted.list_delay)
+        return {"list_delay": self.world.list_delay}
+
+    def create_job(self, wanted: NewJob) -> Any:
+        options = wanted.model_dump(exclude={"workflow_id", "id"})
+        return self.world.full(self.world.create_job(wanted.workflow_id, job_id=wanted.id, **options))
+
+    def change_job(self, wanted: JobChange, job_id: str) -> Any:
+        if wanted.finish:
+            self.world.finish_job(job_id)
+        job = self.world.change_job(job_id, wanted.fields, omit=wanted.omit, restore=wanted.restore)
+        return self.world.full(job)
+
+    def set_package(self, wanted: PackageChange) -> Any:
+        self.world.set_package(wanted, wanted.job_id, wanted.task_id)
+        return {"job_id": wanted.job_id, "task_id": wanted.task_id}
+
+    def add_workflow(self, wanted: NewWorkflow) -> Any:
+        plan = self.world.add_workflow(wanted.id, like=wanted.like, **(wanted.model_extra or {}))
+        return {"id": plan.id, "project_id": plan.project_id}
+
+    def reset(self) -> Any:
+        self.world.reset()
+        self.faults.reset()
+        self.counters.clear()
+        return {"reset": True}
+
+
+def _endpoint(
+    read: Callable[[Any], Any] | None, handle: Callable[..., Any]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        arguments: dict[str, Any] = dict(request.path_params)
         try:
-            for spec in specs:
-                Fault.read(spec)  # all or none: a list with a mistake in it changes nothing
-            added = [faults.add(spec) for spec in specs]
-        except FaultError as error:
-            raise Problem(400, str(error)) from error
-        return answer({"faults": [fault.to_json() for fault in added]})
-
-    async def clear_faults() -> Response:
-        faults.clear()
-        return answer({"faults": []})
-
-    async def read_bill() -> Response:
-        return answer(world.ledger.to_json())
-
-    async def change_settings(request: Request) -> Response:
-        wanted = read_fields(await read_json(request), _SETTINGS)
+            body = None if read is None else await request.json()
+        except (ValueError, RecursionError) as error:
+            raise Problem(400, f"the body is not JSON: {error}") from error
         try:
-            world.list_delay = check_delay(wanted.get("list_delay", world.list_delay))
-        except ValueError as error:
-            raise Problem(400, str(error)) from error
-        return answer({"list_delay": world.list_delay})
-
-    async def read_jobs() -> Response:
-        jobs = [world.slim(job) for job in list(world.jobs.values())]
-        return answer({"jobs": jobs})
-
-    async def create_job(request: Request) -> Response:
-        wanted = read_fields(await read_json(request), _JOB_FIELDS, required=("workflow_id",))
-        wanted["job_id"] = wanted.pop("id", None)
-        try:
-            job = world.create_job(wanted.pop("workflow_id"), **wanted)
+            if read is not None:
+                arguments["wanted"] = read(body)
+            return answer(handle(**arguments))
         except (ValueError, OverflowError) as error:
             raise Problem(400, str(error)) from error
-        return answer(world.full(job))
 
-    async def change_job(request: Request, job_id: str) -> Response:
-        wanted = read_fields(await read_json(request), _CHANGE_FIELDS)
-        if wanted.pop("finish", False):
-            try:
-                world.finish_job(job_id)
-            except ValueError as error:
-                raise Problem(400, str(error)) from error
-        job = world.change_job(job_id, wanted.pop("fields", {}), **wanted)
-        return answer(world.full(job))
-
-    async def set_package(request: Request) -> Response:
-        wanted = read_fields(await read_json(request), _PACKAGE_FIELDS)
-        job_id, task_id = wanted.pop("job_id", None), wanted.pop("task_id", None)
-        try:
-            world.set_package(PackagePlan.read(wanted), job_id, task_id)
-        except ValueError as error:
-            raise Problem(400, str(error)) from error
-        return answer({"job_id": job_id, "task_id": task_id})
-
-    async def add_workflow(request: Request) -> Response:
-        wanted = read_fields(await read_json(request), _WORKFLOW_FIELDS, required=("id",))
-        plan = world.add_workflow(wanted.pop("id"), **wanted)
-        return answer({"id": plan.id, "project_id": plan.project_id})
-
-    async def advance(request: Request) -> Response:
-        wanted = read_fields(await read_json(request), {"seconds": (int, float)}, required=("seconds",))
-        try:
-            now = world.clock.advance(wanted["seconds"])
-        except (ValueError, OverflowError) as error:
-            raise Problem(400, str(error)) from error
-        return answer({"now": now})
-
-    async def reset() -> Response:
-        world.reset()
-        faults.reset()
-        counters.clear()
-        return answer({"reset": True})
-
-    table: list[tuple[str, str, Any]] = [
-        ("GET", "", index),
-        ("GET", "/counters", read_counters),
-        ("DELETE", "/counters", clear_counters),
-        ("GET", "/requests", read_requests),
-        ("GET", "/faults", read_faults),
-        ("POST", "/faults", add_faults),
-        ("DELETE", "/faults", clear_faults),
-        ("GET", "/bill", read_bill),
-        ("POST", "/settings", change_settings),
-        ("GET", "/jobs", read_jobs),
-        ("POST", "/jobs", create_job),
-        ("PATCH", "/jobs/{job_id:pixxel_id}", change_job),
-        ("POST", "/packages", set_package),
-        ("POST", "/workflows", add_workflow),
-        ("POST", "/clock", advance),
-        ("POST", "/reset", reset),
-    ]
-    for method, path, handler in table:
-        router.add_api_route(path, handler, methods=[method], response_model=None)
-    return router
+    return endpoint

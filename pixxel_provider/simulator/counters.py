@@ -105,13 +105,10 @@ class Counters:
     def requests(self, route: str | None = None, job_id: str | None = None) -> int:
         """How many requests came: in all, of one route, or of one route for one job."""
         with self._lock:
-            if job_id is not None:
-                return sum(
-                    count
-                    for (name, job), count in self.jobs.items()
-                    if job == job_id and route in (None, name)
-                )
-            return self.total if route is None else self.routes[route]
+            if job_id is None:
+                return self.total if route is None else self.routes[route]
+            of_job = {name: count for (name, job), count in self.jobs.items() if job == job_id}
+            return sum(of_job.values()) if route is None else of_job.get(route, 0)
 
     def snapshot(self) -> dict[str, Any]:
         """The numbers as JSON. ``bytes_sent`` counts the bodies of answers."""

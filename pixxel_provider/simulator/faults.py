@@ -6,162 +6,235 @@ A fault is written as JSON for the control route, as keyword arguments in Python
 
 from __future__ import annotations
 
+import re
 import threading
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pixxel_provider.simulator.fault_reading import BODIES, DROPS, ROUTES, FaultError, read_fields, split
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
-__all__ = ["BODIES", "DROPS", "ROUTES", "WAYS", "Fault", "FaultBook", "FaultError"]
+from pixxel_provider.simulator.routing import BY_NAME
+from pixxel_provider.simulator.validation import Model, one_of
 
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
+    from typing_extensions import Self
+
+ROUTES = (*BY_NAME, "*")
+BODIES = tuple("envelope html xml plain none null list nested deep huge echo".split())
+DROPS = ("reset", "close")
 # One of these makes a fault; the other fields say when, where and how.
 WAYS = frozenset("latency status body json location drop truncate stall announce pause hide".split())
 CHUNK = 64 * 1024  # bytes of an answer between two pauses, unless a fault says otherwise
 
+_Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Bytes = Annotated[int | None, Field(ge=0)]
+_Times = Annotated[
+    Annotated[int, Field(ge=1)] | None, BeforeValidator(lambda value: None if value in (0, "0") else value)
+]
+_RetryAfter = Annotated[
+    str | None, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)
+]
 
-@dataclass
-class Fault:
-    """One thing that goes wrong, ``times`` times (None: always), after ``after`` requests went well.
 
-    It concerns the requests of ``route`` (an operation, or ``*`` for all), with ``job_id`` only that job's.
+def _announce(value: Any) -> str:
+    text = value if isinstance(value, str) else str(value) if type(value) is int and value >= 0 else ""
+    if not re.fullmatch(r"none|[+-]?[0-9]{1,15}", text):
+        raise ValueError("must be a number of bytes, a difference as text (+5 or -5) or none")
+    return text
+
+
+def _hide(value: Any) -> float | tuple[str, ...]:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = value.split("|")
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    raise ValueError("must be job ids (a list, or id|id as text) or a share above 0 and up to 1")
+
+
+class Fault(Model):
+    """One thing that goes wrong with the requests of a route, as often as ``times`` says.
 
     At most one of these is done: ``drop`` the connection; answer with ``status``, ``body``, ``json`` or
-    ``location``; send so many bytes of the real answer, then ``truncate`` it or ``stall``; ``announce``
-    another length than the real answer has (a number of bytes, a difference such as ``+5``, or ``none``);
-    ``hide`` jobs from the list. ``pause`` (seconds, after each ``chunk`` bytes) slows the real answer down.
-    ``latency`` (seconds) comes before all that, or alone before the real answer.
+    ``location``; send part of the real answer, then ``truncate`` it or ``stall``; ``announce`` another length
+    than it has; ``hide`` jobs from the list. ``pause`` slows the real answer down. ``latency`` comes before
+    all that, or alone before the real answer.
 
     ``drop`` and ``status`` and its kin come instead of the API's doing, unless the request is
-    ``carried_out``: then the API does what it is asked, and its answer is lost. ``latency`` comes
-    between the two.
+    ``carried_out``. ``latency`` then comes between the doing and the loss of the answer.
     """
 
-    route: str = "*"
-    job_id: str | None = None
-    times: int | None = 1
-    after: int = 0
-    latency: float = 0.0
-    carried_out: bool = False
-    status: int | None = None
-    retry_after: str | None = None
-    body: str | None = None
-    json: Any = None
-    has_json: bool = False
-    message: str | None = None
-    code: str | None = None
-    location: str | None = None
-    megabytes: float = 50.0
-    drop: str | None = None
-    truncate: int | None = None
-    stall: int | None = None
-    announce: str | None = None
-    pause: float = 0.0
-    chunk: int = CHUNK
-    hide: tuple[str, ...] = ()
-    hide_share: float = 0.0
-    served: int = 0
+    model_config = ConfigDict(frozen=False)  # ``after`` is counted down
+
+    route: Annotated[str, one_of(ROUTES)] = Field(
+        default="*",
+        description=f"the operation: {', '.join(f'``{name}``' for name in BY_NAME)} (behind the signed "
+        "URL), or ``*`` for all",
+    )
+    job_id: str | None = Field(default=None, description="only requests for this job")
+    times: _Times = Field(default=1, description="how often: once unless set; 0: always")
+    after: int = Field(default=0, ge=0, description="how many requests go well first")
+    latency: _Number = Field(
+        default=0.0, description="seconds to wait before anything else; alone, or together with the following"
+    )
+    carried_out: bool = Field(
+        default=False,
+        description="true: the API does what it is asked, then its answer is lost, with ``drop``, "
+        "``status``, ``body``, ``json`` or ``location``, or late, with ``latency``",
+    )
+    status: int | None = Field(default=None, ge=200, le=599, description="200 to 599")
+    retry_after: _RetryAfter = Field(
+        default=None,
+        description="seconds, a date, or ``date+5``, ``unix+5``: the date, Unix time in five seconds",
+    )
+    message: str | None = Field(default=None, description="what the error says")
+    code: str | None = Field(default=None, description="the error's code")
+    body: Annotated[str, one_of(BODIES)] | None = Field(
+        default=None,
+        description="``envelope``, ``html``, ``xml`` (as a store of files answers), ``plain``, ``none``, "
+        "``null``, ``list``, ``nested``, ``deep``, ``huge``, ``echo`` (repeats the Authorization header)",
+    )
+    megabytes: _Number = Field(default=50.0, description="how long a ``huge`` body is (50 unless set)")
+    json_body: Any = Field(default=None, alias="json", description="an answer of your own")
+    location: str | None = Field(
+        default=None, description="where to redirect to (302 unless ``status`` is set)"
+    )
+    drop: Annotated[str, one_of(DROPS)] | None = Field(
+        default=None, description="``reset`` or ``close`` the connection before any answer"
+    )
+    truncate: _Bytes = Field(
+        default=None,
+        description="how many bytes of the real answer are sent before the connection closes: at least one "
+        "less than it has. A download's rest that is no longer than that is sent whole.",
+    )
+    stall: _Bytes = Field(
+        default=None, description="how many bytes of the real answer are sent before nothing more comes"
+    )
+    announce: Annotated[str | None, PlainValidator(_announce)] = Field(
+        default=None,
+        description='another Content-Length than the real answer has: bytes, ``"+5"`` or ``"-5"`` for so '
+        'many more or fewer, ``"none"`` for none at all',
+    )
+    pause: _Number = Field(
+        default=0.0,
+        description="seconds between two parts of the real answer; alone, or with ``truncate``, ``stall`` or "
+        "``announce``",
+    )
+    chunk: int = Field(default=CHUNK, ge=1, description="how many bytes such a part has (65,536 unless set)")
+    hide: Annotated[float | tuple[str, ...] | None, PlainValidator(_hide)] = Field(
+        default=None,
+        description="jobs that a list leaves out: ids (``id|id`` as text), or a share such as 0.5",
+    )
+    _served: int = PrivateAttr(0)
 
     @classmethod
-    def read(cls, spec: Mapping[str, Any] | str) -> Fault:
-        """A fault from its JSON form or its text form. Raises FaultError."""
-        fault = cls(**read_fields(spec))
-        fault._check()
-        return fault
-
-    @property
-    def hides(self) -> bool:
-        """True if the fault leaves jobs out of a list."""
-        return bool(self.hide) or self.hide_share > 0
+    def read(cls, fields: Mapping[str, Any] | str) -> Self:
+        """A fault from its JSON form or its text form. Raises ValueError."""
+        if isinstance(fields, str):
+            return cls._validated(_split(fields), strict=False)
+        return super().read(fields)
 
     @property
     def replaces(self) -> bool:
         """True if the fault answers instead of the API."""
-        return self.status is not None or self.body is not None or self.has_json or self.location is not None
+        return self.has_json or any(each is not None for each in (self.status, self.body, self.location))
+
+    @property
+    def has_json(self) -> bool:
+        """True if there is an answer in ``json``, which may be null."""
+        return "json_body" in self.model_fields_set
 
     @property
     def tampers(self) -> bool:
         """True if the API's own answer is sent, but not as it should be."""
-        cut = self.truncate is not None or self.stall is not None
-        return cut or self.announce is not None or self.pause > 0
+        cut = (self.truncate, self.stall, self.announce)
+        return self.pause > 0 or any(each is not None for each in cut)
 
     @property
     def acts(self) -> bool:
         """True if the fault does more than delay an answer."""
-        return self.drop is not None or self.replaces or self.tampers or self.hides
+        return self.drop is not None or self.hide is not None or self.replaces or self.tampers
 
     def meets(self, route: str, job_id: str | None) -> bool:
         """True if the fault concerns such a request and isn't used up."""
         return (
             self.route in (route, "*")
             and self.job_id in (None, job_id)
-            and (self.times is None or self.served < self.times)
-            and not (self.hides and route != "list_jobs")
+            and (self.times is None or self._served < self.times)
+            and (self.hide is None or route == "list_jobs")
         )
 
     def hidden(self, job_id: str) -> bool:
         """True if the list leaves this job out. A share picks the same jobs each time."""
-        return (
-            job_id in self.hide
-            or zlib.crc32(job_id.encode("utf-8", "replace")) % 1000 < self.hide_share * 1000
-        )
+        if isinstance(self.hide, float):
+            return zlib.crc32(job_id.encode("utf-8", "replace")) % 1000 < self.hide * 1000
+        return job_id in (self.hide or ())
 
     def to_json(self) -> dict[str, Any]:
         """The fault as the control route shows it: the fields that were set, and how often it was served."""
-        shown = {key: value for key, value in asdict(self).items() if value != getattr(_PLAIN, key)}
-        shown.pop("has_json", None)
-        if self.has_json:
-            shown["json"] = self.json
-        if "hide_share" in shown:
-            shown["hide"] = shown.pop("hide_share")
-        return {"route": self.route, "times": self.times, "served": self.served, **shown}
+        shown = self.model_dump(by_alias=True, exclude_unset=True)
+        return {"route": self.route, "times": self.times, "served": self._served, **shown}
 
-    def _check(self) -> None:
-        ways = {
-            "drop": self.drop is not None,
-            "truncate": self.truncate is not None,
-            "stall": self.stall is not None,
-            "announce": self.announce is not None,
-            "hide": self.hides,
-            "status, body, json or location": self.replaces,
-        }
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name not in ("times", "json_body"):
+            raise ValueError("can't be null")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ways = {name: getattr(self, name) is not None for name in "drop truncate stall announce hide".split()}
+        ways["status, body, json or location"] = self.replaces
         chosen = [name for name, used in ways.items() if used]
-        if self.pause and (self.drop is not None or self.hides or self.replaces):
+        if self.pause and (self.drop is not None or self.hide is not None or self.replaces):
             chosen.append("pause")
         if len(chosen) > 1:
-            raise FaultError(f"{' and '.join(chosen)} can't be combined in one fault; write two")
+            raise ValueError(f"{' and '.join(chosen)} can't be combined in one fault; write two")
         if not chosen and not self.latency and not self.pause:
-            raise FaultError(f"the fault does nothing; give latency, pause, {', '.join(ways)}")
-        if self.hides and self.route not in ("list_jobs", "*"):
-            raise FaultError("hide: only the route list_jobs can leave jobs out")
+            raise ValueError(f"the fault does nothing; give latency, pause, {', '.join(ways)}")
+        if self.hide is not None and self.route not in ("list_jobs", "*"):
+            raise ValueError("hide: only the route list_jobs can leave jobs out")
         if self.has_json and self.body is not None:
-            raise FaultError("json and body can't be combined in one fault")
+            raise ValueError("json and body can't be combined in one fault")
         if self.chunk != CHUNK and not self.pause:
-            raise FaultError("chunk: is for pause, and there is none")
+            raise ValueError("chunk: is for pause, and there is none")
+        return self
 
 
 class FaultBook:
     """The faults in force, asked once per request. Safe to use from several threads."""
 
     def __init__(self, faults: Iterable[Mapping[str, Any] | str] = ()) -> None:
-        self._at_start = [dict(split(spec)) if isinstance(spec, str) else dict(spec) for spec in faults]
+        self._at_start = [Fault.read(spec) for spec in faults]
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self.reset()
 
     def reset(self) -> None:
         """Keep only the faults given at the start, none of them served yet."""
-        fresh = [Fault.read(spec) for spec in self._at_start]
         with self._lock:
-            self._faults = fresh
+            self._faults = [fault.model_copy() for fault in self._at_start]
 
-    def add(self, spec: Mapping[str, Any] | str | None = None, /, **fields: Any) -> Fault:
-        """Add a fault, as a mapping, as text, or as keyword arguments. Raises FaultError."""
-        fault = Fault.read(fields if spec is None else spec)
+    def add(self, *faults: Fault) -> tuple[Fault, ...]:
+        """Add faults to those in force; returns them."""
         with self._lock:
-            self._faults.append(fault)
-        return fault
+            self._faults += faults
+        return faults
 
     def clear(self) -> None:
         """Nothing goes wrong any more."""
@@ -184,14 +257,14 @@ class FaultBook:
                 if fault.after > 0:
                     fault.after -= 1
                     continue
-                fault.served += 1
+                fault._served += 1
                 latency += fault.latency
                 carried_out = carried_out or fault.carried_out
                 if fault.acts:
                     chosen = fault
         if chosen is None:
             return Fault(latency=latency, carried_out=carried_out) if latency else None
-        return replace(chosen, latency=latency)
+        return chosen.model_copy(update={"latency": latency})
 
     def to_json(self) -> list[dict[str, Any]]:
         """All faults in force, those that are used up too."""
@@ -199,4 +272,16 @@ class FaultBook:
             return [fault.to_json() for fault in self._faults]
 
 
-_PLAIN = Fault()
+def _split(text: str) -> dict[str, str]:
+    """The fields of ``route=get_job,status=503`` as texts. Raises ValueError."""
+    fields: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or not name:
+            raise ValueError(
+                f"{part.strip()!r} is not of the form field=value; a fault is field=value,field=value"
+            )
+        if name in fields:
+            raise ValueError(f"{name}: given twice")
+        fields[name] = value
+    return fields

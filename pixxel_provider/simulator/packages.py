@@ -1,134 +1,153 @@
-"""Download packages: prepared after a while, served to whoever holds the signed URL, for a while."""
+"""Download packages: how one turns out, and the bytes it consists of."""
 
 from __future__ import annotations
 
-import asyncio
+import base64
 import hashlib
-import hmac
-import io
-import itertools
-import json
-import secrets
-import zipfile
-from collections.abc import Iterator, Mapping
-from urllib.parse import quote, urlencode
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Annotated
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from pydantic import Field, model_validator
 
-from pixxel_provider.simulator.content import Content
-from pixxel_provider.simulator.hanging_up import TRANSPORT
-from pixxel_provider.simulator.jobs import SimulatedJob
-from pixxel_provider.simulator.package_plans import OF_WHOLE_ANSWERS, PackagePlan
-from pixxel_provider.simulator.problems import Problem
-from pixxel_provider.simulator.ranges import UnsatisfiableError, wanted_part
-from pixxel_provider.simulator.render import http_date
-from pixxel_provider.simulator.routing import FILES, file_id, file_owner
-from pixxel_provider.simulator.world import World
+from pixxel_provider.simulator.clock import TEN_YEARS
+from pixxel_provider.simulator.validation import Model, one_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class Packages:
-    """The packages of a world's jobs. Signatures hold until the server ends."""
+LARGEST = 1 << 50  # bytes
+CHUNK = 1024 * 1024  # bytes handed to the server at a time; smaller ones cost more time
+# At least CHUNK, and a prime: ranges that begin at different multiples of a power of two differ.
+PERIOD = 1_048_583
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self._secret = secrets.token_bytes(32)
-        self._asks = itertools.count(1)
+CHECKSUMS: Mapping[str, tuple[str, Callable[[str], str]]] = {
+    # header: the hash, and how the header holds its base64
+    "Content-MD5": ("md5", "{}".format),
+    "x-goog-hash": ("md5", "md5={}".format),
+    "Digest": ("sha256", "sha-256={}".format),
+    "Repr-Digest": ("sha256", "sha-256=:{}:".format),
+    "Content-Digest": ("sha256", "sha-256=:{}:".format),
+    "x-amz-checksum-sha256": ("sha256", "{}".format),
+}
+OF_WHOLE_ANSWERS = frozenset({"Content-MD5", "Content-Digest", "x-amz-checksum-sha256"})
+"""Headers that speak of the bytes in the answer; a part of a package comes without them."""
 
-    def ask(self, job: SimulatedJob, task_id: str | None, base_url: str) -> tuple[str, str]:
-        """Status and signed URL: first ``pending`` and no URL, then what the package's plan says.
-
-        Every ask gives another URL.
-        """
-        if not self.world.package(job, task_id):
-            return "pending", ""
-        plan = self.world.package_plans.of(job.id, task_id)
-        if plan.status != "ready":
-            return plan.status, ""
-        named = file_id(job.workflow_id, job.id, task_id)
-        expires, ask = f"{self.world.clock.now() + plan.lifetime:.3f}", str(next(self._asks))
-        query = urlencode({"expires": expires, "ask": ask, "signature": self._sign(named, expires, ask)})
-        return "ready", f"{base_url.rstrip('/')}{FILES}/{quote(named, safe='')}?{query}"
-
-    async def serve(self, named: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Response:
-        """The package or the part of it that the headers ask for.
-
-        Raises Problem 403 for a wrong signature or one that has expired, 416 for a part outside of it.
-        """
-        signed = [query.get(name, "") for name in ("expires", "ask")]
-        given = query.get("signature", "").encode("utf-8", "replace")
-        if not hmac.compare_digest(self._sign(named, *signed).encode(), given):
-            raise Problem(403, "the signature of this URL is wrong")
-        if self.world.clock.now() >= float(signed[0]):
-            raise Problem(403, "this URL has expired")
-        owner = file_owner(named)
-        job, task_id = self.world.job(owner["workflow_id"], owner["job_id"]), owner.get("task_id")
-        plan = self.world.package_plans.of(job.id, task_id)
-        content = plan.body(lambda: _zip(self.world, job, task_id))
-        # In a thread: the hash of a large package takes longer than anybody else should wait.
-        checksum = await asyncio.to_thread(plan.checksum_header, content)
-        return _answer(plan, content, checksum, http_date(self.world.finished_at(job)), headers)
-
-    def _sign(self, named: str, expires: str, ask: str) -> str:
-        text = f"{named}\n{expires}\n{ask}".encode("utf-8", "replace")
-        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
+_Seconds = Annotated[float, Field(ge=0, le=TEN_YEARS)]
+_Printable = Annotated[str, Field(pattern="^[ -~]*$")]
 
 
-class _Part(Response):
-    """A part of some content, sent as it is made, and only as long as somebody is there to get it."""
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Bytes of a length. ``identity`` is the same for the same bytes only.
 
-    def __init__(self, content: Content, start: int, end: int, status: int, headers: dict[str, str]) -> None:
-        super().__init__(None, status, {**headers, "content-length": str(end - start)})
-        self._chunks: Iterator[memoryview] = content.chunks(start, end)
+    They are ``data`` again and again, each time its first ``period`` bytes.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for chunk in self._chunks:
-            if scope[TRANSPORT].is_closing():
-                return
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await asyncio.sleep(0)  # a fast client never makes the server wait; others want a turn too
-        await send({"type": "http.response.body", "body": b""})
+    data: bytes
+    size: int
+    identity: str
+    period: int
 
+    def chunks(self, start: int, end: int) -> Iterator[memoryview]:
+        """The bytes from ``start`` up to, not including, ``end``, in parts of at most ``CHUNK``."""
+        view = memoryview(self.data)
+        for at in range(start, end, CHUNK):
+            place = at % self.period
+            yield view[place : place + min(CHUNK, end - at)]
 
-def _answer(
-    plan: PackagePlan,
-    content: Content,
-    checksum: tuple[str, str] | None,
-    modified: str,
-    asked: Mapping[str, str],
-) -> Response:
-    headers = {
-        "content-type": plan.content_type,
-        "content-disposition": f'attachment; filename="{plan.filename}"',
-        "accept-ranges": "bytes" if plan.ranges else "none",
-        "last-modified": modified,
-    }
-    if plan.etag:
-        headers["etag"] = f'"{hashlib.sha256(content.identity.encode()).hexdigest()[:32]}"'
-    condition = asked.get("if-range")
-    part = None
-    if plan.ranges and condition in (None, headers.get("etag"), modified):
-        try:
-            part = wanted_part(asked.get("range"), content.size)
-        except UnsatisfiableError as error:
-            raise Problem(416, str(error), headers={"content-range": f"bytes */{content.size}"}) from error
-    if checksum is not None and not (part and checksum[0] in OF_WHOLE_ANSWERS):
-        headers[checksum[0]] = checksum[1]
-    if part is None:
-        return _Part(content, 0, content.size, 200, headers)
-    start, end = part
-    headers["content-range"] = f"bytes {start}-{end - 1}/{content.size}"
-    return _Part(content, start, end, 206, headers)
+    @lru_cache(maxsize=64)  # noqa: B019 - contents are few and live as long as the world
+    def digest(self, algorithm: str) -> bytes:
+        """The hash of all bytes, by the name hashlib gives it. Takes seconds where there are gigabytes."""
+        result = hashlib.new(algorithm, usedforsecurity=False)
+        for chunk in self.chunks(0, self.size):
+            result.update(chunk)
+        return result.digest()
 
 
-def _zip(world: World, job: SimulatedJob, task_id: str | None) -> bytes:
-    """One JSON file per task that is in the package. The same job always gives the same bytes."""
-    chosen = None if task_id is None else world.task_number(job, task_id)
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, task in enumerate(world.state(job).tasks, start=1):
-            if chosen in (None, number) and task.status == "completed":
-                name = f"{number}-{task.plan.name.lower().replace(' ', '-')}.json"
-                archive.writestr(zipfile.ZipInfo(name), json.dumps(dict(task.plan.result), indent=2))
-    return file.getvalue()
+def stored(content: bytes) -> Content:
+    """These bytes."""
+    return Content(content, len(content), hashlib.sha256(content).hexdigest(), max(1, len(content)))
+
+
+@lru_cache(maxsize=16)
+def made_up(size: int, seed: int = 0) -> Content:
+    """``size`` bytes that look random, the same for the same ``seed``, only some of them kept."""
+    return Content(_noise(seed), size, f"{size} bytes of {seed}", PERIOD)
+
+
+@lru_cache(maxsize=4)
+def _noise(seed: int) -> bytes:
+    """One period, and as much of the next as the longest slice may reach into it."""
+    period = random.Random(seed).randbytes(PERIOD)
+    return period + period[:CHUNK]
+
+
+class PackagePlan(Model):
+    """How one package turns out. What isn't set is as usual: a small zip of the job's results."""
+
+    content: bytes | None = Field(
+        default=None, description="its bytes: an empty file, a broken zip, a zip of your own"
+    )
+    size: int | None = Field(
+        default=None,
+        ge=0,
+        le=LARGEST,
+        description="how many bytes are made up instead, gigabytes too: nothing is kept in memory. No zip.",
+    )
+    seed: int = Field(default=0, description="the same seed gives the same bytes")
+    status: str = Field(
+        default="ready",
+        description="what it is once it is prepared: ``ready``, or another word (``failed``), without a URL",
+    )
+    seconds: _Seconds | None = Field(
+        default=None,
+        description="simulated seconds it takes to be prepared; with 0 the first ask finds it ready",
+    )
+    lifetime: _Seconds = Field(
+        default=900.0,
+        description="simulated seconds until a URL answers 403 (900 unless set); every ask gives another URL",
+    )
+    ranges: bool = Field(default=True, description="false: ``Range`` is ignored")
+    etag: bool = Field(default=True, description="false: there is no ``ETag``")
+    checksum: Annotated[str, one_of(CHECKSUMS)] | None = Field(
+        default=None,
+        description=f"the header of a checksum: {', '.join(f'``{name}``' for name in CHECKSUMS)}. A part of "
+        "a package has only those that speak of all of it: ``x-goog-hash``, ``Digest``, ``Repr-Digest``.",
+    )
+    wrong_checksum: bool = Field(default=False, description="true: it is that of other bytes")
+    filename: _Printable = Field(default="package.zip", description="what ``Content-Disposition`` says")
+    content_type: _Printable = Field(default="application/zip", description="what ``Content-Type`` says")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.content is not None and self.size is not None:
+            raise ValueError("content and size can't both be given")
+        if self.wrong_checksum and self.checksum is None:
+            raise ValueError("wrong_checksum: needs a checksum that says in which header")
+        return self
+
+    def body(self, usual: Callable[[], bytes]) -> Content:
+        """The package's bytes; ``usual`` gives them where the plan says nothing."""
+        if self.size is not None:
+            return made_up(self.size, self.seed)
+        return stored(usual()) if self.content is None else self._given
+
+    @cached_property
+    def _given(self) -> Content:
+        return stored(self.content or b"")  # kept, as its hash takes a while
+
+    def checksum_header(self, content: Content) -> dict[str, str]:
+        """The header of the checksum, if there is to be one."""
+        if self.checksum is None:
+            return {}
+        algorithm, form = CHECKSUMS[self.checksum]
+        digest = content.digest(algorithm)
+        if self.wrong_checksum:
+            digest = bytes(byte ^ 0xFF for byte in digest)
+        return {self.checksum: form(base64.b64encode(digest).decode())}
+
+
+USUAL_PACKAGE = PackagePlan()

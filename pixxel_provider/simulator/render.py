@@ -1,18 +1,23 @@
-"""States turned into Pixxel's JSON: field names, types, timestamps and the encodings of byte fields."""
+"""Pixxel's JSON: states and errors, timestamps, the encodings of byte fields, and the answer around it."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 
-from pixxel_provider.simulator.jobs import SimulatedJob
+from starlette.responses import Response
+
 from pixxel_provider.simulator.plans import WorkflowPlan
-from pixxel_provider.simulator.timeline import JobState, TaskState, estimate
+from pixxel_provider.simulator.timeline import JobState, SimulatedJob, TaskState, estimate
+
+FIRST_USER = "user-simulator-1"  # the owner of the first key, and of all that was there from the start
+WORKFLOWS_CREATED_AT = 1_748_736_000.0  # 2025-06-01T00:00:00Z
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 """What a Go server sends for a time that hasn't come."""
@@ -22,6 +27,46 @@ BYTE_ENCODINGS = ("integers", "base64", "json")
 
 FULL_ONLY = frozenset({"exec_created_at", "exec_updated_at", "tasks", "val_errors", "spec"})
 """The fields of a job that a list doesn't show."""
+
+CODES = {
+    400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
+    409: "conflict", 416: "range_not_satisfiable", 429: "too_many_requests", 500: "internal_error",
+    502: "bad_gateway", 503: "service_unavailable", 504: "gateway_timeout",
+}  # fmt: skip
+
+
+class Problem(Exception):
+    """An answer other than 200: ``status``, and the three fields of the envelope."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        details: Any = None,
+        *,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.envelope = envelope(status, message, details, code)
+
+    def answer(self) -> Response:
+        """The envelope on its way."""
+        return answer(self.envelope, self.status, self.headers)
+
+
+def envelope(status: int, message: str, details: Any = None, code: str | None = None) -> dict[str, Any]:
+    """The body of every error."""
+    code = code or CODES.get(status, f"http_{status}")
+    return {"error": {"code": code, "message": message, "details": details}}
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in ASCII, so that any text at all, half a surrogate pair included, can be sent."""
+    content = json.dumps(body, separators=(",", ":")).encode("ascii")
+    return Response(content, status, dict(headers or {}), media_type="application/json")
 
 
 @lru_cache(maxsize=4096)
@@ -54,12 +99,8 @@ def encode_bytes(value: Any, encoding: str) -> Any:
     """A byte field. A str is text, anything else a JSON value; None is a field without content."""
     if encoding == "json":
         return value
-    if value is None:
-        raw = b""
-    elif isinstance(value, str):
-        raw = value.encode()
-    else:
-        raw = json.dumps(value, separators=(",", ":")).encode()
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    raw = b"" if value is None else text.encode()
     return list(raw) if encoding == "integers" else base64.b64encode(raw).decode()
 
 
@@ -84,33 +125,29 @@ def full_job(job: SimulatedJob, now: float, encoding: str) -> dict[str, Any]:
     return _changed(body, job)
 
 
-def workflow(plan: WorkflowPlan, *, created_by: str, created_at: float, encoding: str) -> dict[str, Any]:
+def workflow(plan: WorkflowPlan, encoding: str) -> dict[str, Any]:
     """The body of Get Workflow."""
-    return {
-        "id": plan.id,
-        "name": plan.name,
-        "created_by": created_by,
-        "description": plan.description,
+    body = {
+        **workflow_item(plan),
         "spec": encode_bytes(spec(plan), encoding),
-        "created_at": timestamp(created_at),
-        "updated_at": timestamp(created_at),
         "val_errors": [dict(error) for error in plan.val_errors],
-        "project_id": plan.project_id,
         "estimated_cost": plan.promised_cost,
     }
+    del body["legacy_project_id"]
+    return body
 
 
-def workflow_item(plan: WorkflowPlan, *, created_by: str, created_at: float) -> dict[str, Any]:
+def workflow_item(plan: WorkflowPlan) -> dict[str, Any]:
     """A workflow as List Workflows shows it."""
     return {
         "id": plan.id,
         "project_id": plan.project_id,
         "legacy_project_id": "",
         "name": plan.name,
-        "created_by": created_by,
+        "created_by": FIRST_USER,
         "description": plan.description,
-        "created_at": timestamp(created_at),
-        "updated_at": timestamp(created_at),
+        "created_at": timestamp(WORKFLOWS_CREATED_AT),
+        "updated_at": timestamp(WORKFLOWS_CREATED_AT),
     }
 
 

@@ -7,12 +7,12 @@ before they split it, which turns one id into two segments; here the raw path is
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, unquote
-
-from starlette.convertors import Convertor, register_url_convertor
 
 CONTROL = "/_control"
 FILES = "/_files"
@@ -31,6 +31,11 @@ class Operation:
         """The template as a route whose parameters are single segments."""
         return self.template.replace("}", ":pixxel_id}")
 
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The template as a pattern of raw paths."""
+        return re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", self.template))
+
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("get_job", "GET", "/v0/workflows/{workflow_id}/jobs/{job_id}"),
@@ -48,19 +53,6 @@ OPERATIONS: tuple[Operation, ...] = (
 BY_NAME: Mapping[str, Operation] = {operation.name: operation for operation in OPERATIONS}
 UNMATCHED = "unmatched"
 """The name under which requests are counted that are no operation of the API."""
-
-
-class _IdConvertor(Convertor[str]):
-    regex = "[^/]+"
-
-    def convert(self, value: str) -> str:
-        return decode(value)
-
-    def to_string(self, value: str) -> str:
-        return quote(value, safe="")
-
-
-register_url_convertor("pixxel_id", _IdConvertor())
 
 
 def decode(segment: str) -> str:
@@ -105,17 +97,9 @@ def file_owner(file_id: str) -> dict[str, str]:
 
 def match(method: str, path: str) -> tuple[str, dict[str, str]]:
     """The operation's name and the decoded ids for a raw path; ``unmatched`` and no ids for any other."""
-    segments = path.split("/")
     for operation in OPERATIONS:
-        pattern = operation.template.split("/")
-        if operation.method != method or len(pattern) != len(segments):
-            continue
-        ids: dict[str, str] = {}
-        for expected, got in zip(pattern, segments, strict=True):
-            if expected.startswith("{") and got:
-                ids[expected[1:-1]] = decode(got)
-            elif expected != got:
-                break
-        else:
+        found = operation.pattern.fullmatch(path)
+        if found is not None and operation.method == method:
+            ids = {name: decode(value) for name, value in found.groupdict().items()}
             return operation.name, {**ids, **file_owner(ids.get("file_id", ""))}
     return UNMATCHED, {}

@@ -1,24 +1,118 @@
-"""The simulator on a socket: uvicorn in this thread (the command line) or in one of its own (``serve``)."""
+"""What a test holds of a simulator, and its server: uvicorn in this thread or in one of its own."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from pixxel_provider.simulator.app import SimulatorApp
-from pixxel_provider.simulator.handle import Simulator
-from pixxel_provider.simulator.hanging_up import TRANSPORT
+from pixxel_provider.simulator.app import Access, SimulatorApp
+from pixxel_provider.simulator.clock import SimulatedClock
+from pixxel_provider.simulator.counters import Counters
+from pixxel_provider.simulator.faults import WAYS, Fault, FaultBook
+from pixxel_provider.simulator.injector import TRANSPORT
+from pixxel_provider.simulator.packages import PackagePlan
+from pixxel_provider.simulator.timeline import SimulatedJob
+from pixxel_provider.simulator.world import Bill, World
 
+DEFAULT_KEY = "simulator-key"
 STOP_SECONDS = 10.0  # how long serve() waits for its thread to start, and to end
 GRACE_SECONDS = 1  # how long requests that are being answered may hold up the end
+
+
+class Simulator:
+    """A running simulator: where it is, what it holds, and what tests do with it."""
+
+    def __init__(
+        self,
+        *,
+        key: str = DEFAULT_KEY,
+        keys: Iterable[str] = (),
+        no_access_keys: Iterable[str] = (),
+        speed: float = 1.0,
+        bytes_as: str = "integers",
+        faults: Iterable[Mapping[str, Any] | str] = (),
+        seed: int | None = None,
+        clock: Callable[[], float] | None = None,
+        control: str = "loopback",
+        list_delay: float = 0.0,
+    ) -> None:
+        self.key = key
+        self.no_access_keys = tuple(no_access_keys)
+        self.world = World(
+            clock=SimulatedClock(clock), speed=speed, encoding=bytes_as, seed=seed, list_delay=list_delay
+        )
+        self.faults = FaultBook(faults)
+        self.counters = Counters()
+        self.app = SimulatorApp(
+            self.world, self.faults, self.counters, Access((key, *keys), self.no_access_keys, control)
+        )
+        self.url = ""
+
+    def create_job(
+        self, workflow_id: str = "wf-succeeds", job_id: str | None = None, **options: Any
+    ) -> SimulatedJob:
+        """Create a job behind the API's back; ``options`` are the fields of JobOptions."""
+        return self.world.create_job(workflow_id, job_id=job_id, **options)
+
+    def change_job(self, job_id: str, /, *, omit: Iterable[str] = (), **fields: Any) -> SimulatedJob:
+        """Put raw ``fields`` over a job's JSON, whatever they are, and leave out those of ``omit``."""
+        return self.world.change_job(job_id, fields, omit=omit)
+
+    def set_package(self, job_id: str | None = None, task_id: str | None = None, **options: Any) -> None:
+        """Say how a task's package, all those of a job, or all turn out; ``options`` are PackagePlan's."""
+        self.world.set_package(PackagePlan.read(options), job_id, task_id)
+
+    def finish_job(self, job_id: str) -> SimulatedJob:
+        """Let a job end now, the way its workflow ends."""
+        return self.world.finish_job(job_id)
+
+    def fail_next(self, route: str = "*", **fault: Any) -> Fault:
+        """Let the next request of a route go wrong: 503 if nothing else is said. Raises ValueError."""
+        default = {} if WAYS & fault.keys() else {"status": 503}
+        (added,) = self.faults.add(Fault.read({"route": route, **default, **fault}))
+        return added
+
+    def advance(self, seconds: float) -> float:
+        """Let ``seconds`` of simulated time pass at once; returns the simulated Unix time."""
+        return self.world.clock.advance(seconds)
+
+    def bill(self, user: str | None = None) -> Bill:
+        """The jobs created through the API and their credits, as World.bill gives them."""
+        return self.world.bill(user)
+
+    def requests(self, route: str | None = None, job_id: str | None = None) -> int:
+        """How many requests have come since the start or since ``counters.clear()``."""
+        return self.counters.requests(route, job_id)
+
+    def reset(self) -> None:
+        """Back to the state at the start: jobs, clock, bill, faults, counters."""
+        self.world.reset()
+        self.faults.reset()
+        self.counters.clear()
+
+    @property
+    def airflow_connection(self) -> dict[str, str]:
+        """The Airflow connection to this simulator, in the form of an ``AIRFLOW_CONN_...`` variable."""
+        return {"conn_type": "pixxel", "host": self.url, "password": self.key}
+
+    def connection_json(self) -> str:
+        """The same as text, for an ``AIRFLOW_CONN_...`` variable."""
+        return json.dumps(self.airflow_connection)
+
+    def connection_uri(self) -> str:
+        """The same as a URI, for an ``AIRFLOW_CONN_...`` variable."""
+        scheme, _, place = self.url.partition("://")
+        return f"pixxel://{scheme}://:{quote(self.key, safe='')}@{place}"
 
 
 class Server(uvicorn.Server):
@@ -78,13 +172,10 @@ def base_url(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def server_for(simulator: Simulator, on_listening: Callable[[], None]) -> Server:
-    """The server of a simulator. It leaves logging as it is; requests are logged by ``app``."""
-    counters = simulator.counters
+def _protocol(counters: Counters) -> type[Any]:
+    """Uvicorn's protocol, counted, with the connection's transport in the scope for faults to end it."""
 
     class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        """uvicorn's protocol, counted, with the connection's transport in the scope for faults to end it."""
-
         app: Any
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -106,9 +197,14 @@ def server_for(simulator: Simulator, on_listening: Callable[[], None]) -> Server
             counters.disconnected()
             super().connection_lost(exc)
 
+    return Protocol
+
+
+def server_for(simulator: Simulator, on_listening: Callable[[], None]) -> Server:
+    """The server of a simulator. It leaves logging as it is; requests are logged by ``app``."""
     config = uvicorn.Config(
         simulator.app,
-        http=Protocol,
+        http=_protocol(simulator.counters),
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -123,10 +219,7 @@ def server_for(simulator: Simulator, on_listening: Callable[[], None]) -> Server
 
 @contextlib.contextmanager
 def serve(*, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Iterator[Simulator]:
-    """Run a simulator in a thread of its own; the thread has ended when the block is left.
-
-    Raises OSError if the port is taken, RuntimeError if the server doesn't start or stop in ten seconds.
-    """
+    """See ``pixxel_provider.simulator.serve``."""
     simulator = Simulator(**options)
     sock = listen(host, port)
     listening = threading.Event()

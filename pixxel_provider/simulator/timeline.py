@@ -1,11 +1,13 @@
-"""The state of a job as a function of its plan and the seconds since it was created. No clock, no I/O."""
+"""A job and its state, a function of its plan and the seconds since it was created. No clock, no I/O."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from graphlib import TopologicalSorter
+from typing import Any
 
 from pixxel_provider.simulator.plans import TaskPlan, WorkflowPlan, check_speed
 
@@ -43,25 +45,49 @@ class JobState:
     tasks: tuple[TaskState, ...]
 
 
+@dataclass
+class SimulatedJob:
+    """One job. ``fields`` and ``omit`` change its JSON after it was worked out.
+
+    A list shows it from ``listed_at`` on. ``packages`` holds when the package of a task ("" for the whole
+    job) was first asked for. Times are Unix seconds.
+    """
+
+    id: str
+    workflow_id: str
+    created_by: str
+    created_at: float
+    plan: WorkflowPlan
+    listed_at: float = 0.0
+    fields: dict[str, Any] = field(default_factory=dict)
+    omit: frozenset[str] = frozenset()
+    packages: dict[str, float] = field(default_factory=dict)
+
+    def state(self, now: float) -> JobState:
+        """What the plan says about the job at ``now``; ``fields`` and ``omit`` don't count."""
+        return state_at(self.plan, now - self.created_at)
+
+    def task_id(self, number: int) -> str:
+        """The id of the job's task, counted from 1."""
+        return f"{self.id}-task-{number}"
+
+
+@lru_cache(maxsize=1024)
+def in_order(plan: WorkflowPlan) -> tuple[TaskPlan, ...]:
+    """The plan's tasks, each after those that it depends on."""
+    by_name = {task.name: task for task in plan.tasks}
+    graph = TopologicalSorter({task.name: task.depends_on for task in plan.tasks})
+    return tuple(by_name[name] for name in graph.static_order())
+
+
 @lru_cache(maxsize=1024)
 def spans(plan: WorkflowPlan) -> Mapping[str, Span]:
-    """When each task of the plan runs. After the first failure nothing new starts, what runs runs out.
-
-    Raises ValueError for a plan whose tasks depend on unknown tasks, or on each other in a circle.
-    """
+    """When each task of the plan runs. After the first failure nothing new starts, what runs runs out."""
     begin = plan.created_seconds + plan.queued_seconds
     nominal: dict[str, Span] = {}
-    pending = list(plan.tasks)
-    while pending:
-        ready = [task for task in pending if all(name in nominal for name in task.depends_on)]
-        if not ready:
-            raise ValueError(
-                f"workflow {plan.id!r}: tasks wait for each other, or for a task that isn't there"
-            )
-        for task in ready:
-            starts = max((nominal[name].ends for name in task.depends_on), default=begin)
-            nominal[task.name] = Span(starts, starts + task.seconds)
-        pending = [task for task in pending if task not in ready]
+    for task in in_order(plan):
+        starts = max((nominal[name].ends for name in task.depends_on), default=begin)
+        nominal[task.name] = Span(starts, starts + task.seconds)
     broken = min((nominal[task.name].ends for task in plan.tasks if task.failure), default=math.inf)
     never = Span(math.inf, math.inf)
     return {name: span if span.starts < broken else never for name, span in nominal.items()}
@@ -83,7 +109,7 @@ def length(plan: WorkflowPlan) -> float:
 def speed_for(plan: WorkflowPlan, *, speed: float | None, seconds: float | None, usual: float) -> float:
     """How many times as fast a job runs: ``speed``, or what makes it last ``seconds``, or as ``usual``.
 
-    Raises ValueError for both, for numbers that can't be, and for seconds where the job has no end.
+    Raises ValueError for both, for a speed that can't be, and for seconds where the job has no end.
     """
     if speed is not None and seconds is not None:
         raise ValueError("speed and seconds can't both be given")
@@ -92,8 +118,6 @@ def speed_for(plan: WorkflowPlan, *, speed: float | None, seconds: float | None,
     whole = length(plan)
     if not math.isfinite(whole) or whole == 0:
         raise ValueError(f"seconds: a job of {plan.id!r} has no length that could be changed; use speed")
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(f"seconds must be a number above 0, not {seconds!r}")
     return check_speed(whole / seconds)
 
 
@@ -102,7 +126,7 @@ def estimate(plan: WorkflowPlan) -> float:
     """Seconds the API promises for the whole job: the longest chain of the tasks' estimates."""
     ends: dict[str, float] = {}
     begin = plan.created_seconds + plan.queued_seconds
-    for task in sorted(plan.tasks, key=lambda task: len(_ancestors(plan, task))):
+    for task in in_order(plan):
         ends[task.name] = max((ends[name] for name in task.depends_on), default=begin) + task.promised
     return max(ends.values(), default=begin)
 
@@ -151,15 +175,3 @@ def _share(part: float, whole: float) -> float:
 def _progress(tasks: tuple[TaskState, ...]) -> float:
     weight = sum(task.plan.promised for task in tasks)
     return sum(task.progress * task.plan.promised for task in tasks) / weight if weight > 0 else 0.0
-
-
-def _ancestors(plan: WorkflowPlan, task: TaskPlan) -> set[str]:
-    by_name = {each.name: each for each in plan.tasks}
-    found: set[str] = set()
-    todo = list(task.depends_on)
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo.extend(by_name[name].depends_on)
-    return found

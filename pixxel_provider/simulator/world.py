@@ -10,34 +10,62 @@ import math
 import random
 import threading
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from pixxel_provider.simulator import render
-from pixxel_provider.simulator.bill import Ledger
-from pixxel_provider.simulator.clock import TEN_YEARS, SimulatedClock, check_delay
-from pixxel_provider.simulator.jobs import SimulatedJob
-from pixxel_provider.simulator.package_plans import PackagePlan, PackagePlans
+from pixxel_provider.simulator.clock import TEN_YEARS, SimulatedClock, check_seconds
+from pixxel_provider.simulator.packages import USUAL_PACKAGE, PackagePlan
 from pixxel_provider.simulator.plans import PROJECTS, WORKFLOWS, WorkflowPlan, check_speed
-from pixxel_provider.simulator.timeline import JobState, length, spans, speed_for
+from pixxel_provider.simulator.render import FIRST_USER, Problem
+from pixxel_provider.simulator.timeline import JobState, SimulatedJob, length, speed_for
+from pixxel_provider.simulator.validation import Model
 
 HOUR = 3600.0
-FIRST_USER = "user-simulator-1"
-WORKFLOWS_CREATED_AT = 1_748_736_000.0  # 2025-06-01T00:00:00Z
 
 
-class UnknownIdError(LookupError):
+class UnknownIdError(Problem):
     """There is no project, workflow, job or task of that id (or not where it was looked for)."""
 
     def __init__(self, kind: str, asked: str, where: str = "") -> None:
-        self.kind = kind
-        self.asked = asked
-        super().__init__(f"{kind} {asked!r} was not found" + (f" in {where}" if where else ""))
+        super().__init__(404, f"{kind} {asked!r} was not found" + (f" in {where}" if where else ""))
 
 
-class TakenIdError(Exception):
+class TakenIdError(Problem):
     """Something of that id is there already."""
+
+    def __init__(self, kind: str, asked: str) -> None:
+        super().__init__(409, f"there is a {kind} {asked!r} already")
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Jobs that were paid for, oldest first, and their credits in all."""
+
+    jobs: tuple[str, ...]
+    credits: int
+
+
+class JobOptions(Model):
+    """How a job that is created by hand differs from one that the API creates.
+
+    It takes the ``course`` of another workflow, and is ``age`` seconds old. ``speed`` replaces the world's,
+    or ``seconds`` sets how long the whole job lasts. ``fields`` are put over its JSON as they are, ``omit``
+    names fields to leave out. A list shows it after ``list_delay`` simulated seconds.
+    """
+
+    project_id: str | None = None
+    created_by: str = FIRST_USER
+    course: str | None = None
+    speed: float | None = None
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    age: float = Field(default=0.0, ge=-TEN_YEARS, le=TEN_YEARS)
+    fields: Mapping[str, Any] = {}
+    omit: Sequence[str] = ()
+    list_delay: float = Field(default=0.0, ge=0, le=TEN_YEARS)
 
 
 class World:
@@ -64,72 +92,51 @@ class World:
         self.encoding = encoding
         self.seed = seed
         self.projects = PROJECTS
-        self.ledger = Ledger()
         self._lock = threading.RLock()
-        self._list_delay_at_start = check_delay(list_delay)
+        self._list_delay_at_start = check_seconds("list_delay", list_delay)
         self.reset()
 
     def reset(self) -> None:
         """Back to the start: the built-in workflows, three old jobs, the clock at its source's time."""
         with self._lock:
             self.clock.reset()
-            self.ledger.clear()
+            self.paid: list[SimulatedJob] = []
             self.list_delay = self._list_delay_at_start
             self._random = random.Random(self.seed)  # ids that can be repeated, not secrets
             self.workflows: dict[str, WorkflowPlan] = {plan.id: plan for plan in WORKFLOWS}
             self.jobs: dict[str, SimulatedJob] = {}
-            self.package_plans = PackagePlans()
+            self.package_plans: dict[tuple[str | None, str | None], PackagePlan] = {}
             self.create_job("wf-succeeds", job_id="job-finished-earlier", age=26 * HOUR)
             self.create_job("wf-succeeds", job_id="job-finished", age=HOUR)
             self.create_job("wf-fails", job_id="job-failed", age=HOUR)
 
-    def create_job(
-        self,
-        workflow_id: str,
-        *,
-        job_id: str | None = None,
-        project_id: str | None = None,
-        created_by: str = FIRST_USER,
-        course: str | None = None,
-        speed: float | None = None,
-        seconds: float | None = None,
-        age: float = 0.0,
-        fields: Mapping[str, Any] | None = None,
-        omit: Iterable[str] = (),
-        list_delay: float = 0.0,
-    ) -> SimulatedJob:
-        """Create a job now, or ``age`` seconds ago, on nobody's bill. A list shows it after ``list_delay``.
+    def create_job(self, workflow_id: str, *, job_id: str | None = None, **options: Any) -> SimulatedJob:
+        """Create a job on nobody's bill; ``options`` are the fields of JobOptions.
 
-        ``course`` names another workflow whose course the job takes. ``speed`` replaces the world's speed, or
-        ``seconds`` sets how long the whole job lasts. ``fields`` are put over the job's JSON as they are,
-        ``omit`` names fields to leave out.
-
-        Raises UnknownIdError, TakenIdError, or ValueError for bad numbers.
+        Raises UnknownIdError, TakenIdError, or ValueError for options that can't be.
         """
+        wanted = JobOptions.read(options)
         with self._lock:
-            workflow = self.workflow(workflow_id, project_id)
-            plan = workflow
-            if course is not None:
-                plan = replace(self.workflow(course), id=workflow.id, cost=workflow.cost)
-            plan = plan.faster(speed_for(plan, speed=speed, seconds=seconds, usual=self.speed))
-            if not abs(age) <= TEN_YEARS:
-                raise ValueError(f"age: a job is at most {TEN_YEARS:.0f} seconds old, not {age!r}")
+            workflow = plan = self.workflow(workflow_id, wanted.project_id)
+            if wanted.course is not None:
+                shown = {"id": workflow.id, "cost": workflow.cost}
+                plan = self.workflow(wanted.course).model_copy(update=shown)
+            plan = plan.faster(speed_for(plan, speed=wanted.speed, seconds=wanted.seconds, usual=self.speed))
             if job_id is None:
                 job_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
             if job_id in self.jobs:
-                raise TakenIdError(f"there is a job {job_id!r} already")
-            job = SimulatedJob(
+                raise TakenIdError("job", job_id)
+            now = self.clock.now()
+            job = self.jobs[job_id] = SimulatedJob(
                 id=job_id,
                 workflow_id=workflow.id,
-                project_id=workflow.project_id,
-                created_by=created_by,
-                created_at=self.clock.now() - age,
+                created_by=wanted.created_by,
+                created_at=now - wanted.age,
                 plan=plan,
-                listed_at=self.clock.now() + check_delay(list_delay) if list_delay else 0.0,
-                fields=dict(fields or {}),
-                omit=frozenset(omit),
+                listed_at=now + wanted.list_delay if wanted.list_delay else 0.0,
+                fields=dict(wanted.fields),
+                omit=frozenset(wanted.omit),
             )
-            self.jobs[job_id] = job
             return job
 
     def order_job(self, workflow_id: str, project_id: str, user: str) -> SimulatedJob:
@@ -141,8 +148,17 @@ class World:
             job = self.create_job(
                 workflow_id, project_id=project_id, created_by=user, list_delay=self.list_delay
             )
-            self.ledger.charge(user, job.id, job.plan.cost)
+            self.paid.append(job)
             return job
+
+    def bill(self, user: str | None = None) -> Bill:
+        """The jobs created through the API and their credits: of all users, or of one.
+
+        The owner of the first key is ``user-simulator-1``, of the second ``user-simulator-2``, and so on.
+        """
+        with self._lock:
+            jobs = [job for job in self.paid if user in (None, job.created_by)]
+        return Bill(tuple(job.id for job in jobs), sum(job.plan.cost for job in jobs))
 
     def change_job(
         self, job_id: str, fields: Mapping[str, Any], *, omit: Iterable[str] = (), restore: bool = False
@@ -173,12 +189,14 @@ class World:
             return job
 
     def add_workflow(self, workflow_id: str, *, like: str = "wf-succeeds", **changes: Any) -> WorkflowPlan:
-        """Add a workflow that is ``like`` another but for ``changes`` (fields of WorkflowPlan)."""
+        """Add a workflow that is ``like`` another but for ``changes`` (fields of WorkflowPlan).
+
+        Raises UnknownIdError, TakenIdError, or ValueError for a field that can't be.
+        """
         with self._lock:
             if workflow_id in self.workflows:
-                raise TakenIdError(f"there is a workflow {workflow_id!r} already")
-            plan = replace(self.workflow(like), id=workflow_id, **changes)
-            spans(plan)  # a circle of tasks is found now, not when somebody reads a job
+                raise TakenIdError("workflow", workflow_id)
+            plan = WorkflowPlan.read({**dict(self.workflow(like)), **changes, "id": workflow_id})
             self.workflows[workflow_id] = plan
             return plan
 
@@ -243,7 +261,7 @@ class World:
         """
         with self._lock:
             asked_at = job.packages.setdefault(task_id or "", self.clock.now())
-            wanted = self.package_plans.of(job.id, task_id).seconds
+            wanted = self.package_plan(job.id, task_id).seconds
             seconds = job.plan.package_seconds if wanted is None else wanted
             return self.clock.now() - asked_at >= seconds
 
@@ -258,7 +276,15 @@ class World:
                 self.task_number(self._job(job_id), task_id)
             elif job_id is not None:
                 self._job(job_id)
-            self.package_plans.put(plan, job_id, task_id)
+            elif task_id is not None:
+                raise ValueError("task_id: needs the job_id of its job")
+            self.package_plans[job_id, task_id] = plan
+
+    def package_plan(self, job_id: str, task_id: str | None) -> PackagePlan:
+        """The plan of this task or job, else of its whole job, else of all; else one that says nothing."""
+        with self._lock:
+            keys = ((job_id, task_id), (job_id, None), (None, None))
+            return next((self.package_plans[key] for key in keys if key in self.package_plans), USUAL_PACKAGE)
 
     def _job(self, job_id: str) -> SimulatedJob:
         job = self.jobs.get(job_id)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.schedule import TaskSpan, _in_order, expected_end, started_at, task_spans
 from pixxel_provider.simulator import plans, render
-from pixxel_provider.simulator.jobs import SimulatedJob
+from pixxel_provider.simulator.timeline import SimulatedJob
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=timezone.utc)
 ZERO = "0001-01-01T00:00:00Z"
@@ -213,7 +213,7 @@ def test_spans_are_those_that_the_simulator_keeps_to(
     plan: plans.WorkflowPlan, seconds: float, documented: bool
 ) -> None:
     began = NOON.timestamp()
-    simulated = SimulatedJob("j", plan.id, "p", "u", began, plan)
+    simulated = SimulatedJob("j", plan.id, "u", began, plan)
     answer = render.full_job(simulated, began + seconds, "json")
     state = simulated.state(began + seconds)
     if not documented:

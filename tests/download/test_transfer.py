@@ -23,7 +23,7 @@ from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import Answer, StorageClient
 from pixxel_provider.download.transfer import RETRY_FOR, Received, Transfer
 from pixxel_provider.hooks.pixxel import PixxelHook
-from pixxel_provider.simulator.package_plans import CHECKSUMS
+from pixxel_provider.simulator.packages import CHECKSUMS
 from tests.download.hosting import (
     SIGNATURE,
     Host,

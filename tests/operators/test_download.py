@@ -29,7 +29,7 @@ from pixxel_provider.download import local_disk
 from pixxel_provider.download.errors import PixxelDownloadError
 from pixxel_provider.operators import download as download_module
 from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
-from pixxel_provider.simulator.package_plans import CHECKSUMS
+from pixxel_provider.simulator.packages import CHECKSUMS
 from tests.download.hosting import locals_of
 from tests.operators.fetching import MODES, DownloadRunner
 from tests.support import CANARY, FakeTaskInstance, RecordingLog, open_folder, without_rights

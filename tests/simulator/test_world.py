@@ -1,24 +1,20 @@
 from __future__ import annotations
 
-import base64
-import json
 import math
 import uuid
 from typing import Any
 
 import pytest
+import requests
 
-from pixxel_provider.simulator import render
+from pixxel_provider.simulator import serve
 from pixxel_provider.simulator.clock import FROZEN_AT, SimulatedClock, frozen
-from pixxel_provider.simulator.world import TakenIdError, UnknownIdError, World
+from pixxel_provider.simulator.server import Simulator
+from pixxel_provider.simulator.world import Bill, TakenIdError, UnknownIdError, World
 
 
 def make(**options: Any) -> World:
     return World(clock=SimulatedClock(frozen()), **options)
-
-
-def read_bytes(value: list[int]) -> Any:
-    return json.loads(bytes(value))
 
 
 def test_a_job_changes_only_when_the_clock_moves() -> None:
@@ -29,103 +25,6 @@ def test_a_job_changes_only_when_the_clock_moves() -> None:
     assert world.full(job) == first
     world.clock.advance(50)
     assert world.full(job) != first
-
-
-def test_a_job_in_the_middle_of_its_life() -> None:
-    world = make()
-    job = world.create_job("wf-succeeds", job_id="j")
-    world.clock.advance(60)
-    body = world.full(job)
-
-    assert (body["status"], body["progress"], body["time_taken"]) == ("running", "55%", "55s")
-    assert body["created_at"] == "2026-01-01T00:00:00.000Z"
-    assert body["updated_at"] == "2026-01-01T00:01:00.000Z"
-    assert body["finished_at"] == render.ZERO_TIME
-    assert (body["cost"], body["estimated_duration"]) == (120, 120)
-    assert [task["status"] for task in body["tasks"]] == ["completed"] * 3 + ["inprogress", "created"]
-    stress, mosaic = body["tasks"][3:]
-    assert stress["depends_on"] == ["Surface reflectance", "Cloud mask"]
-    assert stress["block_info"] == {
-        "id": "block-spectral-index",
-        "name": "spectral-index",
-        "version": "3.0.1",
-    }
-    assert stress["progress"] == 16.7
-    assert mosaic["state_msg"] == "waiting for Crop stress index"
-    assert mosaic["finished_at"] == mosaic["block_inf_start_time"] == render.ZERO_TIME
-
-
-def test_a_completed_job_says_when_it_finished_and_what_came_out() -> None:
-    world = make()
-    body = world.full(world.create_job("wf-succeeds", job_id="j", age=1000))
-
-    assert (body["status"], body["progress"], body["time_taken"]) == ("completed", "100%", "1m55s")
-    assert body["finished_at"] == body["updated_at"] == render.timestamp(FROZEN_AT - 880)
-    assert read_bytes(body["tasks"][3]["result"]) == {"mean": 0.62, "stressed_hectares": 184}
-    assert bytes(body["tasks"][3]["info_logs"]).decode().splitlines()[-1] == "index written"
-    assert read_bytes(body["spec"])["workflow"] == "wf-succeeds"
-
-
-def test_a_failed_job_says_which_block_failed_and_why() -> None:
-    world = make()
-    body = world.full(world.job("wf-fails", "job-failed"))
-
-    (failed,) = (task for task in body["tasks"] if task["status"] == "failed")
-    assert body["status"] == "failed"
-    assert failed["block_info"]["name"] == "spectral-index"
-    assert failed["failure_type"] == "runtime_exception"
-    assert "band 112" in failed["err_msg"] == failed["state_msg"]
-    assert body["tasks"][-1]["state_msg"] == "the job has ended"
-
-
-def test_an_invalid_job_lists_its_validation_errors() -> None:
-    world = make()
-    body = world.full(world.create_job("wf-invalid"))
-
-    (error,) = body["val_errors"]
-    assert error.keys() == {"from", "to", "err", "reason", "component_name"}
-    assert body["status"] == "failed"
-    assert body["finished_at"] == body["created_at"]
-    assert body["tasks"] == []
-
-
-def test_odd_jobs_have_a_status_nobody_knows_with_and_without_an_end() -> None:
-    world = make()
-    stays = world.create_job("wf-odd-status", age=9999)
-    ended = world.create_job("wf-odd-ended", age=9999)
-
-    assert (world.full(stays)["status"], world.full(stays)["finished_at"]) == (
-        "awaiting_tasking",
-        render.ZERO_TIME,
-    )
-    assert world.full(ended)["status"] == "archived"
-    assert world.full(ended)["finished_at"] > "2025"
-
-
-def test_a_list_shows_the_same_as_the_job_but_for_what_only_a_job_has() -> None:
-    world = make()
-    job = world.create_job("wf-succeeds", age=40)
-
-    full, slim = world.full(job), world.slim(job)
-    assert slim == {key: value for key, value in full.items() if key not in render.FULL_ONLY}
-    assert full.keys() - slim.keys() == render.FULL_ONLY
-
-
-@pytest.mark.parametrize("encoding", render.BYTE_ENCODINGS)
-def test_byte_fields_hold_the_same_in_each_encoding(encoding: str) -> None:
-    world = make(encoding=encoding)
-    task = world.full(world.job("wf-succeeds", "job-finished"))["tasks"][3]
-
-    decode: dict[str, Any] = {
-        "integers": read_bytes,
-        "base64": lambda text: json.loads(base64.b64decode(text, validate=True)),
-        "json": lambda value: value,
-    }
-    assert decode[encoding](task["result"]) == {"mean": 0.62, "stressed_hectares": 184}
-
-
-def test_byte_fields_without_content_are_empty() -> None:
-    assert [render.encode_bytes(None, encoding) for encoding in render.BYTE_ENCODINGS] == [[], "", None]
 
 
 def test_ids_are_uuids_and_a_seed_repeats_them() -> None:
@@ -162,22 +61,6 @@ def test_a_job_can_take_another_workflows_course_at_its_own_cost() -> None:
 
     body = world.full(job)
     assert (body["status"], body["cost"], body["workflow_id"]) == ("failed", 120, "wf-succeeds")
-
-
-def test_raw_fields_replace_and_leave_out_what_was_worked_out() -> None:
-    world = make()
-    world.create_job("wf-succeeds", job_id="j", fields={"status": ["odd"], "colour": "red"}, omit=["cost"])
-
-    body, slim = world.full(world.jobs["j"]), world.slim(world.jobs["j"])
-    assert body["status"] == slim["status"] == ["odd"]
-    assert body["colour"] == "red"
-    assert "cost" not in body
-    assert "cost" not in slim
-    changed = world.full(world.change_job("j", {"tasks": None}, omit=["progress"]))
-    assert (changed["tasks"], changed["status"]) == (None, ["odd"])
-    assert "progress" not in changed
-    assert "tasks" not in world.slim(world.jobs["j"])
-    assert world.full(world.change_job("j", {}, restore=True))["status"] == "created"
 
 
 def test_a_job_can_be_made_to_end_now() -> None:
@@ -271,10 +154,12 @@ def test_an_unknown_id_is_named(call: Any, words: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"seconds": 0}, "seconds must be"),
-        ({"seconds": math.nan}, "seconds must be"),
+        ({"seconds": 0}, "seconds: "),
+        ({"seconds": math.nan}, "seconds: "),
         ({"seconds": 1, "speed": 1}, "can't both"),
         ({"speed": 0}, "speed must be"),
+        ({"speed": True}, "speed: "),
+        ({"colour": 1}, "colour: there is no such field"),
         ({"age": math.inf}, "age"),
         ({"age": math.nan}, "age"),
         ({"course": "wf-endless", "seconds": 3}, "no length"),
@@ -300,23 +185,97 @@ def test_a_world_refuses_what_it_cant_do(options: dict[str, Any]) -> None:
         make(**options)
 
 
-@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, 1e12])
-def test_the_clock_only_advances_by_sensible_times(seconds: float) -> None:
-    clock = SimulatedClock(frozen(5.0))
-
-    with pytest.raises(ValueError, match="advances"):
-        clock.advance(seconds)
-    assert clock.now() == 5.0
+JOBS = "/v0/workflows/wf-succeeds/jobs"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0s"), (0.0001, "1ms"), (0.35, "350ms"), (1, "1s"), (59.9, "59s"), (60, "1m0s"), (3605, "1h0m5s")],
-)
-def test_durations_are_written_as_go_does(seconds: float, text: str) -> None:
-    assert render.duration(seconds) == text
+PROJECT = {"project_id": "project-agriculture"}
 
 
-def test_times_that_havent_come_are_gos_zero_time() -> None:
-    assert render.timestamp(None) == render.timestamp(math.inf) == "0001-01-01T00:00:00Z"
-    assert render.timestamp(FROZEN_AT + 0.5) == "2026-01-01T00:00:00.500Z"
+def create(client: Any, **options: Any) -> requests.Response:
+    answer: requests.Response = client("POST", JOBS, params=PROJECT, **options)
+    return answer
+
+
+def listed(client: Any) -> list[str]:
+    return [job["id"] for job in client.get(JOBS).json()["jobs"]]
+
+
+def test_the_bill_names_each_users_jobs_and_credits(pixxel: Simulator, client: Any) -> None:
+    first, second = (create(client).json()["id"] for _ in range(2))
+    other = create(client, headers={"Authorization": "second-key"}).json()["id"]
+
+    assert pixxel.bill() == Bill((first, second, other), 360)
+    assert pixxel.bill("user-simulator-1") == Bill((first, second), 240)
+    assert pixxel.bill("user-simulator-2") == Bill((other,), 120)
+    assert pixxel.bill("nobody") == Bill((), 0)
+    assert client.control("GET", "/bill").json() == {
+        "jobs": [first, second, other],
+        "credits": 360,
+        "users": {
+            "user-simulator-1": {"jobs": [first, second], "credits": 240},
+            "user-simulator-2": {"jobs": [other], "credits": 120},
+        },
+    }
+
+
+def test_the_bill_is_the_cost_of_each_workflow(pixxel: Simulator, client: Any) -> None:
+    create(client)
+    client("POST", "/v0/workflows/wf-fails/jobs", params=PROJECT)
+
+    assert pixxel.bill().credits == 120 + 80
+
+
+def test_jobs_made_behind_the_api_are_on_no_bill(pixxel: Simulator, client: Any) -> None:
+    pixxel.create_job(job_id="j")
+    client.control("POST", "/jobs", {"workflow_id": "wf-succeeds"})
+
+    assert client.control("GET", "/bill").json() == {"jobs": [], "credits": 0, "users": {}}
+
+
+def test_a_reset_clears_the_bill(pixxel: Simulator, client: Any) -> None:
+    create(client)
+    pixxel.reset()
+
+    assert pixxel.bill() == Bill((), 0)
+
+
+def test_a_list_shows_an_ordered_job_after_the_delay(pixxel: Simulator, client: Any) -> None:
+    assert client.control("POST", "/settings", {"list_delay": 30}).json() == {"list_delay": 30}
+    job_id = create(client).json()["id"]
+
+    assert job_id not in listed(client)
+    assert client.get(JOBS, id=job_id).json() == {"jobs": []}
+    assert client.job(job_id).status_code == 200
+    pixxel.advance(29)
+    assert job_id not in listed(client)
+    pixxel.advance(1)
+    assert job_id in listed(client)
+
+
+def test_jobs_made_behind_the_api_are_listed_at_once_unless_told(pixxel: Simulator, client: Any) -> None:
+    pixxel.world.list_delay = 30
+    pixxel.create_job(job_id="at-once", created_by="someone")
+    client.control("POST", "/jobs", {"workflow_id": "wf-succeeds", "id": "later", "list_delay": 5})
+
+    assert "at-once" in listed(client)
+    assert "later" not in listed(client)
+    assert client.get(JOBS, created_by="someone").json()["jobs"][0]["id"] == "at-once"
+    pixxel.advance(5)
+    assert "later" in listed(client)
+
+
+def test_a_reset_brings_back_the_delay_of_the_start() -> None:
+    with serve(clock=frozen(), list_delay=7) as pixxel:
+        pixxel.world.list_delay = 0
+        pixxel.reset()
+        assert pixxel.world.list_delay == 7
+
+
+@pytest.mark.parametrize("seconds", [-1, 1e12])
+def test_a_delay_that_cant_be_is_refused_by_name(client: Any, seconds: float) -> None:
+    answer = client.control("POST", "/settings", {"list_delay": seconds})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("list_delay: must be a number from 0")
+    with pytest.raises(ValueError, match="list_delay"), serve(list_delay=seconds):
+        pass

@@ -14,14 +14,19 @@ import requests
 
 from pixxel_provider.simulator import serve
 from pixxel_provider.simulator.clock import frozen
-from pixxel_provider.simulator.content import CHUNK, MadeUp
-from pixxel_provider.simulator.fault_reading import FaultError
-from pixxel_provider.simulator.faults import Fault
+from pixxel_provider.simulator.packages import (
+    CHUNK,
+    made_up,
+)
 from pixxel_provider.simulator.server import Simulator
 
 DOWNLOAD = "/v0/workflows/wf-succeeds/jobs/job-finished/download"
+
+
 SIZE = CHUNK + 1000
-CONTENT = b"".join(MadeUp(SIZE).chunks(0, SIZE))
+
+
+CONTENT = b"".join(made_up(SIZE).chunks(0, SIZE))
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def test_a_cut_off_package_of_terabytes_ends_soon(pixxel: Simulator, client: Any
     pixxel.fail_next("download_file", truncate=5)
 
     assert received(client("PUT", DOWNLOAD).json()["signed_url"])[1:] == (
-        b"".join(MadeUp(5).chunks(0, 5)),
+        b"".join(made_up(5).chunks(0, 5)),
         False,
     )
 
@@ -221,44 +226,6 @@ def test_a_package_can_have_any_url(pixxel: Simulator, client: Any, signed_url: 
     pixxel.fail_next("download_job", json={"id": "job-finished", "status": "ready", "signed_url": signed_url})
 
     assert client("PUT", DOWNLOAD).json()["signed_url"] == signed_url
-
-
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        ("announce=many", "announce: 'many' is not a number of bytes"),
-        ({"announce": -5}, "announce: -5 is out of range"),
-        ({"announce": True}, "announce: True is not a number"),
-        ({"announce": 1.5}, "announce: 1.5 is not a number"),
-        ("stall=-1", "stall: -1 is out of range"),
-        ("stall=5,truncate=5", "truncate and stall can't be combined"),
-        ("pause=1,status=500", "status, body, json or location and pause can't be combined"),
-        ("pause=1,drop=reset", "drop and pause can't be combined"),
-        ("pause=1,chunk=0", "chunk: 0 is out of range"),
-        ("truncate=5,chunk=5", "chunk: is for pause"),
-        ("carried_out=true", "does nothing"),
-        ("carried_out=maybe,status=500", "carried_out: 'maybe' is neither true nor false"),
-        ({"carried_out": 1, "status": 500}, "carried_out: 1 is neither"),
-    ],
-)
-def test_a_fault_that_cant_be_is_refused_by_field(spec: Any, words: str) -> None:
-    with pytest.raises(FaultError) as caught:
-        Fault.read(spec)
-    assert words in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "fields"),
-    [
-        ("status=503,carried_out=true", {"status": 503, "carried_out": True}),
-        ("latency=2,carried_out=True", {"latency": 2, "carried_out": True}),
-        ("announce=+5", {"announce": "+5"}),
-        ("announce=500", {"announce": 500}),
-        ("pause=0.1,chunk=10,truncate=50", {"pause": 0.1, "chunk": 10, "truncate": 50}),
-    ],
-)
-def test_text_and_json_say_the_same(text: str, fields: dict[str, Any]) -> None:
-    assert Fault.read(text) == Fault.read(fields)
 
 
 def wire(url: str) -> bytes:

@@ -10,173 +10,26 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pixxel_provider.simulator.faults import BODIES, DROPS, Fault, FaultBook, FaultError
 from pixxel_provider.simulator.server import Simulator
+from pixxel_provider.simulator.world import Bill
+
+PROJECT = {"project_id": "project-agriculture"}
+
+
+def create(client: Any, **options: Any) -> requests.Response:
+    answer: requests.Response = client("POST", JOBS, params=PROJECT, **options)
+    return answer
+
+
+def listed(client: Any) -> list[str]:
+    return [job["id"] for job in client.get(JOBS).json()["jobs"]]
+
 
 JOBS = "/v0/workflows/wf-succeeds/jobs"
 
-# -------------------------------------------------------------------------------------- how they're written
 
-
-@pytest.mark.parametrize(
-    ("text", "fields"),
-    [
-        (
-            "route=get_job,status=503,retry_after=2,times=3",
-            {"route": "get_job", "status": 503, "retry_after": 2, "times": 3},
-        ),
-        ("status=500", {"status": 500}),
-        ("drop=reset, times=0", {"drop": "reset", "times": None}),
-        ("latency=0.5,after=2", {"latency": 0.5, "after": 2}),
-        ("route=list_jobs,hide=a|b", {"route": "list_jobs", "hide": ["a", "b"]}),
-        ("route=list_jobs,hide=0.5", {"route": "list_jobs", "hide": 0.5}),
-        (
-            "route=get_job,job_id=j,body=huge,megabytes=2",
-            {"route": "get_job", "job_id": "j", "body": "huge", "megabytes": 2},
-        ),
-        ("status=302,location=http://localhost/?a=b", {"status": 302, "location": "http://localhost/?a=b"}),
-    ],
-)
-def test_text_and_json_say_the_same(text: str, fields: dict[str, Any]) -> None:
-    assert Fault.read(text) == Fault.read(fields)
-
-
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        ("route=get_jobs,status=500", "route: 'get_jobs' is not one of get_job, list_jobs"),
-        ("route=get_job,satus=500", "satus: there is no such field; the fields are route"),
-        ("status=abc", "status: 'abc' is not a whole number"),
-        ("status=99", "status: 99 is out of range"),
-        ("status=600", "200 to 599"),
-        ("status=500,times=-1", "times: -1 is out of range"),
-        ("status=500,after=x", "after: 'x' is not a whole number"),
-        ("latency=-1", "latency: '-1' is not a number of 0 or more"),
-        ("latency=inf", "latency: 'inf'"),
-        ("body=pdf", "body: 'pdf' is not one of envelope, html"),
-        ("drop=hard", "drop: 'hard' is not one of reset, close"),
-        ("route=list_jobs,hide=2", "hide: 2.0 is not a share"),
-        ("route=list_jobs,hide=0", "hide"),
-        ("route=get_job,hide=a", "hide: only the route list_jobs"),
-        ("drop=reset,status=500", "can't be combined"),
-        ("truncate=5,body=html", "can't be combined"),
-        ("route=get_job", "does nothing"),
-        ("", "not of the form field=value"),
-        ("status", "'status' is not of the form field=value"),
-        ("status=500,status=501", "status: given twice"),
-        ({"status": True}, "status: True is not a whole number"),
-        ({"status": 500.5}, "status: 500.5"),
-        ({"status": None}, "status: None"),
-        ({"latency": True}, "latency: True"),
-        ({"hide": [], "route": "list_jobs"}, "hide: give job ids"),
-        ({"hide": [1], "route": "list_jobs"}, "hide: give job ids"),
-        ({"message": 1, "status": 500}, "message: 1 is not text"),
-        ({"json": 1, "body": "html"}, "json and body"),
-        ({"body": ["html"]}, "body"),
-        ([], "a fault is an object"),
-    ],
-)
-def test_a_bad_fault_is_refused_by_field(spec: Any, words: str) -> None:
-    with pytest.raises(FaultError) as caught:
-        Fault.read(spec)
-    assert words in str(caught.value)
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from([*Fault.__dataclass_fields__, "x"]), _JSON | st.sampled_from([*BODIES, *DROPS])
-    )
-    | st.text()
-)
-def test_any_spec_gives_a_fault_or_a_fault_error(spec: Any) -> None:
-    fault = None
-    with contextlib.suppress(FaultError):
-        fault = Fault.read(spec)
-    if fault is not None:
-        again = {key: value for key, value in fault.to_json().items() if key != "served"}
-        assert Fault.read(again).to_json() == fault.to_json()
-
-
-def test_the_help_names_every_field_and_word() -> None:
-    from pixxel_provider.simulator import faults
-    from pixxel_provider.simulator.__main__ import parser
-    from pixxel_provider.simulator.fault_reading import READERS
-
-    text = parser().format_help()
-    words = [*READERS, *faults.ROUTES, *BODIES, *DROPS]
-    assert [word for word in words if word not in text and word != "json"] == []
-
-
-# ------------------------------------------------------------------------------------------ when they're met
-
-
-def met(book: FaultBook, *requests_: tuple[str, str | None]) -> list[bool]:
-    return [book.take(*each) is not None for each in requests_]
-
-
-def test_a_fault_is_met_as_often_as_it_says_after_as_many_good_answers() -> None:
-    book = FaultBook(["route=get_job,status=500,times=2,after=1"])
-
-    assert met(book, *[("get_job", "j")] * 5) == [False, True, True, False, False]
-
-
-def test_a_fault_without_times_is_met_once_and_with_0_always() -> None:
-    assert met(FaultBook(["status=500"]), *[("ping", None)] * 3) == [True, False, False]
-    assert met(FaultBook(["status=500,times=0"]), *[("ping", None)] * 3) == [True, True, True]
-
-
-def test_a_fault_concerns_its_route_and_job_only() -> None:
-    book = FaultBook(["route=get_job,job_id=j,status=500,times=0"])
-
-    assert met(book, ("get_job", "k"), ("list_jobs", None), ("download_job", "j"), ("get_job", "j")) == [
-        False,
-        False,
-        False,
-        True,
-    ]
-
-
-def test_delays_add_up_before_the_first_other_fault() -> None:
-    book = FaultBook(["latency=1,times=0", "latency=2", "status=500"])
-
-    taken = [book.take("ping", None) for _ in range(2)]
-    assert [(fault.status, fault.latency) for fault in taken if fault] == [(500, 3), (None, 1)]
-
-
-def test_a_fault_for_once_comes_before_one_that_lasts() -> None:
-    book = FaultBook(["status=500,times=0", "drop=reset"])
-
-    assert [getattr(book.take("ping", None), "drop", None) for _ in range(2)] == ["reset", None]
-
-
-def test_faults_are_met_in_the_order_they_were_added() -> None:
-    book = FaultBook(["status=500", "status=501"])
-
-    assert [getattr(book.take("ping", None), "status", None) for _ in range(3)] == [500, 501, None]
-
-
-def test_reset_arms_the_first_faults_again_and_drops_the_others() -> None:
-    book = FaultBook(["status=500"])
-    book.add(status=501)
-    book.take("ping", None)
-    book.reset()
-
-    assert book.to_json() == [{"route": "*", "times": 1, "served": 0, "status": 500}]
-    book.clear()
-    assert book.to_json() == []
-
-
-# ---------------------------------------------------------------------------------------- what they look like
+JOBS = "/v0/workflows/wf-succeeds/jobs"
 
 
 @pytest.mark.parametrize("retry_after", [None, "2", "soon"])
@@ -393,3 +246,105 @@ def test_an_unknown_route_meets_faults_for_all_routes(pixxel: Simulator, client:
     pixxel.fail_next(status=500)
 
     assert client.get("/v0/nowhere").status_code == 500
+
+
+def paid_for(pixxel: Simulator) -> str:
+    """The only job on the bill, once the server has got to it."""
+    deadline = time.monotonic() + 10
+    while not pixxel.bill().jobs and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (job_id,) = pixxel.bill().jobs
+    return job_id
+
+
+@pytest.mark.parametrize("drop", ["reset", "close"])
+def test_a_job_is_created_though_the_connection_ends(pixxel: Simulator, client: Any, drop: str) -> None:
+    pixxel.fail_next("create_job", drop=drop, carried_out=True)
+
+    with pytest.raises(requests.ConnectionError):
+        create(client)
+    (job_id,) = pixxel.bill().jobs
+    assert client.job(job_id).json()["status"] == "created"
+    assert pixxel.counters.snapshot()["statuses"]["create_job"] == {"dropped": 1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "start"),
+    [
+        ({}, 503, '{"error"'),
+        ({"status": 502, "body": "html"}, 502, "<!DOCTYPE"),
+        ({"body": "plain"}, 200, "this answer is a fault"),
+        ({"json": {"id": 7}}, 200, '{"id": 7}'),
+        ({"status": 504, "body": "none"}, 504, ""),
+        ({"location": "http://127.0.0.1:1/"}, 302, ""),
+    ],
+)
+def test_a_job_is_created_though_something_else_is_answered(
+    pixxel: Simulator, client: Any, fault: dict[str, Any], status: int, start: str
+) -> None:
+    pixxel.fail_next("create_job", carried_out=True, **fault)
+    answer = create(client)
+
+    assert (answer.status_code, answer.text[: len(start)]) == (status, start)
+    assert pixxel.bill().credits == 120
+    assert pixxel.bill().jobs[0] in listed(client)
+    assert create(client).status_code == 200
+
+
+def test_a_job_is_created_though_its_answer_is_cut_off(pixxel: Simulator, client: Any) -> None:
+    pixxel.fail_next("create_job", truncate=40)
+
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        create(client)
+    assert len(pixxel.bill().jobs) == 1
+
+
+def test_a_job_is_there_while_its_answer_is_late(pixxel: Simulator, client: Any) -> None:
+    pixxel.fail_next("create_job", latency=600, carried_out=True)
+
+    with pytest.raises(requests.ReadTimeout):
+        client.session.post(client.url + JOBS, params=PROJECT, timeout=(10, 0.3))
+    assert paid_for(pixxel) in listed(client)
+
+
+def test_a_late_answer_is_the_real_one(pixxel: Simulator, client: Any) -> None:
+    pixxel.fail_next("create_job", latency=0.01, carried_out=True)
+
+    assert create(client).json()["id"] == pixxel.bill().jobs[0]
+
+
+def test_latency_comes_between_the_doing_and_the_loss(pixxel: Simulator, client: Any) -> None:
+    pixxel.fail_next("create_job", status=504, latency=600, carried_out=True)
+
+    with pytest.raises(requests.ReadTimeout):
+        client.session.post(client.url + JOBS, params=PROJECT, timeout=(10, 0.3))
+    assert paid_for(pixxel)
+
+
+@pytest.mark.parametrize("fault", [{"drop": "reset"}, {"status": 503}, {"body": "html"}])
+def test_a_fault_that_isnt_said_to_be_carried_out_creates_nothing(
+    pixxel: Simulator, client: Any, fault: dict[str, Any]
+) -> None:
+    before = listed(client)
+    pixxel.fail_next("create_job", **fault)
+    with contextlib.suppress(requests.ConnectionError):
+        create(client)
+
+    assert pixxel.bill() == Bill((), 0)
+    assert listed(client) == before
+
+
+def test_what_the_api_refuses_is_on_no_bill_though_its_answer_is_lost(pixxel: Simulator, client: Any) -> None:
+    pixxel.fail_next("create_job", status=503, carried_out=True)
+
+    assert client("POST", JOBS).status_code == 503  # without a project
+    assert pixxel.bill().jobs == ()
+
+
+def test_the_text_form_and_the_control_route_know_it_too(client: Any, pixxel: Simulator) -> None:
+    added = client.control("POST", "/faults", "route=create_job,drop=close,carried_out=true").json()
+
+    assert added["faults"][0]["carried_out"] is True
+    with pytest.raises(requests.ConnectionError):
+        create(client)
+    assert len(pixxel.bill().jobs) == 1

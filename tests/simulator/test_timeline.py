@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+import re
 from itertools import pairwise
 
 import pytest
@@ -9,14 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixxel_provider.simulator.plans import WORKFLOWS, TaskPlan, WorkflowPlan
-from pixxel_provider.simulator.timeline import estimate, length, spans, state_at
+from pixxel_provider.simulator.timeline import estimate, length, state_at
 
 PLANS = {plan.id: plan for plan in WORKFLOWS}
+
+
 ORDER = ["created", "queued", "running", "awaiting_tasking", "completed", "failed", "archived"]
 
 
 def plan_of(*tasks: TaskPlan) -> WorkflowPlan:
-    return WorkflowPlan("wf", "name", "text", "project-coast", 1, tasks)
+    return WorkflowPlan(
+        id="wf", name="name", description="text", project_id="project-coast", cost=1, tasks=tasks
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,9 +80,9 @@ def test_a_job_that_fails_validation_runs_nothing() -> None:
 def test_a_failure_lets_a_task_that_runs_run_out() -> None:
     failing = next(task for task in PLANS["wf-fails"].tasks if task.failure)
     plan = plan_of(
-        replace(failing, name="breaks", seconds=10, depends_on=()),
-        TaskPlan("goes on", "b", 30),
-        TaskPlan("never", "b", 1, depends_on=("goes on",)),
+        failing.model_copy(update={"name": "breaks", "seconds": 10, "depends_on": ()}),
+        TaskPlan(name="goes on", block="b", seconds=30),
+        TaskPlan(name="never", block="b", seconds=1, depends_on=("goes on",)),
     )
 
     assert length(plan) == 35
@@ -90,7 +94,10 @@ def test_a_failure_lets_a_task_that_runs_run_out() -> None:
 
 def test_a_failure_beside_a_task_without_end_leaves_the_job_running() -> None:
     failing = next(task for task in PLANS["wf-fails"].tasks if task.failure)
-    plan = plan_of(replace(failing, depends_on=()), TaskPlan("endless", "b", math.inf, estimate=5))
+    plan = plan_of(
+        failing.model_copy(update={"depends_on": ()}),
+        TaskPlan(name="endless", block="b", seconds=math.inf, estimate=5),
+    )
 
     assert length(plan) == math.inf
     assert state_at(plan, 1e6).status == "running"
@@ -101,16 +108,19 @@ def test_a_workflow_without_tasks_completes() -> None:
     assert estimate(plan_of()) == 5
 
 
-@pytest.mark.parametrize("needs", [("b",), ("nowhere",)])
-def test_tasks_that_wait_for_each_other_or_for_nothing_are_refused(needs: tuple[str, ...]) -> None:
-    plan = plan_of(TaskPlan("a", "x", 1, depends_on=needs), TaskPlan("b", "x", 1, depends_on=("a",)))
+@pytest.mark.parametrize(
+    ("needs", "words"), [("b", "tasks wait for each other"), ("nowhere", "aren't there: ['nowhere']")]
+)
+def test_tasks_that_wait_for_each_other_or_for_nothing_are_refused(needs: str, words: str) -> None:
+    first, second = (TaskPlan(name=name, block="x", seconds=1, depends_on=(needs,)) for name in "ab")
+    second = second.model_copy(update={"depends_on": ("a",)})
 
-    with pytest.raises(ValueError, match="wait for each other"):
-        spans(plan)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        plan_of(first, second)
 
 
 def test_a_task_without_length_is_done_at_once() -> None:
-    state = state_at(plan_of(TaskPlan("a", "x", 0)), 5)
+    state = state_at(plan_of(TaskPlan(name="a", block="x", seconds=0)), 5)
 
     assert (state.status, state.progress) == ("completed", 100.0)
 

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixxel_provider.simulator.__main__ import fault_help
+from pixxel_provider.simulator.faults import BODIES, DROPS, ROUTES, Fault, FaultBook
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        (
+            "route=get_job,status=503,retry_after=2,times=3",
+            {"route": "get_job", "status": 503, "retry_after": 2, "times": 3},
+        ),
+        ("status=500", {"status": 500}),
+        ("drop=reset, times=0", {"drop": "reset", "times": None}),
+        ("latency=0.5,after=2", {"latency": 0.5, "after": 2}),
+        ("route=list_jobs,hide=a|b", {"route": "list_jobs", "hide": ["a", "b"]}),
+        ("route=list_jobs,hide=0.5", {"route": "list_jobs", "hide": 0.5}),
+        ("job_id=j,body=huge,megabytes=2", {"job_id": "j", "body": "huge", "megabytes": 2}),
+        ("status=302,location=http://localhost/?a=b", {"status": 302, "location": "http://localhost/?a=b"}),
+        ("status=503,carried_out=true", {"status": 503, "carried_out": True}),
+        ("latency=2,carried_out=True", {"latency": 2, "carried_out": True}),
+        ("announce=+5", {"announce": "+5"}),
+        ("announce=500", {"announce": 500}),
+        ("pause=0.1,chunk=10,truncate=50", {"pause": 0.1, "chunk": 10, "truncate": 50}),
+    ],
+)
+def test_text_and_json_say_the_same(text: str, fields: dict[str, Any]) -> None:
+    assert Fault.read(text) == Fault.read(fields)
+
+
+BAD: dict[str, list[Any]] = {
+    "route: must be one of get_job, list_jobs": ["route=get_jobs,status=500"],
+    "satus: there is no such field; the fields are route": ["route=get_job,satus=500"],
+    "status: Input should be": [
+        "status=abc",
+        "status=99",
+        {"status": True},
+        {"status": 500.5},
+        {"status": "500"},
+    ],
+    "status: Input should be less than or equal to 599 (got '600')": ["status=600"],
+    "status: can't be null": [{"status": None}],
+    "times: ": ["status=500,times=-1", {"status": 500, "times": 0.5}],
+    "after: ": ["status=500,after=x"],
+    "latency: ": ["latency=-1", "latency=inf", {"latency": True}],
+    "body: ": ["body=pdf", {"body": ["html"]}],
+    "drop: must be one of reset, close (got 'hard')": ["drop=hard"],
+    "hide: must be job ids": [f"route=list_jobs,hide={share}" for share in (2, 0)]
+    + [{"hide": hidden, "route": "list_jobs"} for hidden in ([], [1], True)],
+    "hide: only the route list_jobs": ["route=get_job,hide=a"],
+    "message: ": [{"message": 1, "status": 500}],
+    "announce: must be a number of bytes": [
+        "announce=many",
+        *({"announce": each} for each in (-5, True, 1.5)),
+    ],
+    "stall: ": ["stall=-1"],
+    "chunk: ": ["pause=1,chunk=0", "truncate=5,chunk=5"],
+    "carried_out: ": ["carried_out=maybe,status=500", {"carried_out": 1, "status": 500}],
+    "drop and status, body, json or location can't be combined": ["drop=reset,status=500"],
+    "truncate and status, body, json or location can't be combined": ["truncate=5,body=html"],
+    "truncate and stall can't be combined": ["stall=5,truncate=5"],
+    "status, body, json or location and pause can't be combined": ["pause=1,status=500"],
+    "drop and pause can't be combined": ["pause=1,drop=reset"],
+    "json and body": [{"json": 1, "body": "html"}],
+    "the fault does nothing": ["route=get_job", "carried_out=true"],
+    "'' is not of the form field=value": [""],
+    "'status' is not of the form field=value": ["status"],
+    "status: given twice": ["status=500,status=501"],
+    "must be an object": [[], 3],
+}
+
+
+@pytest.mark.parametrize(("words", "spec"), [(words, spec) for words, specs in BAD.items() for spec in specs])
+def test_a_bad_fault_is_refused_by_field(words: str, spec: Any) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(words)):
+        Fault.read(spec)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*Fault.model_fields, "x"]), _JSON | st.sampled_from([*BODIES, *DROPS]))
+    | st.text()
+)
+def test_any_spec_gives_a_fault_or_a_fault_error(spec: Any) -> None:
+    fault = None
+    with contextlib.suppress(ValueError):
+        fault = Fault.read(spec)
+    if fault is not None:
+        again = {key: value for key, value in fault.to_json().items() if key != "served"}
+        assert Fault.read(again).to_json() == fault.to_json()
+
+
+def test_the_help_names_every_field_and_word() -> None:
+    text = fault_help()
+
+    names = Fault.descriptions()
+    assert all(names.values())
+    assert [word for word in (*names, *ROUTES, *BODIES, *DROPS) if word not in text] == []
+    assert "json_body" not in names
+
+
+def met(book: FaultBook, *requests_: tuple[str, str | None]) -> list[bool]:
+    return [book.take(*each) is not None for each in requests_]
+
+
+def test_a_fault_is_met_as_often_as_it_says_after_as_many_good_answers() -> None:
+    book = FaultBook(["route=get_job,status=500,times=2,after=1"])
+
+    assert met(book, *[("get_job", "j")] * 5) == [False, True, True, False, False]
+
+
+def test_a_fault_without_times_is_met_once_and_with_0_always() -> None:
+    assert met(FaultBook(["status=500"]), *[("ping", None)] * 3) == [True, False, False]
+    assert met(FaultBook(["status=500,times=0"]), *[("ping", None)] * 3) == [True, True, True]
+
+
+def test_a_fault_concerns_its_route_and_job_only() -> None:
+    book = FaultBook(["route=get_job,job_id=j,status=500,times=0"])
+
+    assert met(book, ("get_job", "k"), ("list_jobs", None), ("download_job", "j"), ("get_job", "j")) == [
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_delays_add_up_before_the_first_other_fault() -> None:
+    book = FaultBook(["latency=1,times=0", "latency=2", "status=500"])
+
+    taken = [book.take("ping", None) for _ in range(2)]
+    assert [(fault.status, fault.latency) for fault in taken if fault] == [(500, 3), (None, 1)]
+
+
+def test_a_fault_for_once_comes_before_one_that_lasts() -> None:
+    book = FaultBook(["status=500,times=0", "drop=reset"])
+
+    assert [getattr(book.take("ping", None), "drop", None) for _ in range(2)] == ["reset", None]
+
+
+def test_faults_are_met_in_the_order_they_were_added() -> None:
+    book = FaultBook(["status=500", "status=501"])
+
+    assert [getattr(book.take("ping", None), "status", None) for _ in range(3)] == [500, 501, None]
+
+
+def test_reset_arms_the_first_faults_again_and_drops_the_others() -> None:
+    book = FaultBook(["status=500"])
+    book.add(Fault(status=501))
+    book.take("ping", None)
+    book.reset()
+
+    assert book.to_json() == [{"route": "*", "times": 1, "served": 0, "status": 500}]
+    book.clear()
+    assert book.to_json() == []

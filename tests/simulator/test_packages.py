@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import zipfile
+from typing import Any
+
+import pytest
+import requests
+
+from pixxel_provider.simulator.packages import (
+    CHECKSUMS,
+    CHUNK,
+    OF_WHOLE_ANSWERS,
+    PERIOD,
+    Content,
+    PackagePlan,
+    made_up,
+    stored,
+)
+from pixxel_provider.simulator.server import Simulator
+
+DOWNLOAD = "/v0/workflows/wf-succeeds/jobs/job-finished/download"
+
+
+TASK = "/v0/workflows/wf-succeeds/jobs/job-finished/tasks/job-finished-task-1/download"
+
+
+TEN = b"0123456789"
+
+
+def ask(client: Any, path: str = DOWNLOAD) -> str:
+    """The signed URL of a package that takes no time."""
+    answer = client("PUT", path).json()
+    assert answer["status"] == "ready"
+    return str(answer["signed_url"])
+
+
+def fetch(url: str, **headers: str) -> requests.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return requests.get(url, headers=named, timeout=10)
+
+
+def whole(content: Content, start: int = 0, end: int | None = None) -> bytes:
+    return b"".join(content.chunks(start, content.size if end is None else end))
+
+
+def test_made_up_bytes_are_the_same_each_time_and_for_each_part() -> None:
+    size = PERIOD + CHUNK + 5
+    content = whole(made_up(size))
+
+    assert len(content) == size
+    assert content == whole(made_up(size))
+    for start, end in ((0, 1), (PERIOD - 1, PERIOD + 2), (CHUNK, size), (size - 3, size), (7, 7)):
+        assert whole(made_up(size), start, end) == content[start:end]
+
+
+def test_made_up_bytes_differ_by_seed_and_by_place() -> None:
+    content = whole(made_up(4 * CHUNK))
+
+    assert content != whole(made_up(4 * CHUNK, seed=1))
+    assert len({content[at * CHUNK : (at + 1) * CHUNK] for at in range(4)}) == 4
+
+
+@pytest.mark.parametrize("content", [stored(TEN), made_up(CHUNK + 10)])
+def test_a_digest_is_that_of_all_bytes(content: Content) -> None:
+    assert content.digest("sha256") == hashlib.sha256(whole(content)).digest()
+
+
+def test_a_part_of_gigabytes_is_made_without_the_rest() -> None:
+    content = made_up(1 << 50)
+
+    assert len(whole(content, (1 << 50) - 10)) == 10
+
+
+def test_a_package_of_a_size_is_that_long_and_can_be_fetched_in_two_parts(
+    pixxel: Simulator, client: Any
+) -> None:
+    size = 2 * CHUNK + 12_345
+    pixxel.set_package("job-finished", size=size, seed=3, seconds=0)
+    url = ask(client)
+    answer = fetch(url)
+
+    assert answer.content == whole(made_up(size, seed=3))
+    assert answer.headers["content-length"] == str(size)
+    assert fetch(url, Range=f"bytes={CHUNK - 7}-").content == answer.content[CHUNK - 7 :]
+
+
+def test_an_empty_package_has_no_byte(pixxel: Simulator, client: Any) -> None:
+    pixxel.set_package(content=b"", seconds=0)
+    answer = fetch(ask(client))
+
+    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
+
+
+def test_the_nearest_plan_holds(pixxel: Simulator, client: Any) -> None:
+    pixxel.set_package(content=b"all", seconds=0)
+    assert fetch(ask(client)).content == b"all"
+    pixxel.set_package("job-finished", content=b"job", seconds=0)
+    assert [fetch(ask(client, path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"job"]
+    pixxel.set_package("job-finished", "job-finished-task-1", content=b"task", seconds=0)
+    assert [fetch(ask(client, path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"task"]
+
+
+def test_a_plan_without_content_serves_the_usual_zip(pixxel: Simulator, client: Any) -> None:
+    pixxel.set_package(seconds=0, filename="../x.zip", content_type="application/octet-stream")
+    answer = fetch(ask(client))
+
+    assert len(zipfile.ZipFile(io.BytesIO(answer.content)).namelist()) == 5
+    assert answer.headers["content-disposition"] == 'attachment; filename="../x.zip"'
+    assert answer.headers["content-type"] == "application/octet-stream"
+
+
+def test_a_package_takes_as_long_as_its_plan_says(pixxel: Simulator, client: Any) -> None:
+    pixxel.set_package(seconds=50)
+    assert client("PUT", DOWNLOAD).json()["status"] == "pending"
+    pixxel.advance(49)
+    assert client("PUT", DOWNLOAD).json()["status"] == "pending"
+    pixxel.advance(1)
+    assert client("PUT", DOWNLOAD).json()["status"] == "ready"
+
+
+@pytest.mark.parametrize("path", [DOWNLOAD, TASK])
+def test_a_package_can_fail(pixxel: Simulator, client: Any, path: str) -> None:
+    pixxel.set_package(status="failed")
+    assert client("PUT", path).json()["status"] == "pending"
+    pixxel.advance(3)
+    answer = client("PUT", path).json()
+
+    assert (answer["status"], answer["signed_url"]) == ("failed", "")
+
+
+def test_a_reset_makes_packages_as_usual_again(pixxel: Simulator, client: Any) -> None:
+    pixxel.set_package(status="failed", seconds=0)
+    pixxel.reset()
+
+    assert client("PUT", DOWNLOAD).json()["status"] == "pending"
+
+
+def test_the_control_route_sets_what_python_sets(client: Any) -> None:
+    wanted = {
+        "job_id": "job-finished",
+        "task_id": "job-finished-task-1",
+        "content": base64.b64encode(TEN).decode(),
+        "seconds": 0,
+        "lifetime": 2.5,
+        "ranges": False,
+        "etag": False,
+        "checksum": "Digest",
+        "wrong_checksum": True,
+        "filename": "x.zip",
+        "content_type": "text/plain",
+        "status": "ready",
+        "seed": 1,
+    }
+    answer = client.control("POST", "/packages", wanted)
+
+    assert answer.json() == {"job_id": "job-finished", "task_id": "job-finished-task-1"}
+    assert wanted.keys() | {"size"} == {*PackagePlan.model_fields, "job_id", "task_id"}
+    assert fetch(ask(client, TASK)).content == TEN
+    client.control("POST", "/packages", {"size": 12, "seconds": 0})
+    assert len(fetch(ask(client)).content) == 12
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"size": -1}, "size: Input should be greater"),
+        ({"size": 1 << 60}, "size: Input should be less"),
+        ({"size": 1.5}, "size: Input should be a valid integer (got 1.5)"),
+        ({"size": 1, "content": ""}, "content and size can't both"),
+        ({"content": "?"}, "content: is not base64"),
+        ({"content": 3}, "content: must be text in base64 (got 3)"),
+        ({"seconds": -1}, "seconds: "),
+        ({"lifetime": -1}, "lifetime: "),
+        ({"checksum": "sha-1"}, "checksum: must be one of Content-MD5"),
+        ({"wrong_checksum": True}, "wrong_checksum: needs a checksum"),
+        ({"filename": "a\r\nb"}, "filename: "),
+        ({"content_type": "é"}, "content_type: "),
+        ({"task_id": "t"}, "task_id: needs the job_id"),
+        ({"colour": "red"}, "colour: there is no such field"),
+    ],
+)
+def test_a_package_that_cant_be_is_refused_by_field(client: Any, fields: Any, words: str) -> None:
+    answer = client.control("POST", "/packages", fields)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith(words)
+
+
+def test_content_that_isnt_bytes_is_refused_in_python(pixxel: Simulator) -> None:
+    with pytest.raises(ValueError, match="content: Input should be a valid bytes"):
+        pixxel.set_package(content="text")
+
+
+@pytest.mark.parametrize("ids", [{"job_id": "nope"}, {"job_id": "job-finished", "task_id": "nope"}])
+def test_a_package_of_an_unknown_job_or_task_is_a_404(client: Any, ids: Any) -> None:
+    assert client.control("POST", "/packages", {**ids, "size": 1}).status_code == 404
+
+
+def b64(algorithm: str, content: bytes = TEN) -> str:
+    return base64.b64encode(hashlib.new(algorithm, content).digest()).decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Content-MD5", b64("md5")),
+        ("x-goog-hash", f"md5={b64('md5')}"),
+        ("Digest", f"sha-256={b64('sha256')}"),
+        ("Repr-Digest", f"sha-256=:{b64('sha256')}:"),
+        ("Content-Digest", f"sha-256=:{b64('sha256')}:"),
+        ("x-amz-checksum-sha256", b64("sha256")),
+    ],
+)
+def test_a_checksum_comes_in_the_wanted_header(pixxel: Simulator, client: Any, name: str, value: str) -> None:
+    pixxel.set_package(content=TEN, seconds=0, checksum=name)
+    url = ask(client)
+
+    assert fetch(url).headers[name] == value
+    part = fetch(url, Range="bytes=5-")
+    assert part.headers.get(name) == (None if name in OF_WHOLE_ANSWERS else value)
+
+
+@pytest.mark.parametrize("name", CHECKSUMS)
+def test_a_checksum_can_be_wrong(pixxel: Simulator, client: Any, name: str) -> None:
+    pixxel.set_package(content=TEN, seconds=0, checksum=name)
+    right = fetch(ask(client)).headers[name]
+    pixxel.set_package(content=TEN, seconds=0, checksum=name, wrong_checksum=True)
+    wrong = fetch(ask(client)).headers[name]
+
+    assert wrong != right
+    assert len(wrong) == len(right)
+
+
+def test_a_package_without_checksum_has_no_such_header(pixxel: Simulator, client: Any) -> None:
+    pixxel.set_package(content=TEN, seconds=0)
+
+    assert not {name.lower() for name in CHECKSUMS} & {name.lower() for name in fetch(ask(client)).headers}
