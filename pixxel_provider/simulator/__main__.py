@@ -11,7 +11,6 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-LEVELS = ("critical", "error", "warning", "info", "debug")
 MISSING = "The simulator needs FastAPI and uvicorn: pip install 'airflow-provider-pixxel[simulator]'"
 
 # Options that go to the simulator as they are.
@@ -56,8 +55,9 @@ def parser() -> argparse.ArgumentParser:
     add("--list-delay", type=float, default=0.0, metavar="SECONDS", help=delay)
     control = "who may use the routes under /_control (default %(default)s: this machine)"
     add("--control", choices=("loopback", "anyone", "off"), default="loopback", help=control)
+    levels = ("critical", "error", "warning", "info", "debug")
     add(
-        "--log-level", choices=LEVELS, default="warning", help="info logs every request (default %(default)s)"
+        "--log-level", choices=levels, default="warning", help="info logs every request (default %(default)s)"
     )
     ready = "a file that gets the base URL once the simulator listens"
     add("--ready-file", type=Path, metavar="PATH", help=ready)
@@ -68,13 +68,9 @@ def fault_help() -> str:
     """What ``--fault`` takes, from the descriptions of Fault's fields."""
     from pixxel_provider.simulator.faults import Fault
 
-    lines = (
-        textwrap.fill(
-            f"  {name:<13}{text.replace('``', '')}", 108, subsequent_indent=" " * 15, break_on_hyphens=False
-        )
-        for name, text in Fault.descriptions().items()
-    )
-    return _FAULTS + "\n".join(lines)
+    fill = textwrap.TextWrapper(108, subsequent_indent=" " * 15, break_on_hyphens=False).fill
+    described = Fault.descriptions().items()
+    return _FAULTS + "\n".join(fill(f"  {name:<13}{text.replace('``', '')}") for name, text in described)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from pixxel_provider.simulator.downloads import Downloads
 from pixxel_provider.simulator.faults import FaultBook
 from pixxel_provider.simulator.injector import DROPPING, Injector
 from pixxel_provider.simulator.render import Problem
-from pixxel_provider.simulator.routes import USER, Api, needs_key
+from pixxel_provider.simulator.routes import USER, Api
 from pixxel_provider.simulator.routing import CONTROL, FILES, header, match, raw_path
 from pixxel_provider.simulator.world import World
 
@@ -118,7 +118,7 @@ class SimulatorApp:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if needs_key(scope["path"]):
+            if scope["path"] != "/ping" and not scope["path"].startswith(FILES + "/"):
                 scope = {**scope, USER: self.access.check(header(scope, "authorization"))}
         except Problem as problem:
             await problem.answer()(scope, receive, send)

@@ -67,7 +67,8 @@ class Downloads:
         content = plan.body(lambda: _zip(self.world, job, task_id))
         # In a thread: the hash of a large package takes longer than anybody else should wait.
         checksum = await asyncio.to_thread(plan.checksum_header, content)
-        return _answer(plan, content, checksum, http_date(self.world.finished_at(job)), headers)
+        ended = self.world.state(job).ended or 0.0
+        return _answer(plan, content, checksum, http_date(job.created_at + ended), headers)
 
     def _sign(self, named: str, expires: str, ask: str) -> str:
         text = f"{named}\n{expires}\n{ask}".encode("utf-8", "replace")

@@ -38,12 +38,9 @@ CHUNK = 64 * 1024  # bytes of an answer between two pauses, unless a fault says 
 
 _Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Bytes = Annotated[int | None, Field(ge=0)]
-_Times = Annotated[
-    Annotated[int, Field(ge=1)] | None, BeforeValidator(lambda value: None if value in (0, "0") else value)
-]
-_RetryAfter = Annotated[
-    str | None, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)
-]
+_always = BeforeValidator(lambda value: None if value in (0, "0") else value)
+_Times = Annotated[Annotated[int, Field(ge=1)] | None, _always]
+_as_text = BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)
 
 
 def _announce(value: Any) -> str:
@@ -97,7 +94,7 @@ class Fault(Model):
         "``status``, ``body``, ``json`` or ``location``, or late, with ``latency``",
     )
     status: int | None = Field(default=None, ge=200, le=599, description="200 to 599")
-    retry_after: _RetryAfter = Field(
+    retry_after: Annotated[str | None, _as_text] = Field(
         default=None,
         description="seconds, a date, or ``date+5``, ``unix+5``: the date, Unix time in five seconds",
     )
@@ -151,7 +148,7 @@ class Fault(Model):
     @property
     def replaces(self) -> bool:
         """True if the fault answers instead of the API."""
-        return self.has_json or any(each is not None for each in (self.status, self.body, self.location))
+        return self.has_json or {self.status, self.body, self.location} != {None}
 
     @property
     def has_json(self) -> bool:
@@ -161,8 +158,7 @@ class Fault(Model):
     @property
     def tampers(self) -> bool:
         """True if the API's own answer is sent, but not as it should be."""
-        cut = (self.truncate, self.stall, self.announce)
-        return self.pause > 0 or any(each is not None for each in cut)
+        return self.pause > 0 or {self.truncate, self.stall, self.announce} != {None}
 
     @property
     def acts(self) -> bool:
@@ -278,9 +274,7 @@ def _split(text: str) -> dict[str, str]:
     for part in text.split(","):
         name, equals, value = (word.strip() for word in part.partition("="))
         if not equals or not name:
-            raise ValueError(
-                f"{part.strip()!r} is not of the form field=value; a fault is field=value,field=value"
-            )
+            raise ValueError(f"{part.strip()!r} is not of the form field=value; more are joined by commas")
         if name in fields:
             raise ValueError(f"{name}: given twice")
         fields[name] = value

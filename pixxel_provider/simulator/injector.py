@@ -227,8 +227,7 @@ async def wait_until_gone(stopping: asyncio.Event, receive: Receive) -> None:
     finally:
         for each in waits:
             each.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await each
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 def replacement(fault: Fault, scope: Scope) -> Response:

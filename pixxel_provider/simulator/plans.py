@@ -93,17 +93,19 @@ class WorkflowPlan(Model):
         return self.cost if self.estimated_cost is None else self.estimated_cost
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        waits = {task.name: task.depends_on for task in self.tasks}
+    def _has_an_order(self) -> Self:
         try:
-            TopologicalSorter(waits).prepare()
-        except CycleError:
-            raise ValueError(f"workflow {self.id!r}: tasks wait for each other") from None
-        if missing := {name for names in waits.values() for name in names} - waits.keys():
-            raise ValueError(
-                f"workflow {self.id!r}: tasks wait for some that aren't there: {sorted(missing)}"
-            )
+            self.in_order()
+        except (CycleError, KeyError):
+            raise ValueError("tasks wait for each other, or for one that isn't there") from None
         return self
+
+    @lru_cache(maxsize=1024)  # noqa: B019 - plans are few and live as long as the world
+    def in_order(self) -> tuple[TaskPlan, ...]:
+        """The tasks, each after those that it depends on."""
+        by_name = {task.name: task for task in self.tasks}
+        graph = TopologicalSorter({task.name: task.depends_on for task in self.tasks})
+        return tuple(by_name[name] for name in graph.static_order())
 
     @lru_cache(maxsize=1024)  # noqa: B019 - plans are few and live as long as the world
     def faster(self, speed: float) -> WorkflowPlan:

@@ -39,18 +39,12 @@ class Problem(Exception):
     """An answer other than 200: ``status``, and the three fields of the envelope."""
 
     def __init__(
-        self,
-        status: int,
-        message: str,
-        details: Any = None,
-        *,
-        code: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        self, status: int, message: str, details: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
-        self.envelope = envelope(status, message, details, code)
+        self.envelope = envelope(status, message, details)
 
     def answer(self) -> Response:
         """The envelope on its way."""
@@ -156,13 +150,8 @@ def spec(plan: WorkflowPlan) -> dict[str, Any]:
     return {
         "workflow": plan.id,
         "blocks": [
-            {
-                "name": task.name,
-                "block": task.block,
-                "version": task.version,
-                "depends_on": list(task.depends_on),
-            }
-            for task in plan.tasks
+            {"name": t.name, "block": t.block, "version": t.version, "depends_on": list(t.depends_on)}
+            for t in plan.tasks
         ],
     }
 
@@ -193,7 +182,8 @@ def _task(
     until = ended if ended is not None else now
     failure = plan.failure if task.status == "failed" else None
     if started is None:
-        message = "the job has ended" if state.ended is not None else _waits_for(task)
+        waits_for = ", ".join(plan.depends_on) or "the job to start"
+        message = f"waiting for {waits_for}" if state.ended is None else "the job has ended"
     else:
         message = failure.err_msg if failure else {"completed": "done"}.get(task.status, "running")
     # Log lines come one by one while the task runs; all of them are there once it has ended.
@@ -210,9 +200,7 @@ def _task(
         "created_at": timestamp(job.created_at),
         "updated_at": timestamp(job.created_at if started is None else until),
         "finished_at": timestamp(ended),
-        "recv_time": timestamp(started),
-        "send_time": timestamp(started),
-        "block_inf_start_time": timestamp(started),
+        **dict.fromkeys(("recv_time", "send_time", "block_inf_start_time"), timestamp(started)),
         "block_inf_end_time": timestamp(ended),
         "block_info": {"id": f"block-{plan.block}", "name": plan.block, "version": plan.version},
         "inputs": encode_bytes(dict(plan.inputs), encoding),
@@ -229,10 +217,6 @@ def _changed(body: dict[str, Any], job: SimulatedJob) -> dict[str, Any]:
     slim = "tasks" not in body
     extra = {key: value for key, value in job.fields.items() if not (slim and key in FULL_ONLY)}
     return {key: value for key, value in {**body, **extra}.items() if key not in job.omit}
-
-
-def _waits_for(task: TaskState) -> str:
-    return "waiting for " + (", ".join(task.plan.depends_on) or "the job to start")
 
 
 def _last_change(job: SimulatedJob, state: JobState, now: float) -> float:

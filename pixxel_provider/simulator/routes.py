@@ -16,7 +16,7 @@ from pixxel_provider.simulator.downloads import Downloads
 from pixxel_provider.simulator.faults import Fault
 from pixxel_provider.simulator.injector import FAULT
 from pixxel_provider.simulator.render import FIRST_USER, Problem, answer
-from pixxel_provider.simulator.routing import FILES, OPERATIONS, decode
+from pixxel_provider.simulator.routing import OPERATIONS, decode
 from pixxel_provider.simulator.timeline import SimulatedJob
 from pixxel_provider.simulator.world import World
 
@@ -139,11 +139,6 @@ class Api:
         if self.world.state(job).ended is None:
             raise Problem(400, f"job {job.id!r} hasn't ended; there is nothing to download yet")
         return job
-
-
-def needs_key(path: str) -> bool:
-    """True for the (raw) paths that are only answered to a key."""
-    return path != "/ping" and not path.startswith(FILES + "/")
 
 
 def _required(name: str, value: str | None) -> str:

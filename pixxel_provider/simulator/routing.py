@@ -51,8 +51,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("download_file", "GET", FILES + "/{file_id}"),
 )
 BY_NAME: Mapping[str, Operation] = {operation.name: operation for operation in OPERATIONS}
-UNMATCHED = "unmatched"
-"""The name under which requests are counted that are no operation of the API."""
 
 
 def decode(segment: str) -> str:
@@ -102,4 +100,4 @@ def match(method: str, path: str) -> tuple[str, dict[str, str]]:
         if found is not None and operation.method == method:
             ids = {name: decode(value) for name, value in found.groupdict().items()}
             return operation.name, {**ids, **file_owner(ids.get("file_id", ""))}
-    return UNMATCHED, {}
+    return "unmatched", {}

@@ -47,15 +47,12 @@ class Simulator:
         list_delay: float = 0.0,
     ) -> None:
         self.key = key
-        self.no_access_keys = tuple(no_access_keys)
-        self.world = World(
-            clock=SimulatedClock(clock), speed=speed, encoding=bytes_as, seed=seed, list_delay=list_delay
-        )
+        own_clock = SimulatedClock(clock)
+        self.world = World(clock=own_clock, speed=speed, encoding=bytes_as, seed=seed, list_delay=list_delay)
         self.faults = FaultBook(faults)
         self.counters = Counters()
-        self.app = SimulatorApp(
-            self.world, self.faults, self.counters, Access((key, *keys), self.no_access_keys, control)
-        )
+        access = Access((key, *keys), tuple(no_access_keys), control)
+        self.app = SimulatorApp(self.world, self.faults, self.counters, access)
         self.url = ""
 
     def create_job(
@@ -140,9 +137,8 @@ class Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        ours = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in ours}
         try:
             yield
         finally:

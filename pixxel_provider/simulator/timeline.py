@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from graphlib import TopologicalSorter
 from typing import Any
 
 from pixxel_provider.simulator.plans import TaskPlan, WorkflowPlan, check_speed
@@ -73,19 +72,11 @@ class SimulatedJob:
 
 
 @lru_cache(maxsize=1024)
-def in_order(plan: WorkflowPlan) -> tuple[TaskPlan, ...]:
-    """The plan's tasks, each after those that it depends on."""
-    by_name = {task.name: task for task in plan.tasks}
-    graph = TopologicalSorter({task.name: task.depends_on for task in plan.tasks})
-    return tuple(by_name[name] for name in graph.static_order())
-
-
-@lru_cache(maxsize=1024)
 def spans(plan: WorkflowPlan) -> Mapping[str, Span]:
     """When each task of the plan runs. After the first failure nothing new starts, what runs runs out."""
     begin = plan.created_seconds + plan.queued_seconds
     nominal: dict[str, Span] = {}
-    for task in in_order(plan):
+    for task in plan.in_order():
         starts = max((nominal[name].ends for name in task.depends_on), default=begin)
         nominal[task.name] = Span(starts, starts + task.seconds)
     broken = min((nominal[task.name].ends for task in plan.tasks if task.failure), default=math.inf)
@@ -126,7 +117,7 @@ def estimate(plan: WorkflowPlan) -> float:
     """Seconds the API promises for the whole job: the longest chain of the tasks' estimates."""
     ends: dict[str, float] = {}
     begin = plan.created_seconds + plan.queued_seconds
-    for task in in_order(plan):
+    for task in plan.in_order():
         ends[task.name] = max((ends[name] for name in task.depends_on), default=begin) + task.promised
     return max(ends.values(), default=begin)
 

@@ -145,9 +145,8 @@ class World:
         Raises UnknownIdError.
         """
         with self._lock:
-            job = self.create_job(
-                workflow_id, project_id=project_id, created_by=user, list_delay=self.list_delay
-            )
+            delay = self.list_delay
+            job = self.create_job(workflow_id, project_id=project_id, created_by=user, list_delay=delay)
             self.paid.append(job)
             return job
 
@@ -224,20 +223,13 @@ class World:
         """The jobs of a workflow that a list shows by now, newest first. Raises UnknownIdError."""
         with self._lock:
             self.workflow(workflow_id)
-            now = self.clock.now()
-            jobs = [
-                job for job in self.jobs.values() if job.workflow_id == workflow_id and job.listed_at <= now
-            ]
-        return sorted(jobs, key=lambda job: job.created_at, reverse=True)
+            jobs = [job for job in self.jobs.values() if job.listed_at <= self.clock.now()]
+        here = [job for job in jobs if job.workflow_id == workflow_id]
+        return sorted(here, key=lambda job: job.created_at, reverse=True)
 
     def state(self, job: SimulatedJob) -> JobState:
         """What the job's plan says about it now, whatever its JSON was changed to."""
         return job.state(self.clock.now())
-
-    def finished_at(self, job: SimulatedJob) -> float:
-        """When the job ended, in Unix seconds; now for one that runs."""
-        ended = self.state(job).ended
-        return self.clock.now() if ended is None else job.created_at + ended
 
     def full(self, job: SimulatedJob) -> dict[str, Any]:
         """The job's JSON as Get Job answers it now."""

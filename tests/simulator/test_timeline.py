@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import re
 from itertools import pairwise
 
 import pytest
@@ -108,14 +107,13 @@ def test_a_workflow_without_tasks_completes() -> None:
     assert estimate(plan_of()) == 5
 
 
-@pytest.mark.parametrize(
-    ("needs", "words"), [("b", "tasks wait for each other"), ("nowhere", "aren't there: ['nowhere']")]
-)
-def test_tasks_that_wait_for_each_other_or_for_nothing_are_refused(needs: str, words: str) -> None:
-    first, second = (TaskPlan(name=name, block="x", seconds=1, depends_on=(needs,)) for name in "ab")
-    second = second.model_copy(update={"depends_on": ("a",)})
+@pytest.mark.parametrize("needs", ["b", "nowhere"])
+def test_tasks_that_wait_for_each_other_or_for_nothing_are_refused(needs: str) -> None:
+    first, second = (
+        TaskPlan(name=a, block="x", seconds=1, depends_on=(b,)) for a, b in (("a", needs), ("b", "a"))
+    )
 
-    with pytest.raises(ValueError, match=re.escape(words)):
+    with pytest.raises(ValueError, match="wait for each other, or for one that isn't there"):
         plan_of(first, second)
 
 
