@@ -77,7 +77,6 @@ class SimulatorApp:
         self.injector = Injector(self._guarded, faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
         if scope["type"] != "http":
             return
         path = raw_path(scope)

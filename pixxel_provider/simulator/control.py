@@ -48,12 +48,10 @@ class NewWorkflow(Model, extra="allow"):
 
 
 def _from_base64(value: Any) -> bytes:
-    if not isinstance(value, str):
-        raise ValueError("must be text in base64")
     try:
-        return base64.b64decode(value, validate=True)
-    except ValueError as error:
-        raise ValueError(f"is not base64: {error}") from None
+        return base64.b64decode(value.encode(), validate=True)
+    except (AttributeError, ValueError):
+        raise ValueError("must be text in base64") from None
 
 
 class PackageChange(PackagePlan):

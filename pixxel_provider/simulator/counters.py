@@ -54,7 +54,6 @@ class Counters:
         self.seen: deque[SeenRequest] = deque(maxlen=KEPT)
 
     def clear(self) -> None:
-        """Everything back to zero."""
         with self._lock:
             self._clear()
 

@@ -233,7 +233,6 @@ class FaultBook:
         return faults
 
     def clear(self) -> None:
-        """Nothing goes wrong any more."""
         with self._lock:
             self._faults = []
 

@@ -49,7 +49,6 @@ class Injector:
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send, *, route: str, ids: dict[str, str]
     ) -> None:
-        """Answer one request of the operation ``route``."""
         fault = self.faults.take(route, ids.get("job_id"))
         if fault is None:
             await self.app(scope, receive, send)
@@ -98,7 +97,6 @@ class TamperedSend:
     _announced: int | None = None  # bytes that a changed Content-Length announces
 
     async def __call__(self, message: Message) -> None:
-        """Send one message of the API, or what becomes of it."""
         if message["type"] == "http.response.start":
             if self.fault.carried_out:
                 await self._wait(self.fault.latency)

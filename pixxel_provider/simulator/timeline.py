@@ -6,23 +6,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pixxel_provider.simulator.plans import TaskPlan, WorkflowPlan, check_speed
 
 ALMOST_DONE = 99.0  # percent: what isn't finished never shows 100
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """When a task runs, in seconds since the job was created; ``inf`` means never."""
 
     starts: float
     ends: float
 
 
-@dataclass(frozen=True)
-class TaskState:
+class TaskState(NamedTuple):
     """One task at one moment. ``progress`` is 0 to 100; ``started`` and ``ended`` are None until then."""
 
     plan: TaskPlan
@@ -32,8 +30,7 @@ class TaskState:
     ended: float | None
 
 
-@dataclass(frozen=True)
-class JobState:
+class JobState(NamedTuple):
     """One job at one moment. Times are seconds since its creation, None for what hasn't happened."""
 
     status: str

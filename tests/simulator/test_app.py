@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import http.client
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -12,8 +11,7 @@ from pixxel_provider.simulator.app import Access
 from pixxel_provider.simulator.clock import frozen
 from pixxel_provider.simulator.render import Problem
 from pixxel_provider.simulator.server import Simulator
-
-JOBS = "/v0/workflows/wf-succeeds/jobs"
+from tests.simulator.client import JOBS, Client
 
 
 def raw_request(pixxel: Simulator, target: str, method: str = "GET") -> tuple[int, str]:
@@ -30,7 +28,6 @@ def raw_request(pixxel: Simulator, target: str, method: str = "GET") -> tuple[in
 @pytest.mark.parametrize("form", ["{}", "Bearer {}", "bearer {}", "BEARER  {} "])
 def test_a_key_is_taken_bare_and_as_bearer(pixxel: Simulator, form: str) -> None:
     headers = {"Authorization": form.format(pixxel.key).strip()}
-
     assert requests.get(pixxel.url + JOBS, headers=headers, timeout=10).status_code == 200
 
 
@@ -38,7 +35,6 @@ def test_a_key_is_taken_bare_and_as_bearer(pixxel: Simulator, form: str) -> None
 def test_a_key_beyond_ascii_is_known_however_it_is_sent(encoding: str) -> None:
     with serve(key="schlüssel") as pixxel:
         headers = {"Authorization": "schlüssel".encode(encoding)}
-
         assert requests.get(pixxel.url + JOBS, headers=headers, timeout=10).status_code == 200
 
 
@@ -60,7 +56,6 @@ def test_nothing_is_answered_to_a_wrong_key(
 ) -> None:
     headers = {} if header is None else {"Authorization": header}
     answer = requests.get(pixxel.url + path, headers=headers, timeout=10)
-
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert "canary" not in answer.text
 
@@ -84,25 +79,21 @@ ODD_IDS = [
 @pytest.mark.parametrize("odd", ODD_IDS)
 def test_any_id_arrives_as_one_segment(pixxel: Simulator, odd: str) -> None:
     pixxel.create_job(job_id=odd)
-
     status, found = raw_request(pixxel, f"{JOBS}/{quote(odd, safe='')}")
-
     assert status == 200, found
     assert pixxel.counters.seen[-1].route == "get_job"
     assert pixxel.counters.seen[-1].ids == {"workflow_id": "wf-succeeds", "job_id": odd}
 
 
 @pytest.mark.parametrize("odd", ["a/b", "..", "é", "%"])
-def test_an_unknown_id_is_named_as_it_was_meant(pixxel: Simulator, client: Any, odd: str) -> None:
+def test_an_unknown_id_is_named_as_it_was_meant(pixxel: Simulator, client: Client, odd: str) -> None:
     status, text = raw_request(pixxel, f"/v0/workflows/{quote(odd, safe='').replace('.', '%2E')}/jobs")
-
     assert status == 404
     assert f"workflow {odd!r} was not found" in requests.models.complexjson.loads(text)["error"]["message"]
 
 
 def test_bytes_that_arent_utf8_are_an_unknown_id(pixxel: Simulator) -> None:
     status, text = raw_request(pixxel, f"{JOBS}/%ff%fe")
-
     assert status == 404
     assert "not_found" in text
 
@@ -112,42 +103,37 @@ def test_bytes_that_arent_utf8_are_an_unknown_id(pixxel: Simulator) -> None:
 )
 def test_a_path_that_isnt_one_is_a_404_in_the_envelope(pixxel: Simulator, path: str) -> None:
     status, text = raw_request(pixxel, path)
-
     assert status == 404
     assert '"code":"not_found"' in text
     assert "no such route" in text
 
 
-def test_a_wrong_method_is_a_405_in_the_envelope(client: Any) -> None:
+def test_a_wrong_method_is_a_405_in_the_envelope(client: Client) -> None:
     answer = client("DELETE", f"{JOBS}/job-finished")
-
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "GET"
 
 
 def test_a_request_through_a_proxy_reaches_the_same_operation(pixxel: Simulator) -> None:
     status, _ = raw_request(pixxel, f"http://pixxel.invalid{JOBS}/job-finished?x=1")
-
     assert status == 200
     assert pixxel.requests("get_job", "job-finished") == 1
 
 
 def test_a_crash_is_a_500_in_the_envelope(
-    pixxel: Simulator, client: Any, monkeypatch: pytest.MonkeyPatch
+    pixxel: Simulator, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*args: object) -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(pixxel.world, "full", crash)
     answer = client.job("job-finished")
-
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
 
 
-def test_the_control_routes_want_no_key_and_arent_counted(pixxel: Simulator, client: Any) -> None:
+def test_the_control_routes_want_no_key_and_arent_counted(pixxel: Simulator, client: Client) -> None:
     client.control("GET", "/jobs")
-
     assert pixxel.requests() == 0
 
 

@@ -5,21 +5,16 @@ from typing import Any
 import pytest
 
 from pixxel_provider.simulator.server import Simulator
+from tests.simulator.client import Client, message
 
 
-def error(answer: Any) -> str:
-    assert answer.status_code == 400, answer.text
-    return str(answer.json()["error"]["message"])
-
-
-def test_the_index_names_the_routes(client: Any) -> None:
+def test_the_index_names_the_routes(client: Client) -> None:
     routes = client.control("GET", "").json()["routes"]
-
     assert "POST /_control/jobs" in routes
     assert "DELETE /_control/counters" in routes
 
 
-def test_a_job_is_created_as_wanted(pixxel: Simulator, client: Any) -> None:
+def test_a_job_is_created_as_wanted(pixxel: Simulator, client: Client) -> None:
     wanted = {
         "id": "a/b",
         "workflow_id": "wf-succeeds",
@@ -39,18 +34,16 @@ def test_a_job_is_created_as_wanted(pixxel: Simulator, client: Any) -> None:
     assert "cost" not in body
 
 
-def test_a_job_without_id_gets_one(client: Any) -> None:
+def test_a_job_without_id_gets_one(client: Client) -> None:
     body = client.control("POST", "/jobs", {"workflow_id": "wf-endless"}).json()
-
     assert client.job(body["id"], "wf-endless").status_code == 200
     assert body["id"] in [job["id"] for job in client.control("GET", "/jobs").json()["jobs"]]
 
 
-def test_a_jobs_fields_are_changed_and_restored(pixxel: Simulator, client: Any) -> None:
+def test_a_jobs_fields_are_changed_and_restored(pixxel: Simulator, client: Client) -> None:
     changed = client.control(
         "PATCH", "/jobs/job-finished", {"fields": {"status": None, "tasks": 3}, "omit": ["id"]}
     )
-
     assert changed.json() == client.job("job-finished").json()
     assert (changed.json()["status"], changed.json()["tasks"]) == (None, 3)
     assert "id" not in changed.json()
@@ -58,41 +51,36 @@ def test_a_jobs_fields_are_changed_and_restored(pixxel: Simulator, client: Any) 
     assert (restored["status"], restored["id"]) == ("completed", "job-finished")
 
 
-def test_a_job_is_made_to_end(pixxel: Simulator, client: Any) -> None:
+def test_a_job_is_made_to_end(pixxel: Simulator, client: Client) -> None:
     pixxel.create_job("wf-fails", "x/y")
-
     assert client.control("PATCH", "/jobs/x%2Fy", {"finish": True}).json()["status"] == "failed"
 
 
-def test_the_clock_is_advanced(pixxel: Simulator, client: Any) -> None:
+def test_the_clock_is_advanced(pixxel: Simulator, client: Client) -> None:
     pixxel.create_job(job_id="j")
     before = client.job("j").json()["status"]
     client.control("POST", "/clock", {"seconds": 121.5})
-
     assert (before, client.job("j").json()["status"]) == ("created", "completed")
 
 
-def test_a_workflow_is_added(client: Any) -> None:
+def test_a_workflow_is_added(client: Client) -> None:
     added = client.control("POST", "/workflows", {"id": "wf-mine", "like": "wf-fails", "cost": 3})
-
     assert added.json() == {"id": "wf-mine", "project_id": "project-agriculture"}
     assert client.get("/v0/workflows/wf-mine/estimate").json() == {"estimated_cost": 3}
 
 
-def test_an_estimate_can_differ_from_what_a_job_costs(pixxel: Simulator, client: Any) -> None:
+def test_an_estimate_can_differ_from_what_a_job_costs(pixxel: Simulator, client: Client) -> None:
     client.control("POST", "/workflows", {"id": "wf-mine", "like": "wf-fails", "estimated_cost": 3})
     workflow = client.get("/v0/workflows/wf-mine", project_id="project-agriculture").json()
     job = client("POST", "/v0/workflows/wf-mine/jobs", params={"project_id": "project-agriculture"}).json()
-
     assert client.get("/v0/workflows/wf-mine/estimate").json() == {"estimated_cost": 3}
     assert (workflow["estimated_cost"], job["cost"], pixxel.bill().credits) == (3, 80, 80)
 
 
-def test_faults_are_added_listed_and_removed(client: Any) -> None:
+def test_faults_are_added_listed_and_removed(client: Client) -> None:
     client.control("POST", "/faults", {"route": "ping", "status": 500})
     client.control("POST", "/faults", [{"route": "get_job", "json": None}, "drop=reset,times=0"])
     client.get("/ping")
-
     assert client.control("GET", "/faults").json()["faults"] == [
         {"route": "ping", "times": 1, "served": 1, "status": 500},
         {"route": "get_job", "times": 1, "served": 0, "json": None},
@@ -102,19 +90,17 @@ def test_faults_are_added_listed_and_removed(client: Any) -> None:
     assert client.get("/ping").status_code == 200
 
 
-def test_a_list_of_faults_with_a_mistake_in_it_adds_none(client: Any) -> None:
+def test_a_list_of_faults_with_a_mistake_in_it_adds_none(client: Client) -> None:
     answer = client.control("POST", "/faults", [{"status": 500}, {"route": "nope", "status": 500}])
-
-    assert error(answer).startswith("route: must be one of get_job")
+    assert message(answer).startswith("route: must be one of get_job")
     assert client.control("GET", "/faults").json() == {"faults": []}
 
 
-def test_reset_brings_back_the_start(pixxel: Simulator, client: Any) -> None:
+def test_reset_brings_back_the_start(pixxel: Simulator, client: Client) -> None:
     pixxel.create_job(job_id="j")
     pixxel.fail_next("ping")
     pixxel.advance(5)
     client.get("/v0/workflows/wf-succeeds/jobs")
-
     assert client.control("POST", "/reset").json() == {"reset": True}
     assert client.job("j").status_code == 404
     assert client.get("/ping").status_code == 200
@@ -143,23 +129,23 @@ def test_reset_brings_back_the_start(pixxel: Simulator, client: Any) -> None:
         ("POST", "/workflows", {"id": "w", "colour": 1}, "colour: there is no such field"),
     ],
 )
-def test_a_bad_wish_is_refused_by_field(client: Any, method: str, path: str, body: Any, words: str) -> None:
-    assert error(client.control(method, path, body)).startswith(words)
+def test_a_bad_wish_is_refused_by_field(
+    client: Client, method: str, path: str, body: Any, words: str
+) -> None:
+    assert message(client.control(method, path, body)).startswith(words)
 
 
-def test_a_job_without_end_isnt_made_to_end(pixxel: Simulator, client: Any) -> None:
+def test_a_job_without_end_isnt_made_to_end(pixxel: Simulator, client: Client) -> None:
     pixxel.create_job("wf-endless", "j")
+    assert "no end" in message(client.control("PATCH", "/jobs/j", {"finish": True}))
 
-    assert "no end" in error(client.control("PATCH", "/jobs/j", {"finish": True}))
 
-
-def test_a_body_that_isnt_json_is_refused(client: Any) -> None:
+def test_a_body_that_isnt_json_is_refused(client: Client) -> None:
     answer = client("POST", "/_control/faults", data=b"{")
+    assert "not JSON" in message(answer)
 
-    assert "not JSON" in error(answer)
 
-
-def test_ids_that_are_unknown_or_taken_are_told_apart(client: Any) -> None:
+def test_ids_that_are_unknown_or_taken_are_told_apart(client: Client) -> None:
     assert client.control("PATCH", "/jobs/nope", {}).status_code == 404
     assert client.control("POST", "/jobs", {"workflow_id": "nope"}).status_code == 404
     taken = {"id": "job-finished", "workflow_id": "wf-succeeds"}

@@ -1,25 +1,17 @@
 from __future__ import annotations
 
-import socket
-import time
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import urlsplit
-
 from pixxel_provider.simulator import serve
 from pixxel_provider.simulator.server import Simulator
+from tests.simulator.client import JOBS, Client, ping, wait_for
 
-JOBS = "/v0/workflows/wf-succeeds/jobs"
 
-
-def test_counters_tell_what_was_asked_and_answered(pixxel: Simulator, client: Any) -> None:
+def test_counters_tell_what_was_asked_and_answered(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("get_job", status=503)
     sent = sum(
         len(answer.content)
         for answer in (client.job("job-finished"), client.job("job-finished"), client.get("/v0/x"))
     )
     counters = client.control("GET", "/counters").json()
-
     assert counters["total"] == 3
     assert counters["routes"] == {"get_job": 2, "unmatched": 1}
     assert counters["statuses"] == {"get_job": {"503": 1, "200": 1}, "unmatched": {"404": 1}}
@@ -30,10 +22,9 @@ def test_counters_tell_what_was_asked_and_answered(pixxel: Simulator, client: An
     assert client.control("DELETE", "/counters").json()["total"] == 0
 
 
-def test_requests_are_remembered_without_the_key(pixxel: Simulator, client: Any) -> None:
+def test_requests_are_remembered_without_the_key(pixxel: Simulator, client: Client) -> None:
     client("GET", f"{JOBS}/a%2Fb", params={"x": "1"}, headers={"User-Agent": "me/1"})
     (seen,) = client.control("GET", "/requests").json()["requests"]
-
     assert (seen["route"], seen["method"], seen["path"], seen["query"]) == (
         "get_job",
         "GET",
@@ -47,24 +38,13 @@ def test_requests_are_remembered_without_the_key(pixxel: Simulator, client: Any)
 
 def test_many_requests_at_once_are_counted_at_once() -> None:
     with serve(faults=["route=ping,latency=600,times=0"]) as pixxel:
-        place = urlsplit(pixxel.url)
-        sockets = [socket.create_connection((place.hostname, place.port), timeout=10) for _ in range(8)]
-        for each in sockets:
-            each.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        sockets = [ping(pixxel) for _ in range(8)]
         wait_for(lambda: pixxel.requests("ping") == 8)
         counters = pixxel.counters.snapshot()
     for each in sockets:
         each.close()
-
     assert (counters["total"], counters["connections"], counters["max_concurrent"]) == (8, 8, 8)
     assert (counters["in_flight"], counters["statuses"]) == (8, {})
     after = pixxel.counters.snapshot()
     assert (after["in_flight"], after["open_connections"]) == (0, 0)
     assert after["statuses"] == {"ping": {"dropped": 8}}
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -14,75 +14,37 @@ from hypothesis import strategies as st
 from pixxel_provider.simulator import serve
 from pixxel_provider.simulator.clock import frozen
 from pixxel_provider.simulator.downloads import wanted_part
-from pixxel_provider.simulator.packages import (
-    Content,
-    made_up,
-)
+from pixxel_provider.simulator.packages import made_up
 from pixxel_provider.simulator.render import Problem
 from pixxel_provider.simulator.server import Simulator
-
-JOBS = "/v0/workflows/wf-succeeds/jobs"
-
-
-DOWNLOAD = "/v0/workflows/wf-succeeds/jobs/job-finished/download"
+from tests.simulator.client import DOWNLOAD, JOBS, TEN, Client, fetch, message, whole
 
 
-TASK = "/v0/workflows/wf-succeeds/jobs/job-finished/tasks/job-finished-task-1/download"
-
-
-TEN = b"0123456789"
-
-
-def ask(client: Any, path: str = DOWNLOAD) -> str:
-    """The signed URL of a package that takes no time."""
-    answer = client("PUT", path).json()
-    assert answer["status"] == "ready"
-    return str(answer["signed_url"])
-
-
-def fetch(url: str, **headers: str) -> requests.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return requests.get(url, headers=named, timeout=10)
-
-
-def whole(content: Content, start: int = 0, end: int | None = None) -> bytes:
-    return b"".join(content.chunks(start, content.size if end is None else end))
-
-
-def ready(pixxel: Simulator, client: Any, path: str) -> str:
+def ready(pixxel: Simulator, client: Client, path: str) -> str:
     assert client("PUT", path).json()["status"] == "pending"
     pixxel.advance(5)
     return str(client("PUT", path).json()["signed_url"])
 
 
-def message(answer: requests.Response) -> str:
-    error = answer.json()["error"]
-    assert error.keys() == {"code", "message", "details"}
-    return str(error["message"])
-
-
-def test_a_package_holds_the_results_of_the_jobs_tasks(pixxel: Simulator, client: Any) -> None:
-    url = ready(pixxel, client, f"{JOBS}/job-finished/download")
-    answer = requests.get(url, timeout=10)
-
+def test_a_package_holds_the_results_of_the_jobs_tasks(pixxel: Simulator, client: Client) -> None:
+    url = ready(pixxel, client, DOWNLOAD)
+    answer = fetch(url)
     assert url.startswith(pixxel.url)
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
         assert len(archive.namelist()) == 5
-    assert requests.get(url, timeout=10).content == answer.content
+    assert fetch(url).content == answer.content
 
 
-def test_a_tasks_package_holds_that_task(pixxel: Simulator, client: Any) -> None:
+def test_a_tasks_package_holds_that_task(pixxel: Simulator, client: Client) -> None:
     url = ready(pixxel, client, f"{JOBS}/job-finished/tasks/job-finished-task-4/download")
-
-    with zipfile.ZipFile(io.BytesIO(requests.get(url, timeout=10).content)) as archive:
+    with zipfile.ZipFile(io.BytesIO(fetch(url).content)) as archive:
         assert archive.namelist() == ["4-crop-stress-index.json"]
 
 
-def test_a_signed_url_refuses_the_key(pixxel: Simulator, client: Any) -> None:
-    url = ready(pixxel, client, f"{JOBS}/job-finished/download")
-
+def test_a_signed_url_refuses_the_key(pixxel: Simulator, client: Client) -> None:
+    url = ready(pixxel, client, DOWNLOAD)
     assert client.session.get(url, timeout=10).status_code == 400
     assert pixxel.counters.seen[-1].authorization == "bearer"
     assert pixxel.counters.seen[-1].query == ""
@@ -92,22 +54,15 @@ def test_a_signed_url_refuses_the_key(pixxel: Simulator, client: Any) -> None:
     "change",
     [lambda url: url[:-1], lambda url: url.split("?")[0], lambda url: url.replace("expires=", "expires=9")],
 )
-def test_a_signature_holds_for_its_url_only(pixxel: Simulator, client: Any, change: Any) -> None:
-    url = ready(pixxel, client, f"{JOBS}/job-finished/download")
-
-    answer = requests.get(change(url), timeout=10)
-
-    assert answer.status_code == 403
-    assert "signature" in message(answer)
+def test_a_signature_holds_for_its_url_only(pixxel: Simulator, client: Client, change: Any) -> None:
+    url = ready(pixxel, client, DOWNLOAD)
+    assert "signature" in message(fetch(change(url)), 403)
 
 
-def test_a_signed_url_expires(pixxel: Simulator, client: Any) -> None:
-    url = ready(pixxel, client, f"{JOBS}/job-finished/download")
+def test_a_signed_url_expires(pixxel: Simulator, client: Client) -> None:
+    url = ready(pixxel, client, DOWNLOAD)
     pixxel.advance(900)
-
-    answer = requests.get(url, timeout=10)
-    assert answer.status_code == 403
-    assert "expired" in message(answer)
+    assert "expired" in message(fetch(url), 403)
 
 
 @pytest.mark.parametrize(
@@ -150,91 +105,85 @@ def test_a_part_lies_within_what_there_is(first: int, last: int, size: int) -> N
         assert part is None or 0 <= part[0] < part[1] <= size
 
 
-def test_a_part_is_answered_as_a_part(pixxel: Simulator, client: Any) -> None:
+def test_a_part_is_answered_as_a_part(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0)
-    answer = fetch(ask(client), Range="bytes=2-5")
-
+    answer = fetch(client.ask(), Range="bytes=2-5")
     assert (answer.status_code, answer.content) == (206, b"2345")
     assert answer.headers["content-range"] == "bytes 2-5/10"
     assert answer.headers["content-length"] == "4"
 
 
-def test_a_part_outside_is_a_416_that_names_the_size(pixxel: Simulator, client: Any) -> None:
+def test_a_part_outside_is_a_416_that_names_the_size(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0)
-    answer = fetch(ask(client), Range="bytes=10-")
-
+    answer = fetch(client.ask(), Range="bytes=10-")
     assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */10")
 
 
-def test_without_ranges_the_answer_is_the_whole_package(pixxel: Simulator, client: Any) -> None:
+def test_without_ranges_the_answer_is_the_whole_package(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0, ranges=False)
-    answer = fetch(ask(client), Range="bytes=2-5")
-
+    answer = fetch(client.ask(), Range="bytes=2-5")
     assert (answer.status_code, answer.content) == (200, TEN)
     assert answer.headers["accept-ranges"] == "none"
 
 
-def test_if_range_holds_for_the_same_package_only(pixxel: Simulator, client: Any) -> None:
+def test_if_range_holds_for_the_same_package_only(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0)
-    url = ask(client)
+    url = client.ask()
     first = fetch(url)
     for name in ("etag", "last-modified"):
         assert fetch(url, Range="bytes=5-", If_Range=first.headers[name]).status_code == 206
     pixxel.set_package(content=TEN[::-1], seconds=0)
     answer = fetch(url, Range="bytes=5-", If_Range=first.headers["etag"])
-
     assert (answer.status_code, answer.content) == (200, TEN[::-1])
     assert answer.headers["etag"] != first.headers["etag"]
 
 
-def test_a_package_can_come_without_an_etag(pixxel: Simulator, client: Any) -> None:
+def test_a_package_can_come_without_an_etag(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0, etag=False)
+    assert "etag" not in fetch(client.ask()).headers
 
-    assert "etag" not in fetch(ask(client)).headers
 
-
-def test_the_end_of_a_package_larger_than_memory_is_fetched(pixxel: Simulator, client: Any) -> None:
+def test_the_end_of_a_package_larger_than_memory_is_fetched(pixxel: Simulator, client: Client) -> None:
     size = 1 << 44
     pixxel.set_package(size=size, seconds=0)
-    answer = fetch(ask(client), Range="bytes=-1000")
-
+    answer = fetch(client.ask(), Range="bytes=-1000")
     assert answer.headers["content-range"] == f"bytes {size - 1000}-{size - 1}/{size}"
     assert answer.content == whole(made_up(size), size - 1000)
 
 
-def test_a_client_that_leaves_ends_the_download(pixxel: Simulator, client: Any) -> None:
+def test_a_client_that_leaves_ends_the_download(pixxel: Simulator, client: Client) -> None:
     size = 1 << 44
     pixxel.set_package(size=size, seconds=0)
-    with requests.get(ask(client), stream=True, timeout=10) as answer:
+    with requests.get(client.ask(), stream=True, timeout=10) as answer:
         assert len(answer.raw.read(1000)) == 1000
-
     while pixxel.counters.snapshot()["in_flight"]:
         client.get("/ping")
     assert pixxel.counters.snapshot()["bytes_sent"] < size
 
 
-def test_a_url_holds_for_its_lifetime_and_another_ask_gives_another(pixxel: Simulator, client: Any) -> None:
+def test_a_url_holds_for_its_lifetime_and_another_ask_gives_another(
+    pixxel: Simulator, client: Client
+) -> None:
     pixxel.set_package(content=TEN, seconds=0, lifetime=5)
-    first, second = ask(client), ask(client)
+    first, second = client.ask(), client.ask()
     assert first != second
     pixxel.advance(4)
-    third = ask(client)
+    third = client.ask()
     assert [fetch(url).status_code for url in (first, second, third)] == [200, 200, 200]
     pixxel.advance(1)
     assert [fetch(url).status_code for url in (first, second, third)] == [403, 403, 200]
 
 
-def test_downloads_are_counted_and_disturbed_by_job(pixxel: Simulator, client: Any) -> None:
+def test_downloads_are_counted_and_disturbed_by_job(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0)
     pixxel.fail_next("download_file", status=503, job_id="job-finished-earlier")
-
-    assert fetch(ask(client)).status_code == 200
-    assert fetch(ask(client, DOWNLOAD.replace("finished", "finished-earlier"))).status_code == 503
+    assert fetch(client.ask()).status_code == 200
+    assert fetch(client.ask(DOWNLOAD.replace("finished", "finished-earlier"))).status_code == 503
     assert pixxel.requests("download_file", "job-finished") == 1
 
 
 @pytest.mark.parametrize("name", ["x", "[", "{}", "[1,2]", "[1,2,3]", "[" * 5000])
-def test_a_file_that_is_none_is_refused(pixxel: Simulator, client: Any, name: str) -> None:
+def test_a_file_that_is_none_is_refused(pixxel: Simulator, client: Client, name: str) -> None:
     assert fetch(f"{pixxel.url}/_files/{quote(name)}?expires=1&ask=1&signature=x").status_code == 403
 
 
@@ -245,10 +194,6 @@ def test_no_log_holds_a_signed_url(caplog: pytest.LogCaptureFixture, monkeypatch
     # A request is logged after its answer has gone out: only when the server has ended is all of it there.
     with serve(clock=frozen()) as pixxel:
         pixxel.set_package(content=TEN, seconds=0)
-        url = requests.put(
-            pixxel.url + DOWNLOAD, headers={"Authorization": f"Bearer {pixxel.key}"}, timeout=10
-        ).json()["signed_url"]
-        assert fetch(url).content == TEN
-
+        assert fetch(Client(pixxel).ask()).content == TEN
     assert "/_files/" in caplog.text
     assert "signature" not in caplog.text

@@ -107,7 +107,6 @@ def test_any_spec_gives_a_fault_or_a_fault_error(spec: Any) -> None:
 
 def test_the_help_names_every_field_and_word() -> None:
     text = fault_help()
-
     names = Fault.descriptions()
     assert all(names.values())
     assert [word for word in (*names, *ROUTES, *BODIES, *DROPS) if word not in text] == []
@@ -120,7 +119,6 @@ def met(book: FaultBook, *requests_: tuple[str, str | None]) -> list[bool]:
 
 def test_a_fault_is_met_as_often_as_it_says_after_as_many_good_answers() -> None:
     book = FaultBook(["route=get_job,status=500,times=2,after=1"])
-
     assert met(book, *[("get_job", "j")] * 5) == [False, True, True, False, False]
 
 
@@ -131,7 +129,6 @@ def test_a_fault_without_times_is_met_once_and_with_0_always() -> None:
 
 def test_a_fault_concerns_its_route_and_job_only() -> None:
     book = FaultBook(["route=get_job,job_id=j,status=500,times=0"])
-
     assert met(book, ("get_job", "k"), ("list_jobs", None), ("download_job", "j"), ("get_job", "j")) == [
         False,
         False,
@@ -142,20 +139,17 @@ def test_a_fault_concerns_its_route_and_job_only() -> None:
 
 def test_delays_add_up_before_the_first_other_fault() -> None:
     book = FaultBook(["latency=1,times=0", "latency=2", "status=500"])
-
     taken = [book.take("ping", None) for _ in range(2)]
     assert [(fault.status, fault.latency) for fault in taken if fault] == [(500, 3), (None, 1)]
 
 
 def test_a_fault_for_once_comes_before_one_that_lasts() -> None:
     book = FaultBook(["status=500,times=0", "drop=reset"])
-
     assert [getattr(book.take("ping", None), "drop", None) for _ in range(2)] == ["reset", None]
 
 
 def test_faults_are_met_in_the_order_they_were_added() -> None:
     book = FaultBook(["status=500", "status=501"])
-
     assert [getattr(book.take("ping", None), "status", None) for _ in range(3)] == [500, 501, None]
 
 
@@ -164,7 +158,6 @@ def test_reset_arms_the_first_faults_again_and_drops_the_others() -> None:
     book.add(Fault(status=501))
     book.take("ping", None)
     book.reset()
-
     assert book.to_json() == [{"route": "*", "times": 1, "served": 0, "status": 500}]
     book.clear()
     assert book.to_json() == []

@@ -1,74 +1,37 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import socket
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from pixxel_provider.simulator.server import Simulator
 from pixxel_provider.simulator.world import Bill
-
-PROJECT = {"project_id": "project-agriculture"}
-
-
-def create(client: Any, **options: Any) -> requests.Response:
-    answer: requests.Response = client("POST", JOBS, params=PROJECT, **options)
-    return answer
+from tests.simulator.client import JOBS, Client, ping, wait_for
 
 
-def listed(client: Any) -> list[str]:
-    return [job["id"] for job in client.get(JOBS).json()["jobs"]]
-
-
-JOBS = "/v0/workflows/wf-succeeds/jobs"
-
-
-JOBS = "/v0/workflows/wf-succeeds/jobs"
-
-
-@pytest.mark.parametrize("retry_after", [None, "2", "soon"])
+@pytest.mark.parametrize("retry_after", [None, "2", "soon", "date+never"])
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_status_comes_in_the_envelope_with_or_without_retry_after(
-    pixxel: Simulator, client: Any, status: int, retry_after: str | None
+    pixxel: Simulator, client: Client, status: int, retry_after: str | None
 ) -> None:
-    pixxel.fail_next(
-        "get_job",
-        status=status,
-        message="busy",
-        code="c",
-        **({"retry_after": retry_after} if retry_after else {}),
-    )
+    waits = {"retry_after": retry_after} if retry_after else {}
+    pixxel.fail_next("get_job", status=status, message="busy", code="c", **waits)
     answer = client.job("job-finished")
-
     assert answer.status_code == status
     assert answer.headers.get("retry-after") == retry_after
     assert answer.json() == {"error": {"code": "c", "message": "busy", "details": None}}
     assert client.job("job-finished").status_code == 200
 
 
-def test_retry_after_can_be_a_date_from_now(pixxel: Simulator, client: Any) -> None:
-    pixxel.fail_next("get_job", status=503, retry_after="date+30")
-
-    before = time.time()
-    moment = parsedate_to_datetime(client.job("job-finished").headers["retry-after"]).timestamp()
-    assert before + 29 <= moment <= time.time() + 30
-
-
-def test_retry_after_can_be_a_moment_in_unix_time(pixxel: Simulator, client: Any) -> None:
-    pixxel.fail_next("get_job", status=503, retry_after="unix+30")
-    assert abs(int(client.job("job-finished").headers["retry-after"]) - time.time() - 30) < 5
-
-
-def test_a_date_that_isnt_one_is_sent_as_it_is(pixxel: Simulator, client: Any) -> None:
-    pixxel.fail_next("get_job", status=503, retry_after="date+never")
-
-    assert client.job("job-finished").headers["retry-after"] == "date+never"
+def test_retry_after_can_be_a_date_or_unix_time_from_now(pixxel: Simulator, client: Client) -> None:
+    for form, read in (("date", lambda text: parsedate_to_datetime(text).timestamp()), ("unix", int)):
+        pixxel.fail_next("get_job", status=503, retry_after=f"{form}+30")
+        moment = read(client.job("job-finished").headers["retry-after"])
+        assert abs(moment - time.time() - 30) < 5
 
 
 @pytest.mark.parametrize(
@@ -86,58 +49,52 @@ def test_a_date_that_isnt_one_is_sent_as_it_is(pixxel: Simulator, client: Any) -
 )
 @pytest.mark.parametrize("status", [200, 502])
 def test_each_kind_of_body_comes_with_any_status(
-    pixxel: Simulator, client: Any, body: str, kind: str | None, start: str, status: int
+    pixxel: Simulator, client: Client, body: str, kind: str | None, start: str, status: int
 ) -> None:
     pixxel.fail_next("get_job", status=status, body=body)
     answer = client.job("job-finished")
-
     assert (answer.status_code, answer.headers.get("content-type")) == (status, kind)
     assert answer.text.startswith(start)
     assert answer.headers["content-length"] == str(len(answer.content))
 
 
-def test_any_json_can_be_the_answer(pixxel: Simulator, client: Any) -> None:
+def test_any_json_can_be_the_answer(pixxel: Simulator, client: Client) -> None:
     for value in (None, [], 0, {"status": "odd"}, "text"):
         pixxel.fail_next("get_job", json=value)
         assert client.job("job-finished").json() == value
 
 
-def test_a_huge_body_is_as_many_megabytes_as_asked_and_json(pixxel: Simulator, client: Any) -> None:
+def test_a_huge_body_is_as_many_megabytes_as_asked_and_json(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("get_job", body="huge", megabytes=3)
     answer = client.job("job-finished")
-
     assert len(answer.content) == 3 * 1024 * 1024
     assert answer.json().keys() == {"padding"}
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_a_status_without_content_has_none(pixxel: Simulator, client: Any, status: int) -> None:
+def test_a_status_without_content_has_none(pixxel: Simulator, client: Client, status: int) -> None:
     pixxel.fail_next("get_job", status=status, body="html")
     answer = client.job("job-finished")
-
     assert (answer.status_code, answer.content) == (status, b"")
     assert client.job("job-finished").status_code == 200
 
 
-def test_a_redirect_says_where(pixxel: Simulator, client: Any) -> None:
+def test_a_redirect_says_where(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("get_job", location="http://localhost:1/elsewhere")
     answer = client.job("job-finished")
-
     assert (answer.status_code, answer.headers["location"]) == (302, "http://localhost:1/elsewhere")
 
 
-def test_an_echo_repeats_the_authorization_header(pixxel: Simulator, client: Any) -> None:
+def test_an_echo_repeats_the_authorization_header(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("get_job", body="echo", message="no")
     answer = client.job("job-finished")
-
     assert answer.status_code == 401
     assert answer.json()["error"]["message"] == "no: Authorization: Bearer simulator-key"
 
 
 @pytest.mark.parametrize("drop", ["reset", "close"])
-def test_a_dropped_connection_gives_no_byte(pixxel: Simulator, client: Any, drop: str) -> None:
+def test_a_dropped_connection_gives_no_byte(pixxel: Simulator, client: Client, drop: str) -> None:
     pixxel.fail_next("get_job", drop=drop)
-
     with pytest.raises(requests.ConnectionError):
         client.job("job-finished")
     assert client.job("job-finished").status_code == 200
@@ -147,10 +104,7 @@ def test_a_dropped_connection_gives_no_byte(pixxel: Simulator, client: Any, drop
 @pytest.mark.parametrize(("drop", "expected"), [("reset", ConnectionResetError), ("close", None)])
 def test_a_reset_is_a_reset_and_a_close_is_a_close(pixxel: Simulator, drop: str, expected: Any) -> None:
     pixxel.fail_next("ping", drop=drop)
-    place = urlsplit(pixxel.url)
-
-    with socket.create_connection((place.hostname, place.port), timeout=10) as sock:
-        sock.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with ping(pixxel) as sock:
         if expected is None:
             assert sock.recv(100) == b""
         else:
@@ -159,11 +113,10 @@ def test_a_reset_is_a_reset_and_a_close_is_a_close(pixxel: Simulator, drop: str,
 
 
 @pytest.mark.parametrize("kept", [0, 10, 1_000_000])
-def test_a_truncated_answer_promises_more_than_it_sends(pixxel: Simulator, client: Any, kept: int) -> None:
+def test_a_truncated_answer_promises_more_than_it_sends(pixxel: Simulator, client: Client, kept: int) -> None:
     whole = client.job("job-finished").content
     pixxel.fail_next("get_job", truncate=kept)
     answer = client("GET", f"{JOBS}/job-finished", stream=True)
-
     assert answer.status_code == 200
     assert int(answer.headers["content-length"]) == len(whole)
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
@@ -171,98 +124,78 @@ def test_a_truncated_answer_promises_more_than_it_sends(pixxel: Simulator, clien
     assert client.job("job-finished").content == whole
 
 
-def test_a_slow_answer_holds_up_nobody_else(pixxel: Simulator, client: Any) -> None:
+def test_a_slow_answer_holds_up_nobody_else(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("ping", latency=600)
-    place = urlsplit(pixxel.url)
-
-    with socket.create_connection((place.hostname, place.port), timeout=10) as sock:
-        sock.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with ping(pixxel):
         while not pixxel.requests("ping"):
             client.get("/v0/projects")
         assert client.job("job-finished").json()["status"] == "completed"
         assert pixxel.counters.snapshot()["in_flight"] == 1
 
 
-def test_latency_comes_before_another_fault(pixxel: Simulator, client: Any) -> None:
+def test_latency_comes_before_another_fault(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("get_job", latency=600, status=504)
-
     with pytest.raises(requests.ReadTimeout):
-        client.session.get(f"{client.url}{JOBS}/job-finished", timeout=(10, 0.2))
-
-
-def test_after_the_latency_comes_the_other_fault(pixxel: Simulator, client: Any) -> None:
+        client("GET", f"{JOBS}/job-finished", timeout=(10, 0.2))
     pixxel.fail_next("get_job", latency=0.01, status=504)
-
     assert client.job("job-finished").status_code == 504
 
 
-def test_a_request_whose_client_gave_up_is_carried_out(pixxel: Simulator, client: Any) -> None:
+def test_a_request_whose_client_gave_up_is_carried_out(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("create_job", latency=0.3)
     before = len(pixxel.world.jobs)
-
     with pytest.raises(requests.ReadTimeout):
-        client.session.post(
-            client.url + JOBS, params={"project_id": "project-agriculture"}, timeout=(10, 0.05)
-        )
-    deadline = time.monotonic() + 10
-    while len(pixxel.world.jobs) == before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert len(pixxel.world.jobs) == before + 1
+        client.create(timeout=(10, 0.05))
+    wait_for(lambda: len(pixxel.world.jobs) == before + 1)
 
 
-def test_a_list_leaves_out_the_jobs_it_is_told_to(pixxel: Simulator, client: Any) -> None:
+def test_a_list_leaves_out_the_jobs_it_is_told_to(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("list_jobs", hide=["job-finished"])
-
-    listed = [[job["id"] for job in client.get(JOBS).json()["jobs"]] for _ in range(2)]
-    assert listed == [["job-finished-earlier"], ["job-finished", "job-finished-earlier"]]
+    assert [client.listed(), client.listed()] == [
+        ["job-finished-earlier"],
+        ["job-finished", "job-finished-earlier"],
+    ]
     assert client.job("job-finished").status_code == 200
 
 
-def test_a_list_leaves_out_the_same_share_each_time(pixxel: Simulator, client: Any) -> None:
+def test_a_list_leaves_out_the_same_share_each_time(pixxel: Simulator, client: Client) -> None:
     for number in range(40):
         pixxel.create_job(job_id=f"job-{number}")
     pixxel.fail_next("list_jobs", hide=0.5, times=0)
+    first = client.listed()
+    assert first == client.listed()
+    assert 5 < len(first) < 37
 
-    first, second = (json.dumps(client.get(JOBS).json()["jobs"]) for _ in range(2))
-    assert first == second
-    assert 5 < len(json.loads(first)) < 37
 
-
-def test_a_hiding_fault_for_all_routes_only_counts_lists(pixxel: Simulator, client: Any) -> None:
+def test_a_hiding_fault_for_all_routes_only_counts_lists(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next(hide=["job-finished"])
-
     assert client.job("job-finished").status_code == 200
-    assert len(client.get(JOBS).json()["jobs"]) == 1
+    assert len(client.listed()) == 1
 
 
-def test_the_next_request_fails_with_503_unless_more_is_said(pixxel: Simulator, client: Any) -> None:
+def test_the_next_request_fails_with_503_unless_more_is_said(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next()
-
     assert client.get("/ping").status_code == 503
     assert client.get("/ping").status_code == 200
 
 
-def test_an_unknown_route_meets_faults_for_all_routes(pixxel: Simulator, client: Any) -> None:
+def test_an_unknown_route_meets_faults_for_all_routes(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next(status=500)
-
     assert client.get("/v0/nowhere").status_code == 500
 
 
 def paid_for(pixxel: Simulator) -> str:
     """The only job on the bill, once the server has got to it."""
-    deadline = time.monotonic() + 10
-    while not pixxel.bill().jobs and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: bool(pixxel.bill().jobs))
     (job_id,) = pixxel.bill().jobs
     return job_id
 
 
 @pytest.mark.parametrize("drop", ["reset", "close"])
-def test_a_job_is_created_though_the_connection_ends(pixxel: Simulator, client: Any, drop: str) -> None:
+def test_a_job_is_created_though_the_connection_ends(pixxel: Simulator, client: Client, drop: str) -> None:
     pixxel.fail_next("create_job", drop=drop, carried_out=True)
-
     with pytest.raises(requests.ConnectionError):
-        create(client)
+        client.create()
     (job_id,) = pixxel.bill().jobs
     assert client.job(job_id).json()["status"] == "created"
     assert pixxel.counters.snapshot()["statuses"]["create_job"] == {"dropped": 1}
@@ -280,71 +213,65 @@ def test_a_job_is_created_though_the_connection_ends(pixxel: Simulator, client: 
     ],
 )
 def test_a_job_is_created_though_something_else_is_answered(
-    pixxel: Simulator, client: Any, fault: dict[str, Any], status: int, start: str
+    pixxel: Simulator, client: Client, fault: dict[str, Any], status: int, start: str
 ) -> None:
     pixxel.fail_next("create_job", carried_out=True, **fault)
-    answer = create(client)
-
+    answer = client.create()
     assert (answer.status_code, answer.text[: len(start)]) == (status, start)
     assert pixxel.bill().credits == 120
-    assert pixxel.bill().jobs[0] in listed(client)
-    assert create(client).status_code == 200
+    assert pixxel.bill().jobs[0] in client.listed()
+    assert client.create().status_code == 200
 
 
-def test_a_job_is_created_though_its_answer_is_cut_off(pixxel: Simulator, client: Any) -> None:
+def test_a_job_is_created_though_its_answer_is_cut_off(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("create_job", truncate=40)
-
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        create(client)
+        client.create()
     assert len(pixxel.bill().jobs) == 1
 
 
-def test_a_job_is_there_while_its_answer_is_late(pixxel: Simulator, client: Any) -> None:
+def test_a_job_is_there_while_its_answer_is_late(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("create_job", latency=600, carried_out=True)
-
     with pytest.raises(requests.ReadTimeout):
-        client.session.post(client.url + JOBS, params=PROJECT, timeout=(10, 0.3))
-    assert paid_for(pixxel) in listed(client)
+        client.create(timeout=(10, 0.3))
+    assert paid_for(pixxel) in client.listed()
 
 
-def test_a_late_answer_is_the_real_one(pixxel: Simulator, client: Any) -> None:
+def test_a_late_answer_is_the_real_one(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("create_job", latency=0.01, carried_out=True)
+    assert client.create().json()["id"] == pixxel.bill().jobs[0]
 
-    assert create(client).json()["id"] == pixxel.bill().jobs[0]
 
-
-def test_latency_comes_between_the_doing_and_the_loss(pixxel: Simulator, client: Any) -> None:
+def test_latency_comes_between_the_doing_and_the_loss(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("create_job", status=504, latency=600, carried_out=True)
-
     with pytest.raises(requests.ReadTimeout):
-        client.session.post(client.url + JOBS, params=PROJECT, timeout=(10, 0.3))
+        client.create(timeout=(10, 0.3))
     assert paid_for(pixxel)
 
 
 @pytest.mark.parametrize("fault", [{"drop": "reset"}, {"status": 503}, {"body": "html"}])
 def test_a_fault_that_isnt_said_to_be_carried_out_creates_nothing(
-    pixxel: Simulator, client: Any, fault: dict[str, Any]
+    pixxel: Simulator, client: Client, fault: dict[str, Any]
 ) -> None:
-    before = listed(client)
+    before = client.listed()
     pixxel.fail_next("create_job", **fault)
     with contextlib.suppress(requests.ConnectionError):
-        create(client)
-
+        client.create()
     assert pixxel.bill() == Bill((), 0)
-    assert listed(client) == before
+    assert client.listed() == before
 
 
-def test_what_the_api_refuses_is_on_no_bill_though_its_answer_is_lost(pixxel: Simulator, client: Any) -> None:
+def test_what_the_api_refuses_is_on_no_bill_though_its_answer_is_lost(
+    pixxel: Simulator, client: Client
+) -> None:
     pixxel.fail_next("create_job", status=503, carried_out=True)
-
     assert client("POST", JOBS).status_code == 503  # without a project
     assert pixxel.bill().jobs == ()
 
 
-def test_the_text_form_and_the_control_route_know_it_too(client: Any, pixxel: Simulator) -> None:
+def test_the_text_form_and_the_control_route_know_it_too(client: Client, pixxel: Simulator) -> None:
     added = client.control("POST", "/faults", "route=create_job,drop=close,carried_out=true").json()
-
     assert added["faults"][0]["carried_out"] is True
     with pytest.raises(requests.ConnectionError):
-        create(client)
+        client.create()
     assert len(pixxel.bill().jobs) == 1

@@ -14,25 +14,18 @@ import requests
 
 from pixxel_provider.simulator import serve
 from pixxel_provider.simulator.clock import frozen
-from pixxel_provider.simulator.packages import (
-    CHUNK,
-    made_up,
-)
+from pixxel_provider.simulator.packages import CHUNK, made_up
 from pixxel_provider.simulator.server import Simulator
-
-DOWNLOAD = "/v0/workflows/wf-succeeds/jobs/job-finished/download"
-
+from tests.simulator.client import DOWNLOAD, Client, ping, whole
 
 SIZE = CHUNK + 1000
-
-
-CONTENT = b"".join(made_up(SIZE).chunks(0, SIZE))
+CONTENT = whole(made_up(SIZE))
 
 
 @pytest.fixture
-def url(pixxel: Simulator, client: Any) -> str:
+def url(pixxel: Simulator, client: Client) -> str:
     pixxel.set_package(size=SIZE, seconds=0)
-    return str(client("PUT", DOWNLOAD).json()["signed_url"])
+    return client.ask()
 
 
 def received(url: str, limit: float = 10.0, **headers: str) -> tuple[dict[str, str], bytes, bool]:
@@ -54,7 +47,6 @@ def received(url: str, limit: float = 10.0, **headers: str) -> tuple[dict[str, s
 def test_a_download_is_cut_off_after_so_many_bytes(pixxel: Simulator, url: str, kept: int) -> None:
     pixxel.fail_next("download_file", truncate=kept)
     headers, got, ended_well = received(url)
-
     assert headers["content-length"] == str(SIZE)
     assert (got, ended_well) == (CONTENT[: min(kept, SIZE - 1)], False)
     assert received(url)[1:] == (CONTENT, True)
@@ -71,25 +63,19 @@ def test_a_client_that_goes_on_where_it_was_cut_off_gets_to_the_end(
         assert headers["status"] == "206"
         assert part
         got, parts = got + part, parts + 1
-
     assert (got, parts) == (CONTENT, 4)
 
 
-def test_a_cut_off_package_of_terabytes_ends_soon(pixxel: Simulator, client: Any) -> None:
+def test_a_cut_off_package_of_terabytes_ends_soon(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(size=1 << 44, seconds=0)
     pixxel.fail_next("download_file", truncate=5)
-
-    assert received(client("PUT", DOWNLOAD).json()["signed_url"])[1:] == (
-        b"".join(made_up(5).chunks(0, 5)),
-        False,
-    )
+    assert received(client.ask())[1:] == (whole(made_up(5)), False)
 
 
 @pytest.mark.parametrize("announced", [str(SIZE + 5), "+5"])
 def test_a_length_that_is_too_long_is_never_reached(pixxel: Simulator, url: str, announced: str) -> None:
     pixxel.fail_next("download_file", announce=announced)
     headers, got, ended_well = received(url)
-
     assert headers["content-length"] == str(SIZE + 5)
     assert (got, ended_well) == (CONTENT, False)
 
@@ -100,7 +86,6 @@ def test_a_length_that_is_too_short_is_exceeded_on_the_wire(
 ) -> None:
     pixxel.fail_next("download_file", announce=announced, times=2)
     headers, got, ended_well = received(url)
-
     assert headers["content-length"] == str(SIZE - 5)
     assert (got, ended_well) == (CONTENT[:-5], True)
     assert wire(url).endswith(CONTENT)
@@ -109,7 +94,6 @@ def test_a_length_that_is_too_short_is_exceeded_on_the_wire(
 def test_an_announced_length_can_be_none_at_all(pixxel: Simulator, url: str) -> None:
     pixxel.fail_next("download_file", announce="none")
     headers, got, ended_well = received(url)
-
     assert "content-length" not in headers
     assert (got, ended_well) == (CONTENT, True)
 
@@ -117,22 +101,19 @@ def test_an_announced_length_can_be_none_at_all(pixxel: Simulator, url: str) -> 
 def test_the_length_of_a_part_is_what_is_changed(pixxel: Simulator, url: str) -> None:
     pixxel.fail_next("download_file", announce="+1")
     headers, got, ended_well = received(url, Range="bytes=-10")
-
     assert (headers["content-length"], got, ended_well) == ("11", CONTENT[-10:], False)
 
 
-def test_a_length_can_be_wrong_on_any_route(pixxel: Simulator, client: Any) -> None:
+def test_a_length_can_be_wrong_on_any_route(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("ping", announce=3)
-
     assert client.get("/ping").content == b'"po'
 
 
 def test_a_stalled_download_sends_nothing_more_and_holds_up_nobody(
-    pixxel: Simulator, client: Any, url: str
+    pixxel: Simulator, client: Client, url: str
 ) -> None:
     pixxel.fail_next("download_file", stall=100)
     _, got, ended_well = received(url, limit=1)
-
     assert (got, ended_well) == (CONTENT[:100], False)
     while pixxel.counters.snapshot()["in_flight"]:
         client.get("/ping")
@@ -141,9 +122,7 @@ def test_a_stalled_download_sends_nothing_more_and_holds_up_nobody(
 def test_a_stalled_answer_doesnt_hold_up_the_end() -> None:
     with serve(clock=frozen()) as pixxel:
         pixxel.fail_next("ping", stall=3)
-        place = urlsplit(pixxel.url)
-        sock = socket.create_connection((place.hostname, place.port), timeout=10)
-        sock.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        sock = ping(pixxel)
         while not sock.recv(1000).endswith(b'"po'):
             pass
     with sock, pytest.raises(ConnectionResetError):
@@ -152,22 +131,18 @@ def test_a_stalled_answer_doesnt_hold_up_the_end() -> None:
 
 def test_a_slow_download_arrives_whole(pixxel: Simulator, url: str) -> None:
     pixxel.fail_next("download_file", pause=0.001, chunk=SIZE // 5)
-
     assert received(url)[1:] == (CONTENT, True)
 
 
 def test_a_slow_download_pauses_after_each_part(pixxel: Simulator, url: str) -> None:
     pixxel.fail_next("download_file", pause=600, chunk=1000)
-
     assert received(url, limit=1)[1:] == (CONTENT[:1000], False)
 
 
 def test_a_slow_download_can_be_left_and_the_server_ended() -> None:
     with serve(clock=frozen()) as pixxel:
         pixxel.fail_next("ping", pause=600, chunk=1)
-        place = urlsplit(pixxel.url)
-        sock = socket.create_connection((place.hostname, place.port), timeout=10)
-        sock.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        sock = ping(pixxel)
         while not sock.recv(1000).endswith(b'"'):
             pass
     with sock, pytest.raises(ConnectionResetError):
@@ -176,20 +151,18 @@ def test_a_slow_download_can_be_left_and_the_server_ended() -> None:
 
 def test_a_slow_download_can_be_cut_off_too(pixxel: Simulator, url: str) -> None:
     pixxel.fail_next("download_file", pause=0.001, chunk=300, truncate=1000)
-
     assert received(url)[1:] == (CONTENT[:1000], False)
 
 
-def test_a_late_answer_can_be_tampered_with(pixxel: Simulator, client: Any) -> None:
+def test_a_late_answer_can_be_tampered_with(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("ping", latency=0.01, carried_out=True, truncate=2)
-
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         client.get("/ping")
 
 
-def test_downloads_at_once_share_the_server(pixxel: Simulator, client: Any) -> None:
+def test_downloads_at_once_share_the_server(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(size=1 << 44, seconds=0)
-    url = client("PUT", DOWNLOAD).json()["signed_url"]
+    url = client.ask()
     leave = threading.Event()
 
     def drain() -> None:
@@ -213,7 +186,6 @@ def test_downloads_at_once_share_the_server(pixxel: Simulator, client: Any) -> N
 def test_a_store_of_files_answers_errors_in_xml(pixxel: Simulator, url: str, status: int) -> None:
     pixxel.fail_next("download_file", status=status, body="xml", message="Request has expired")
     answer = requests.get(url, timeout=10)
-
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/xml")
     assert "<Message>Request has expired</Message>" in answer.text
     assert requests.get(url, timeout=10).content == CONTENT
@@ -222,9 +194,8 @@ def test_a_store_of_files_answers_errors_in_xml(pixxel: Simulator, url: str, sta
 @pytest.mark.parametrize(
     "signed_url", ["file:///etc/hostname", "http://169.254.169.254/x", "https://user:word@host/", "", None, 7]
 )
-def test_a_package_can_have_any_url(pixxel: Simulator, client: Any, signed_url: Any) -> None:
+def test_a_package_can_have_any_url(pixxel: Simulator, client: Client, signed_url: Any) -> None:
     pixxel.fail_next("download_job", json={"id": "job-finished", "status": "ready", "signed_url": signed_url})
-
     assert client("PUT", DOWNLOAD).json()["signed_url"] == signed_url
 
 

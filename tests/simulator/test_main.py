@@ -105,7 +105,6 @@ def test_a_bad_option_is_named(
     monkeypatch.setattr(server, "listen", refuse)
     with pytest.raises(SystemExit) as caught:
         main(arguments)
-
     assert caught.value.code == 2
     assert words in capsys.readouterr().err
 
@@ -114,7 +113,6 @@ def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["--port", str(port)]) == 1
-
     assert f"can't listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 
@@ -128,7 +126,6 @@ def test_without_the_extra_it_says_what_to_install(absent: str) -> None:
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
     )
-
     assert found.returncode == 2
     assert found.stderr.strip().endswith("pip install 'airflow-provider-pixxel[simulator]'")
     assert len(found.stderr.splitlines()) == 1
@@ -137,7 +134,6 @@ def test_without_the_extra_it_says_what_to_install(absent: str) -> None:
 def test_help_needs_no_extra_and_explains_faults(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
-
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert "route=get_job,status=503,retry_after=2,times=3" in text

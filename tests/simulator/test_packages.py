@@ -7,7 +7,6 @@ import zipfile
 from typing import Any
 
 import pytest
-import requests
 
 from pixxel_provider.simulator.packages import (
     CHECKSUMS,
@@ -20,36 +19,12 @@ from pixxel_provider.simulator.packages import (
     stored,
 )
 from pixxel_provider.simulator.server import Simulator
-
-DOWNLOAD = "/v0/workflows/wf-succeeds/jobs/job-finished/download"
-
-
-TASK = "/v0/workflows/wf-succeeds/jobs/job-finished/tasks/job-finished-task-1/download"
-
-
-TEN = b"0123456789"
-
-
-def ask(client: Any, path: str = DOWNLOAD) -> str:
-    """The signed URL of a package that takes no time."""
-    answer = client("PUT", path).json()
-    assert answer["status"] == "ready"
-    return str(answer["signed_url"])
-
-
-def fetch(url: str, **headers: str) -> requests.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return requests.get(url, headers=named, timeout=10)
-
-
-def whole(content: Content, start: int = 0, end: int | None = None) -> bytes:
-    return b"".join(content.chunks(start, content.size if end is None else end))
+from tests.simulator.client import DOWNLOAD, TASK, TEN, Client, fetch, message, whole
 
 
 def test_made_up_bytes_are_the_same_each_time_and_for_each_part() -> None:
     size = PERIOD + CHUNK + 5
     content = whole(made_up(size))
-
     assert len(content) == size
     assert content == whole(made_up(size))
     for start, end in ((0, 1), (PERIOD - 1, PERIOD + 2), (CHUNK, size), (size - 3, size), (7, 7)):
@@ -58,7 +33,6 @@ def test_made_up_bytes_are_the_same_each_time_and_for_each_part() -> None:
 
 def test_made_up_bytes_differ_by_seed_and_by_place() -> None:
     content = whole(made_up(4 * CHUNK))
-
     assert content != whole(made_up(4 * CHUNK, seed=1))
     assert len({content[at * CHUNK : (at + 1) * CHUNK] for at in range(4)}) == 4
 
@@ -70,49 +44,45 @@ def test_a_digest_is_that_of_all_bytes(content: Content) -> None:
 
 def test_a_part_of_gigabytes_is_made_without_the_rest() -> None:
     content = made_up(1 << 50)
-
     assert len(whole(content, (1 << 50) - 10)) == 10
 
 
 def test_a_package_of_a_size_is_that_long_and_can_be_fetched_in_two_parts(
-    pixxel: Simulator, client: Any
+    pixxel: Simulator, client: Client
 ) -> None:
     size = 2 * CHUNK + 12_345
     pixxel.set_package("job-finished", size=size, seed=3, seconds=0)
-    url = ask(client)
+    url = client.ask()
     answer = fetch(url)
-
     assert answer.content == whole(made_up(size, seed=3))
     assert answer.headers["content-length"] == str(size)
     assert fetch(url, Range=f"bytes={CHUNK - 7}-").content == answer.content[CHUNK - 7 :]
 
 
-def test_an_empty_package_has_no_byte(pixxel: Simulator, client: Any) -> None:
+def test_an_empty_package_has_no_byte(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=b"", seconds=0)
-    answer = fetch(ask(client))
-
+    answer = fetch(client.ask())
     assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
 
 
-def test_the_nearest_plan_holds(pixxel: Simulator, client: Any) -> None:
+def test_the_nearest_plan_holds(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=b"all", seconds=0)
-    assert fetch(ask(client)).content == b"all"
+    assert fetch(client.ask()).content == b"all"
     pixxel.set_package("job-finished", content=b"job", seconds=0)
-    assert [fetch(ask(client, path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"job"]
+    assert [fetch(client.ask(path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"job"]
     pixxel.set_package("job-finished", "job-finished-task-1", content=b"task", seconds=0)
-    assert [fetch(ask(client, path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"task"]
+    assert [fetch(client.ask(path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"task"]
 
 
-def test_a_plan_without_content_serves_the_usual_zip(pixxel: Simulator, client: Any) -> None:
+def test_a_plan_without_content_serves_the_usual_zip(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(seconds=0, filename="../x.zip", content_type="application/octet-stream")
-    answer = fetch(ask(client))
-
+    answer = fetch(client.ask())
     assert len(zipfile.ZipFile(io.BytesIO(answer.content)).namelist()) == 5
     assert answer.headers["content-disposition"] == 'attachment; filename="../x.zip"'
     assert answer.headers["content-type"] == "application/octet-stream"
 
 
-def test_a_package_takes_as_long_as_its_plan_says(pixxel: Simulator, client: Any) -> None:
+def test_a_package_takes_as_long_as_its_plan_says(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(seconds=50)
     assert client("PUT", DOWNLOAD).json()["status"] == "pending"
     pixxel.advance(49)
@@ -122,23 +92,21 @@ def test_a_package_takes_as_long_as_its_plan_says(pixxel: Simulator, client: Any
 
 
 @pytest.mark.parametrize("path", [DOWNLOAD, TASK])
-def test_a_package_can_fail(pixxel: Simulator, client: Any, path: str) -> None:
+def test_a_package_can_fail(pixxel: Simulator, client: Client, path: str) -> None:
     pixxel.set_package(status="failed")
     assert client("PUT", path).json()["status"] == "pending"
     pixxel.advance(3)
     answer = client("PUT", path).json()
-
     assert (answer["status"], answer["signed_url"]) == ("failed", "")
 
 
-def test_a_reset_makes_packages_as_usual_again(pixxel: Simulator, client: Any) -> None:
+def test_a_reset_makes_packages_as_usual_again(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(status="failed", seconds=0)
     pixxel.reset()
-
     assert client("PUT", DOWNLOAD).json()["status"] == "pending"
 
 
-def test_the_control_route_sets_what_python_sets(client: Any) -> None:
+def test_the_control_route_sets_what_python_sets(client: Client) -> None:
     wanted = {
         "job_id": "job-finished",
         "task_id": "job-finished-task-1",
@@ -158,9 +126,9 @@ def test_the_control_route_sets_what_python_sets(client: Any) -> None:
 
     assert answer.json() == {"job_id": "job-finished", "task_id": "job-finished-task-1"}
     assert wanted.keys() | {"size"} == {*PackagePlan.model_fields, "job_id", "task_id"}
-    assert fetch(ask(client, TASK)).content == TEN
+    assert fetch(client.ask(TASK)).content == TEN
     client.control("POST", "/packages", {"size": 12, "seconds": 0})
-    assert len(fetch(ask(client)).content) == 12
+    assert len(fetch(client.ask()).content) == 12
 
 
 @pytest.mark.parametrize(
@@ -170,7 +138,7 @@ def test_the_control_route_sets_what_python_sets(client: Any) -> None:
         ({"size": 1 << 60}, "size: Input should be less"),
         ({"size": 1.5}, "size: Input should be a valid integer (got 1.5)"),
         ({"size": 1, "content": ""}, "content and size can't both"),
-        ({"content": "?"}, "content: is not base64"),
+        ({"content": "?"}, "content: must be text in base64 (got '?')"),
         ({"content": 3}, "content: must be text in base64 (got 3)"),
         ({"seconds": -1}, "seconds: "),
         ({"lifetime": -1}, "lifetime: "),
@@ -182,11 +150,8 @@ def test_the_control_route_sets_what_python_sets(client: Any) -> None:
         ({"colour": "red"}, "colour: there is no such field"),
     ],
 )
-def test_a_package_that_cant_be_is_refused_by_field(client: Any, fields: Any, words: str) -> None:
-    answer = client.control("POST", "/packages", fields)
-
-    assert answer.status_code == 400
-    assert answer.json()["error"]["message"].startswith(words)
+def test_a_package_that_cant_be_is_refused_by_field(client: Client, fields: Any, words: str) -> None:
+    assert message(client.control("POST", "/packages", fields)).startswith(words)
 
 
 def test_content_that_isnt_bytes_is_refused_in_python(pixxel: Simulator) -> None:
@@ -195,7 +160,7 @@ def test_content_that_isnt_bytes_is_refused_in_python(pixxel: Simulator) -> None
 
 
 @pytest.mark.parametrize("ids", [{"job_id": "nope"}, {"job_id": "job-finished", "task_id": "nope"}])
-def test_a_package_of_an_unknown_job_or_task_is_a_404(client: Any, ids: Any) -> None:
+def test_a_package_of_an_unknown_job_or_task_is_a_404(client: Client, ids: Any) -> None:
     assert client.control("POST", "/packages", {**ids, "size": 1}).status_code == 404
 
 
@@ -214,27 +179,26 @@ def b64(algorithm: str, content: bytes = TEN) -> str:
         ("x-amz-checksum-sha256", b64("sha256")),
     ],
 )
-def test_a_checksum_comes_in_the_wanted_header(pixxel: Simulator, client: Any, name: str, value: str) -> None:
+def test_a_checksum_comes_in_the_wanted_header(
+    pixxel: Simulator, client: Client, name: str, value: str
+) -> None:
     pixxel.set_package(content=TEN, seconds=0, checksum=name)
-    url = ask(client)
-
+    url = client.ask()
     assert fetch(url).headers[name] == value
     part = fetch(url, Range="bytes=5-")
     assert part.headers.get(name) == (None if name in OF_WHOLE_ANSWERS else value)
 
 
 @pytest.mark.parametrize("name", CHECKSUMS)
-def test_a_checksum_can_be_wrong(pixxel: Simulator, client: Any, name: str) -> None:
+def test_a_checksum_can_be_wrong(pixxel: Simulator, client: Client, name: str) -> None:
     pixxel.set_package(content=TEN, seconds=0, checksum=name)
-    right = fetch(ask(client)).headers[name]
+    right = fetch(client.ask()).headers[name]
     pixxel.set_package(content=TEN, seconds=0, checksum=name, wrong_checksum=True)
-    wrong = fetch(ask(client)).headers[name]
-
+    wrong = fetch(client.ask()).headers[name]
     assert wrong != right
     assert len(wrong) == len(right)
 
 
-def test_a_package_without_checksum_has_no_such_header(pixxel: Simulator, client: Any) -> None:
+def test_a_package_without_checksum_has_no_such_header(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0)
-
-    assert not {name.lower() for name in CHECKSUMS} & {name.lower() for name in fetch(ask(client)).headers}
+    assert not {name.lower() for name in CHECKSUMS} & {name.lower() for name in fetch(client.ask()).headers}

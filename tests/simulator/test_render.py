@@ -8,12 +8,8 @@ from typing import Any
 import pytest
 
 from pixxel_provider.simulator import render
-from pixxel_provider.simulator.clock import FROZEN_AT, SimulatedClock, frozen
-from pixxel_provider.simulator.world import World
-
-
-def make(**options: Any) -> World:
-    return World(clock=SimulatedClock(frozen()), **options)
+from pixxel_provider.simulator.clock import FROZEN_AT
+from tests.simulator.client import make
 
 
 def read_bytes(value: list[int]) -> Any:
@@ -47,7 +43,6 @@ def test_a_job_in_the_middle_of_its_life() -> None:
 def test_a_completed_job_says_when_it_finished_and_what_came_out() -> None:
     world = make()
     body = world.full(world.create_job("wf-succeeds", job_id="j", age=1000))
-
     assert (body["status"], body["progress"], body["time_taken"]) == ("completed", "100%", "1m55s")
     assert body["finished_at"] == body["updated_at"] == render.timestamp(FROZEN_AT - 880)
     assert read_bytes(body["tasks"][3]["result"]) == {"mean": 0.62, "stressed_hectares": 184}
@@ -58,7 +53,6 @@ def test_a_completed_job_says_when_it_finished_and_what_came_out() -> None:
 def test_a_failed_job_says_which_block_failed_and_why() -> None:
     world = make()
     body = world.full(world.job("wf-fails", "job-failed"))
-
     (failed,) = (task for task in body["tasks"] if task["status"] == "failed")
     assert body["status"] == "failed"
     assert failed["block_info"]["name"] == "spectral-index"
@@ -70,7 +64,6 @@ def test_a_failed_job_says_which_block_failed_and_why() -> None:
 def test_an_invalid_job_lists_its_validation_errors() -> None:
     world = make()
     body = world.full(world.create_job("wf-invalid"))
-
     (error,) = body["val_errors"]
     assert error.keys() == {"from", "to", "err", "reason", "component_name"}
     assert body["status"] == "failed"
@@ -82,7 +75,6 @@ def test_odd_jobs_have_a_status_nobody_knows_with_and_without_an_end() -> None:
     world = make()
     stays = world.create_job("wf-odd-status", age=9999)
     ended = world.create_job("wf-odd-ended", age=9999)
-
     assert (world.full(stays)["status"], world.full(stays)["finished_at"]) == (
         "awaiting_tasking",
         render.ZERO_TIME,
@@ -94,7 +86,6 @@ def test_odd_jobs_have_a_status_nobody_knows_with_and_without_an_end() -> None:
 def test_a_list_shows_the_same_as_the_job_but_for_what_only_a_job_has() -> None:
     world = make()
     job = world.create_job("wf-succeeds", age=40)
-
     full, slim = world.full(job), world.slim(job)
     assert slim == {key: value for key, value in full.items() if key not in render.FULL_ONLY}
     assert full.keys() - slim.keys() == render.FULL_ONLY
@@ -104,7 +95,6 @@ def test_a_list_shows_the_same_as_the_job_but_for_what_only_a_job_has() -> None:
 def test_byte_fields_hold_the_same_in_each_encoding(encoding: str) -> None:
     world = make(encoding=encoding)
     task = world.full(world.job("wf-succeeds", "job-finished"))["tasks"][3]
-
     decode: dict[str, Any] = {
         "integers": read_bytes,
         "base64": lambda text: json.loads(base64.b64decode(text, validate=True)),
@@ -120,7 +110,6 @@ def test_byte_fields_without_content_are_empty() -> None:
 def test_raw_fields_replace_and_leave_out_what_was_worked_out() -> None:
     world = make()
     world.create_job("wf-succeeds", job_id="j", fields={"status": ["odd"], "colour": "red"}, omit=["cost"])
-
     body, slim = world.full(world.jobs["j"]), world.slim(world.jobs["j"])
     assert body["status"] == slim["status"] == ["odd"]
     assert body["colour"] == "red"

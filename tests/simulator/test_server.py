@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -16,13 +16,7 @@ import requests
 from pixxel_provider.simulator import serve
 from pixxel_provider.simulator.clock import frozen
 from pixxel_provider.simulator.server import Server, Simulator, base_url, listen
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.simulator.client import PING, wait_for
 
 
 def get(pixxel: Simulator, path: str = "/ping") -> requests.Response:
@@ -49,14 +43,12 @@ def test_importing_the_package_loads_neither_fastapi_nor_uvicorn() -> None:
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
-
     assert found.stdout.strip() == "[]"
 
 
 def test_two_simulators_live_side_by_side() -> None:
     with serve(key="one") as first, serve(key="two") as second:
         first.create_job(job_id="only-here")
-
         assert first.url != second.url
         assert get(first, "/v0/workflows/wf-succeeds/jobs/only-here").status_code == 200
         assert get(second, "/v0/workflows/wf-succeeds/jobs/only-here").status_code == 404
@@ -67,7 +59,6 @@ def test_the_thread_and_the_port_are_gone_afterwards() -> None:
     with serve() as pixxel:
         place = urlsplit(pixxel.url)
         assert threads() > before
-
     assert threads() == before
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((place.hostname, place.port), timeout=5).close()
@@ -86,10 +77,9 @@ def test_it_stops_at_once_with_open_connections_and_slow_answers() -> None:
         slow = socket.create_connection((place.hostname, place.port), timeout=10)
         half = socket.create_connection((place.hostname, place.port), timeout=10)
         pixxel.fail_next("ping", latency=600)
-        slow.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        slow.sendall(PING)
         half.sendall(b"GET /ping HTTP/1.1\r\n")
         wait_for(lambda: pixxel.requests("ping") == 2)
-
     assert pixxel.counters.snapshot()["open_connections"] == 0
     for connection in (idle, slow, half):
         connection.close()
@@ -112,7 +102,6 @@ def test_bad_options_are_refused_before_anything_starts() -> None:
 
 def test_a_server_that_doesnt_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Server, "run", lambda *args, **kwargs: None)
-
     with pytest.raises(RuntimeError, match="didn't start"), serve():
         pass
 
@@ -156,7 +145,6 @@ def test_jobs_really_run_at_the_speed_that_was_asked_for() -> None:
         ] != "completed":
             assert time.monotonic() < deadline, body
             time.sleep(0.01)
-
     assert body["progress"] == "100%"
 
 
@@ -164,7 +152,6 @@ def test_the_airflow_connection_leads_to_the_simulator() -> None:
     with serve(key="p@ss/wörd") as pixxel:
         connection = json.loads(pixxel.connection_json())
         uri = pixxel.connection_uri()
-
         assert connection == pixxel.airflow_connection
         assert connection == {"conn_type": "pixxel", "host": pixxel.url, "password": "p@ss/wörd"}
         kind, scheme, rest = uri.split("://")

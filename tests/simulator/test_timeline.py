@@ -11,8 +11,6 @@ from pixxel_provider.simulator.plans import WORKFLOWS, TaskPlan, WorkflowPlan
 from pixxel_provider.simulator.timeline import estimate, length, state_at
 
 PLANS = {plan.id: plan for plan in WORKFLOWS}
-
-
 ORDER = ["created", "queued", "running", "awaiting_tasking", "completed", "failed", "archived"]
 
 
@@ -58,7 +56,6 @@ def test_a_job_that_never_ends_has_an_estimate_and_no_end(workflow: str) -> None
 
 def test_one_named_block_fails_and_what_comes_after_it_never_starts() -> None:
     state = state_at(PLANS["wf-fails"], 1000)
-
     by_status = {
         status: [t.plan.name for t in state.tasks if t.status == status] for status in ("failed", "created")
     }
@@ -72,7 +69,6 @@ def test_one_named_block_fails_and_what_comes_after_it_never_starts() -> None:
 
 def test_a_job_that_fails_validation_runs_nothing() -> None:
     state = state_at(PLANS["wf-invalid"], 0)
-
     assert (state.tasks, state.ended, state.started, state.progress) == ((), 0.0, None, 0.0)
 
 
@@ -83,7 +79,6 @@ def test_a_failure_lets_a_task_that_runs_run_out() -> None:
         TaskPlan(name="goes on", block="b", seconds=30),
         TaskPlan(name="never", block="b", seconds=1, depends_on=("goes on",)),
     )
-
     assert length(plan) == 35
     assert [task.status for task in state_at(plan, 20).tasks] == ["failed", "inprogress", "created"]
     assert state_at(plan, 20).status == "running"
@@ -97,7 +92,6 @@ def test_a_failure_beside_a_task_without_end_leaves_the_job_running() -> None:
         failing.model_copy(update={"depends_on": ()}),
         TaskPlan(name="endless", block="b", seconds=math.inf, estimate=5),
     )
-
     assert length(plan) == math.inf
     assert state_at(plan, 1e6).status == "running"
 
@@ -112,14 +106,12 @@ def test_tasks_that_wait_for_each_other_or_for_nothing_are_refused(needs: str) -
     first, second = (
         TaskPlan(name=a, block="x", seconds=1, depends_on=(b,)) for a, b in (("a", needs), ("b", "a"))
     )
-
     with pytest.raises(ValueError, match="wait for each other, or for one that isn't there"):
         plan_of(first, second)
 
 
 def test_a_task_without_length_is_done_at_once() -> None:
     state = state_at(plan_of(TaskPlan(name="a", block="x", seconds=0)), 5)
-
     assert (state.status, state.progress) == ("completed", 100.0)
 
 
@@ -139,7 +131,6 @@ def test_a_speed_out_of_bounds_is_refused(speed: float) -> None:
 def test_a_job_only_moves_forward(plan: WorkflowPlan, speed: float, times: list[float]) -> None:
     fast = plan.faster(speed)
     states = [state_at(fast, at) for at in sorted(times)]
-
     for before, after in pairwise(states):
         assert ORDER.index(before.status) <= ORDER.index(after.status)
         assert before.progress <= after.progress
@@ -153,7 +144,6 @@ def test_a_job_only_moves_forward(plan: WorkflowPlan, speed: float, times: list[
 def test_a_task_runs_only_when_all_it_depends_on_is_done(plan: WorkflowPlan, at: float) -> None:
     state = state_at(plan, at)
     status = {task.plan.name: task.status for task in state.tasks}
-
     for task in state.tasks:
         assert 0 <= task.progress <= 100
         if task.status != "created":
@@ -164,7 +154,6 @@ def test_a_task_runs_only_when_all_it_depends_on_is_done(plan: WorkflowPlan, at:
 @given(plan=st.sampled_from(WORKFLOWS), speed=st.floats(0.01, 1000))
 def test_speed_divides_the_length_and_nothing_else(plan: WorkflowPlan, speed: float) -> None:
     fast = plan.faster(speed)
-
     assert length(fast) == pytest.approx(length(plan) / speed)
     assert estimate(fast) == pytest.approx(estimate(plan) / speed)
     assert (fast.id, fast.cost, fast.name) == (plan.id, plan.cost, plan.name)

@@ -5,23 +5,18 @@ import uuid
 from typing import Any
 
 import pytest
-import requests
 
 from pixxel_provider.simulator import serve
 from pixxel_provider.simulator.clock import FROZEN_AT, SimulatedClock, frozen
 from pixxel_provider.simulator.server import Simulator
 from pixxel_provider.simulator.world import Bill, TakenIdError, UnknownIdError, World
-
-
-def make(**options: Any) -> World:
-    return World(clock=SimulatedClock(frozen()), **options)
+from tests.simulator.client import JOBS, PROJECT, Client, make
 
 
 def test_a_job_changes_only_when_the_clock_moves() -> None:
     world = make()
     job = world.create_job("wf-succeeds", job_id="j")
     first = world.full(job)
-
     assert world.full(job) == first
     world.clock.advance(50)
     assert world.full(job) != first
@@ -29,7 +24,6 @@ def test_a_job_changes_only_when_the_clock_moves() -> None:
 
 def test_ids_are_uuids_and_a_seed_repeats_them() -> None:
     ids = [[make(seed=seed).create_job("wf-succeeds").id for _ in range(2)] for seed in (7, 7, 8)]
-
     assert ids[0] == ids[1]
     assert ids[0] != ids[2]
     assert uuid.UUID(ids[0][0]).version == 4
@@ -39,7 +33,6 @@ def test_ids_are_uuids_and_a_seed_repeats_them() -> None:
 def test_seconds_set_how_long_the_whole_job_lasts() -> None:
     world = make()
     job = world.create_job("wf-fails", seconds=6)
-
     world.clock.advance(5.99)
     assert world.full(job)["status"] == "running"
     world.clock.advance(0.02)
@@ -50,7 +43,6 @@ def test_speed_is_the_worlds_unless_the_job_has_its_own() -> None:
     world = make(speed=60)
     fast, slow = world.create_job("wf-succeeds"), world.create_job("wf-succeeds", speed=1)
     world.clock.advance(2)
-
     assert (world.full(fast)["status"], world.full(slow)["status"]) == ("completed", "queued")
     assert (world.full(fast)["estimated_duration"], world.full(slow)["estimated_duration"]) == (2, 120)
 
@@ -58,7 +50,6 @@ def test_speed_is_the_worlds_unless_the_job_has_its_own() -> None:
 def test_a_job_can_take_another_workflows_course_at_its_own_cost() -> None:
     world = make()
     job = world.create_job("wf-succeeds", course="wf-fails", age=500)
-
     body = world.full(job)
     assert (body["status"], body["cost"], body["workflow_id"]) == ("failed", 120, "wf-succeeds")
 
@@ -66,7 +57,6 @@ def test_a_job_can_take_another_workflows_course_at_its_own_cost() -> None:
 def test_a_job_can_be_made_to_end_now() -> None:
     world = make()
     world.create_job("wf-fails", job_id="j")
-
     assert world.full(world.finish_job("j"))["status"] == "failed"
     world.clock.advance(10)
     finished = world.full(world.jobs["j"])["finished_at"]
@@ -76,7 +66,6 @@ def test_a_job_can_be_made_to_end_now() -> None:
 def test_a_job_without_end_cant_be_made_to_end() -> None:
     world = make()
     world.create_job("wf-endless", job_id="j")
-
     with pytest.raises(ValueError, match="no end"):
         world.finish_job("j")
 
@@ -86,7 +75,6 @@ def test_a_clock_that_jumps_back_shows_the_job_as_just_created() -> None:
     world = World(clock=SimulatedClock(lambda: now[0]))
     job = world.create_job("wf-succeeds")
     now[0] -= 1e6
-
     body = world.full(job)
     assert (body["status"], body["progress"], body["time_taken"]) == ("created", "0%", "0s")
     assert body["updated_at"] == body["created_at"]
@@ -95,7 +83,6 @@ def test_a_clock_that_jumps_back_shows_the_job_as_just_created() -> None:
 def test_a_package_is_pending_at_first_and_ready_after_a_while() -> None:
     world = make()
     job = world.job("wf-succeeds", "job-finished")
-
     assert not world.package(job)
     world.clock.advance(2.9)
     assert not world.package(job)
@@ -107,7 +94,6 @@ def test_a_package_is_pending_at_first_and_ready_after_a_while() -> None:
 def test_added_workflows_are_like_others_but_for_what_is_said() -> None:
     world = make()
     world.add_workflow("wf-mine", like="wf-fails", cost=7, name="Mine")
-
     assert world.full(world.create_job("wf-mine", age=500))["status"] == "failed"
     assert (world.workflow("wf-mine").cost, world.workflow("wf-mine").name) == (7, "Mine")
     with pytest.raises(TakenIdError, match="wf-mine"):
@@ -121,7 +107,6 @@ def test_reset_forgets_jobs_workflows_changes_and_skipped_time() -> None:
     world.change_job("job-failed", {"status": "odd"})
     world.clock.advance(100)
     world.reset()
-
     assert set(world.jobs) == {"job-finished", "job-finished-earlier", "job-failed"}
     assert "wf-mine" not in world.workflows
     assert world.full(world.jobs["job-failed"])["status"] == "failed"
@@ -168,7 +153,6 @@ def test_an_unknown_id_is_named(call: Any, words: str) -> None:
 )
 def test_bad_numbers_are_refused_by_name(options: dict[str, Any], words: str) -> None:
     world = make()
-
     with pytest.raises(ValueError, match=words):
         world.create_job("wf-succeeds", job_id="j", **options)
     assert "j" not in world.jobs
@@ -185,25 +169,9 @@ def test_a_world_refuses_what_it_cant_do(options: dict[str, Any]) -> None:
         make(**options)
 
 
-JOBS = "/v0/workflows/wf-succeeds/jobs"
-
-
-PROJECT = {"project_id": "project-agriculture"}
-
-
-def create(client: Any, **options: Any) -> requests.Response:
-    answer: requests.Response = client("POST", JOBS, params=PROJECT, **options)
-    return answer
-
-
-def listed(client: Any) -> list[str]:
-    return [job["id"] for job in client.get(JOBS).json()["jobs"]]
-
-
-def test_the_bill_names_each_users_jobs_and_credits(pixxel: Simulator, client: Any) -> None:
-    first, second = (create(client).json()["id"] for _ in range(2))
-    other = create(client, headers={"Authorization": "second-key"}).json()["id"]
-
+def test_the_bill_names_each_users_jobs_and_credits(pixxel: Simulator, client: Client) -> None:
+    first, second = (client.create().json()["id"] for _ in range(2))
+    other = client.create(headers={"Authorization": "second-key"}).json()["id"]
     assert pixxel.bill() == Bill((first, second, other), 360)
     assert pixxel.bill("user-simulator-1") == Bill((first, second), 240)
     assert pixxel.bill("user-simulator-2") == Bill((other,), 120)
@@ -218,50 +186,45 @@ def test_the_bill_names_each_users_jobs_and_credits(pixxel: Simulator, client: A
     }
 
 
-def test_the_bill_is_the_cost_of_each_workflow(pixxel: Simulator, client: Any) -> None:
-    create(client)
+def test_the_bill_is_the_cost_of_each_workflow(pixxel: Simulator, client: Client) -> None:
+    client.create()
     client("POST", "/v0/workflows/wf-fails/jobs", params=PROJECT)
-
     assert pixxel.bill().credits == 120 + 80
 
 
-def test_jobs_made_behind_the_api_are_on_no_bill(pixxel: Simulator, client: Any) -> None:
+def test_jobs_made_behind_the_api_are_on_no_bill(pixxel: Simulator, client: Client) -> None:
     pixxel.create_job(job_id="j")
     client.control("POST", "/jobs", {"workflow_id": "wf-succeeds"})
-
     assert client.control("GET", "/bill").json() == {"jobs": [], "credits": 0, "users": {}}
 
 
-def test_a_reset_clears_the_bill(pixxel: Simulator, client: Any) -> None:
-    create(client)
+def test_a_reset_clears_the_bill(pixxel: Simulator, client: Client) -> None:
+    client.create()
     pixxel.reset()
-
     assert pixxel.bill() == Bill((), 0)
 
 
-def test_a_list_shows_an_ordered_job_after_the_delay(pixxel: Simulator, client: Any) -> None:
+def test_a_list_shows_an_ordered_job_after_the_delay(pixxel: Simulator, client: Client) -> None:
     assert client.control("POST", "/settings", {"list_delay": 30}).json() == {"list_delay": 30}
-    job_id = create(client).json()["id"]
-
-    assert job_id not in listed(client)
+    job_id = client.create().json()["id"]
+    assert job_id not in client.listed()
     assert client.get(JOBS, id=job_id).json() == {"jobs": []}
     assert client.job(job_id).status_code == 200
     pixxel.advance(29)
-    assert job_id not in listed(client)
+    assert job_id not in client.listed()
     pixxel.advance(1)
-    assert job_id in listed(client)
+    assert job_id in client.listed()
 
 
-def test_jobs_made_behind_the_api_are_listed_at_once_unless_told(pixxel: Simulator, client: Any) -> None:
+def test_jobs_made_behind_the_api_are_listed_at_once_unless_told(pixxel: Simulator, client: Client) -> None:
     pixxel.world.list_delay = 30
     pixxel.create_job(job_id="at-once", created_by="someone")
     client.control("POST", "/jobs", {"workflow_id": "wf-succeeds", "id": "later", "list_delay": 5})
-
-    assert "at-once" in listed(client)
-    assert "later" not in listed(client)
+    assert "at-once" in client.listed()
+    assert "later" not in client.listed()
     assert client.get(JOBS, created_by="someone").json()["jobs"][0]["id"] == "at-once"
     pixxel.advance(5)
-    assert "later" in listed(client)
+    assert "later" in client.listed()
 
 
 def test_a_reset_brings_back_the_delay_of_the_start() -> None:
@@ -272,9 +235,8 @@ def test_a_reset_brings_back_the_delay_of_the_start() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, 1e12])
-def test_a_delay_that_cant_be_is_refused_by_name(client: Any, seconds: float) -> None:
+def test_a_delay_that_cant_be_is_refused_by_name(client: Client, seconds: float) -> None:
     answer = client.control("POST", "/settings", {"list_delay": seconds})
-
     assert answer.status_code == 400
     assert answer.json()["error"]["message"].startswith("list_delay: must be a number from 0")
     with pytest.raises(ValueError, match="list_delay"), serve(list_delay=seconds):
