@@ -12,12 +12,10 @@ In a test::
         assert pixxel.requests("get_job") > 1
 
 In a shell: ``python -m pixxel_provider.simulator --help``.
-
 What ``serve`` yields is a ``pixxel_provider.simulator.server.Simulator``. Faults are described at
 ``pixxel_provider.simulator.faults.Fault``, packages at ``pixxel_provider.simulator.packages.PackagePlan``.
 
 Other programs do the same through the control routes: ``GET /_control`` lists them.
-
 It needs ``pip install 'airflow-provider-pixxel[simulator]'``; importing this module alone doesn't.
 """
 

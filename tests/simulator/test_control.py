@@ -26,7 +26,6 @@ def test_a_job_is_created_as_wanted(pixxel: Simulator, client: Client) -> None:
         "omit": ["cost"],
     }
     created = client.control("POST", "/jobs", wanted)
-
     assert created.status_code == 200
     body = client.job("a%2Fb").json()
     assert body == created.json()

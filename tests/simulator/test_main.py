@@ -8,13 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import requests
 
 from pixxel_provider.simulator.__main__ import main
+from tests.simulator.client import JOBS, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,20 +53,14 @@ def test_it_says_where_it_listens_answers_and_ends_with_0(tmp_path: Path, number
         assert found, lines
         url = found[1]
         session = requests.Session()  # its connection stays open
-        answers = [
-            session.get(
-                f"{url}/v0/workflows/wf-succeeds/jobs?status=x", headers={"Authorization": key}, timeout=10
-            ).status_code
-            for key in ("mine", "Bearer yours", "simulator-key")
-        ]
-        deadline = time.monotonic() + 10
-        while ready.read_text() != url + "\n" and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert ready.read_text() == url + "\n"
+        answers = []
+        for key in ("mine", "Bearer yours", "simulator-key"):
+            answer = session.get(f"{url}{JOBS}?status=x", headers={"Authorization": key}, timeout=10)
+            answers.append(answer.status_code)
+        wait_for(lambda: ready.read_text() == url + "\n")
     finally:
         code, _, err = stop(process, number)
     session.close()
-
     assert answers == [200, 200, 401]
     assert lines[1] == "API key: mine, yours\n"
     export, assignment = shlex.split(lines[2])
@@ -74,7 +68,7 @@ def test_it_says_where_it_listens_answers_and_ends_with_0(tmp_path: Path, number
     assert (export, name) == ("export", "AIRFLOW_CONN_PIXXEL_DEFAULT")
     assert json.loads(value) == {"conn_type": "pixxel", "host": url, "password": "mine"}
     assert code == 0, err
-    assert "GET /v0/workflows/wf-succeeds/jobs?status=x: 200" in err
+    assert f"GET {JOBS}?status=x: 200" in err
     assert "mine" not in err
     assert "Traceback" not in err
 
@@ -116,25 +110,27 @@ def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> Non
     assert f"can't listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("absent", ["fastapi", "uvicorn"])
-def test_without_the_extra_it_says_what_to_install(absent: str) -> None:
+def run_without(absent: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     code = (
         f"import sys; sys.modules[{absent!r}] = None\n"
         "from pixxel_provider.simulator.__main__ import main\n"
-        "sys.exit(main(['--port', '0']))"
+        f"sys.exit(main({arguments!r}))"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
-    )
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("absent", ["fastapi", "uvicorn"])
+def test_without_the_extra_it_says_what_to_install(absent: str) -> None:
+    found = run_without(absent, "--port", "0")
     assert found.returncode == 2
     assert found.stderr.strip().endswith("pip install 'airflow-provider-pixxel[simulator]'")
     assert len(found.stderr.splitlines()) == 1
 
 
-def test_help_needs_no_extra_and_explains_faults(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["--help"])
-    assert caught.value.code == 0
-    text = capsys.readouterr().out
-    assert "route=get_job,status=503,retry_after=2,times=3" in text
-    assert max(map(len, text.split("faults:")[1].splitlines())) <= 110
+@pytest.mark.parametrize("absent", ["fastapi", "starlette", "uvicorn"])
+def test_help_needs_no_extra_and_explains_faults(absent: str) -> None:
+    found = run_without(absent, "--help")
+    assert found.returncode == 0, found.stderr
+    assert "route=get_job,status=503,retry_after=2,times=3" in found.stdout
+    assert max(map(len, found.stdout.split("faults:")[1].splitlines())) <= 110

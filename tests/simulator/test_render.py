@@ -21,7 +21,6 @@ def test_a_job_in_the_middle_of_its_life() -> None:
     job = world.create_job("wf-succeeds", job_id="j")
     world.clock.advance(60)
     body = world.full(job)
-
     assert (body["status"], body["progress"], body["time_taken"]) == ("running", "55%", "55s")
     assert body["created_at"] == "2026-01-01T00:00:00.000Z"
     assert body["updated_at"] == "2026-01-01T00:01:00.000Z"
