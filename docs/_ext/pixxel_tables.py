@@ -65,25 +65,25 @@ class StatusWords(Written):
         kinds = (
             ("the job succeeded", status.SUCCESS_WORDS),
             ("the job failed", status.FAILURE_WORDS),
-            ("wait on, without a remark", status.WAITING_WORDS),
+            ("keep waiting, without a warning", status.WAITING_WORDS),
         )
         rows = [(meaning, ", ".join(f"``{word}``" for word in sorted(words))) for meaning, words in kinds]
-        rows.append(("wait on, with a warning; an error once ``finished_at`` is set", "everything else"))
+        rows.append(("keep waiting, with a warning; an error once ``finished_at`` is set", "everything else"))
         return table("35 65", ("what it means", "status"), rows)
 
 
 class ErrorClasses(Written):
-    """The tree of errors, and which of them may pass."""
+    """The tree of errors, and which of them are transient."""
 
     def lines(self) -> Iterable[str]:
         """Write one row for each class, below its parent."""
-        return table("40 15 45", ("class", "may pass?", "meaning"), self._rows(errors.PixxelError, 0))
+        return table("40 15 45", ("class", "transient?", "meaning"), self._rows(errors.PixxelError, 0))
 
     def _rows(self, kind: type[errors.PixxelError], depth: int) -> Iterable[tuple[str, str, str]]:
         indent = " ".join(["|gap|"] * depth + [""]) if depth else ""
         words = (kind.__doc__ or "").strip().split("\n\n")[0].split()
-        passing = "yes" if kind.transient else "no"
-        yield (f"{indent}:class:`~{kind.__module__}.{kind.__name__}`", passing, " ".join(words))
+        transient = "yes" if kind.transient else "no"
+        yield (f"{indent}:class:`~{kind.__module__}.{kind.__name__}`", transient, " ".join(words))
         for child in kind.__subclasses__():
             yield from self._rows(child, depth + 1)
 
@@ -158,7 +158,7 @@ def figures() -> dict[str, str]:
     from pixxel_provider.triggers import start_from_trigger
 
     seconds = {
-        "retry_for": retry.PATIENCE,
+        "retry_for": retry.RETRY_FOR,
         "longest_pause": retry.LONGEST_PAUSE,
         "shortest_gap": polling.SHORTEST_DELAY,
         "poke_interval": polling.WaitPlan.poke_interval,
@@ -180,8 +180,8 @@ def figures() -> dict[str, str]:
         "answer_limit": f"{calls.ANSWER_LIMIT // 2**20} MiB",
         "user_agent": f"``{protocol.USER_AGENT}``",
         "redirects": str(protocol.REDIRECTS),
-        "crowd": str(client.CROWD),
-        "most_questions": str(client.MOST_QUESTIONS),
+        "from_list": str(client.FROM_LIST),
+        "most_requests": str(client.MOST_QUESTIONS),
     }
 
 
