@@ -18,7 +18,7 @@ Results = dict[str, list[Figures]]
 #: Title, its second line, and how many digits; the order of the columns.
 COLUMNS = {
     "requests": ("requests", "", 0),
-    "waiting": ("of these", "no news", 0),
+    "waiting": ("idle", "polls", 0),
     "connections": ("connections", "", 0),
     "megabytes": ("received", "MB", 1),
     "cpu": ("CPU", "s", 2),
