@@ -1,4 +1,4 @@
-"""One function for every endpoint this package talks to; each returns a call, which is a plain value.
+"""One function for every endpoint that this package uses; each returns a call, which is a plain value.
 
 Paths, parameters and answers are those of Pixxel's OpenAPI document ("stargate" v0.1.0).
 """
@@ -19,7 +19,7 @@ from pixxel_provider.api.models import Download, Page, Project, Workflow, read_l
 
 T = TypeVar("T")
 
-#: The largest answer that is read, in bytes: as it is sent, and as it is decoded. A job with 1,000 tasks has
+#: The largest answer that is read, in bytes, both encoded and decoded. A job with 1,000 tasks has
 #: about half a MiB.
 ANSWER_LIMIT = 32 * 1024 * 1024
 
@@ -35,16 +35,16 @@ class Call(Generic[T]):
     """The function that made it, for logs and counters."""
     method: str
     path: str
-    """Already quoted: ids can't climb out of their segment."""
+    """Already percent-encoded: an id is always one segment."""
     read: Callable[[Any], T] = field(repr=False, compare=False)
     """Decoded JSON in, typed answer out; raises PixxelResponseError."""
     params: Mapping[str, str] = field(default_factory=dict)
     safe: bool = True
-    """May it be sent twice?"""
+    """Whether it may be sent twice."""
     keyed: bool = True
-    """Does it carry the API key?"""
+    """Whether it is sent with the API key."""
     quotable: bool = True
-    """May messages show how its answer begins? Not where that may be a signed address."""
+    """Whether messages may show the beginning of its answer. Not if that may be a signed URL."""
     limit: int = ANSWER_LIMIT
     """The largest answer that is read, in bytes."""
 
@@ -77,9 +77,9 @@ def list_jobs(
 
 
 def create_job(workflow_id: str, project_id: str) -> Call[Job]:
-    """Start a job. It is billed and has no idempotency key, so it is never safe to send twice.
+    """Create a job. It is billed and has no idempotency key, so it is never safe to send twice.
 
-    An answer that names another workflow's job, or an id that can't be sent, can't be read.
+    An answer that names another workflow's job, or an id that can't be sent, is unreadable.
     """
     return Call(
         "create_job",
@@ -124,12 +124,12 @@ def list_workflows(
 
 
 def estimate_cost(workflow_id: str) -> Call[int | float]:
-    """What one run of the workflow would cost, in credits."""
+    """The cost of one run of the workflow, in credits."""
     return Call("estimate_cost", "GET", f"{_workflow_path(workflow_id)}/estimate", _read_estimate)
 
 
 def download_job(workflow_id: str, job_id: str) -> Call[Download]:
-    """Ask for a package of a job's files; asked again, it says whether the package is ready."""
+    """Request a package of a job's files; repeat the call until the package is ready."""
     return Call(
         "download_job",
         "PUT",
@@ -140,18 +140,18 @@ def download_job(workflow_id: str, job_id: str) -> Call[Download]:
 
 
 def download_task(workflow_id: str, job_id: str, task_id: str) -> Call[Download]:
-    """Ask for a package of one task's files; asked again, it says whether the package is ready."""
+    """Request a package of one task's files; repeat the call until the package is ready."""
     path = f"{_job_path(workflow_id, job_id)}/tasks/{_segment('task_id', task_id)}/download"
     return Call("download_task", "PUT", path, partial(_read_download, workflow_id, job_id), quotable=False)
 
 
 def ping() -> Call[str]:
-    """Whether a Pixxel API is there at all; needs no key."""
+    """Whether there is a Pixxel API at this address; needs no key."""
     return Call("ping", "GET", "/ping", _read_ping, keyed=False)
 
 
 def list_projects(*, page_num: int = 1, page_size: int = 50) -> Call[Page[Project]]:
-    """One page of the projects that the key's owner sees."""
+    """One page of the projects that the key's owner can access."""
     params = {
         "page_num": str(_whole("page_num", page_num, 1)),
         "page_size": str(_whole("page_size", page_size, 1)),
@@ -160,15 +160,15 @@ def list_projects(*, page_num: int = 1, page_size: int = 50) -> Call[Page[Projec
 
 
 def same_id(one: str, other: str) -> bool:
-    """Tell whether two ids are the same; servers write UUIDs in lower case, however they were asked."""
+    """Return whether two ids are the same; servers write UUIDs in lower case, whatever the request had."""
     return one == other or one.strip().casefold() == other.strip().casefold()
 
 
 def check_id(field_name: str, value: object) -> str:
     """Return an id that can be sent.
 
-    :raises PixxelInputError: it isn't a string, is blank, is longer than 512 characters, holds a line break
-        or another control character, or can't be UTF-8.
+    :raises PixxelInputError: it isn't a string, is blank, is longer than 512 characters, contains a line
+        break or another control character, or can't be UTF-8.
     """
     if not isinstance(value, str):
         hint = "; did the task that should have pushed it to XCom push nothing?" if value is None else ""
@@ -178,7 +178,7 @@ def check_id(field_name: str, value: object) -> str:
     if len(value) > _LONGEST_ID:
         raise PixxelInputError(field_name, f"has {len(value)} characters; no id is that long")
     if _CONTROL.search(value):
-        # Most often the end of a line that a shell command pushed: it would be a 404 after a minute.
+        # Usually the end of a line that a shell command pushed: it would be a 404 after a minute.
         raise PixxelInputError(field_name, "holds a line break or another control character")
     try:
         value.encode()
@@ -188,7 +188,7 @@ def check_id(field_name: str, value: object) -> str:
 
 
 def can_be_sent(value: object) -> bool:
-    """Tell whether an id that Pixxel sent can be one."""
+    """Return whether an id that Pixxel sent can be one."""
     try:
         _segment("id", value)
     except PixxelInputError:
@@ -225,7 +225,7 @@ def _whole(field_name: str, value: int, least: int) -> int:
 def _read_created(workflow_id: str, answer: Any) -> Job:
     job = Job.read(answer)
     try:
-        # As it came, not as text that was made of it: under another id the job would never be found.
+        # The id as it was sent, not converted to text: the job would never be found under another id.
         _segment("id", answer["id"])
     except PixxelInputError as error:
         raise PixxelResponseError(f"expected a new job, got one whose {error}") from None
@@ -249,9 +249,9 @@ def _read_ping(answer: Any) -> str:
 
 
 def _same(what: str, asked: str, got: object) -> None:
-    """Check that an answer is about what was asked for: a cache or a gateway may mix answers up.
+    """Check that an answer is about the requested object: a cache or a gateway may confuse answers.
 
-    :raises PixxelResponseError: it names another id. One that names none is taken.
+    :raises PixxelResponseError: it names another id. An answer without an id is accepted.
     """
     found = parsing.text(got).strip()
     if found and not same_id(found, asked):
@@ -268,7 +268,7 @@ def _read_job(workflow_id: str, job_id: str, answer: Any) -> Job:
 
 
 def _read_jobs(workflow_id: str, answer: Any) -> list[Job]:
-    # Entries of other workflows aren't ours: a server or a cache has answered more than was asked.
+    # Entries of other workflows aren't ours: a server or a cache has answered more than the request.
     jobs = read_list(answer, "jobs", Job.read)
     return [job for job in jobs if same_id(job.workflow_id, workflow_id) or not job.workflow_id.strip()]
 
@@ -281,7 +281,7 @@ def _read_workflow(workflow_id: str, answer: Any) -> Workflow:
 
 def _read_download(workflow_id: str, job_id: str, answer: Any) -> Download:
     download = Download.read(answer)
-    # Of a job's package Pixxel writes workflowId, of a task's workflow_id.
+    # Pixxel writes workflowId for a job's package, workflow_id for a task's.
     for key in ("workflowId", "workflow_id"):
         _same("workflow", workflow_id, answer.get(key))
     _same("job", job_id, answer.get("job_id"))

@@ -1,4 +1,4 @@
-"""JSON of an answer, decoded without letting its size decide what that costs."""
+"""JSON decoding with limits, so that a large or hostile answer costs a bounded amount of time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from pixxel_provider.api.errors import PixxelResponseError
 
-#: Answers up to this many bytes take no time worth counting.
+#: Answers up to this many bytes are decoded without counting.
 SMALL = 256 * 1024
-#: The most values, lists and names that an answer may hold, by what separates them: together they take less
+#: The most values, lists and names in an answer, by their separators. Together they take less
 #: than two seconds to decode. A list of 50,000 jobs has a million of the last signs, and byte fields have a
 #: value for each byte.
 LIMITS = {b",": 4_000_000, b"[": 200_000, b":": 2_000_000}
-#: The most objects that are kept; later ones are read as empty. A list with an empty job can't be read, and
+#: The most objects that are kept; later ones are read as empty. A list with an empty job is unreadable, and
 #: of a job's tasks fewer are kept anyway.
 OBJECTS_LIMIT = 100_000
 
@@ -21,7 +21,7 @@ OBJECTS_LIMIT = 100_000
 def decode(body: bytes) -> Any:
     """Decode JSON.
 
-    :raises PixxelResponseError: it holds more values than any answer of the API.
+    :raises PixxelResponseError: it has more values than any answer of the API.
     :raises ValueError: it isn't JSON.
     """
     if len(body) <= SMALL:
@@ -32,12 +32,12 @@ def decode(body: bytes) -> Any:
             raise PixxelResponseError(f"the answer holds {what}, which no job does")
     keep = _Keep()
     found = json.loads(body, object_hook=keep)
-    # Objects are handed over from the inside out: the last is the whole.
+    # Objects are handed over from the inside out: the last one is the whole answer.
     return keep.last if isinstance(found, dict) else found
 
 
 class _Keep:
-    """Takes each object of an answer; being called lets other threads run while a large one is decoded."""
+    """Receives each object of an answer; the call lets other threads run while a large one is decoded."""
 
     def __init__(self) -> None:
         self.last: dict[str, Any] = {}

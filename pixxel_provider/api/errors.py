@@ -1,4 +1,4 @@
-"""Everything that can go wrong between this package and the API of Pixxel.
+"""The errors between this package and the API of Pixxel.
 
 None of these derive from ``AirflowException``: Airflow skips a sensor with ``soft_fail`` on any of those,
 and a wrong key must never look like a skipped task.
@@ -16,17 +16,17 @@ _DETAILS_LIMIT = 2_000
 
 
 class PixxelError(Exception):
-    """Base of all errors of this package; ``transient`` says whether the same request may succeed later."""
+    """Base of all errors of this package; ``transient``: whether the same request may succeed later."""
 
     transient: ClassVar[bool] = False
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds the server asked to be left alone, None where it didn't say."""
+        """The server's Retry-After in seconds, None if there was none."""
         return None
 
     def fields(self) -> dict[str, Any]:
-        """Return the error as JSON types, enough for :func:`rebuild` to make it again elsewhere."""
+        """Return the error as JSON types, from which :func:`rebuild` creates it in another process."""
         return {"type": type(self).__name__, "message": str(self)}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -46,15 +46,15 @@ class PixxelInputError(PixxelError, ValueError):
 
 
 class PixxelUnknownStatusError(PixxelError):
-    """A job has ended in a status that is neither a success nor a failure to anybody's knowledge."""
+    """A job has ended in a status that isn't known as a success or a failure."""
 
 
 class PixxelConnectionError(PixxelError):
     """No answer arrived.
 
     :param reason: ``dns``, ``refused``, ``tls``, ``proxy``, ``timeout``, ``dropped``, ``other``, or
-        ``definition`` where the Airflow connection itself can't be read at the moment.
-    :param sent: False only where the request is known never to have left.
+        ``definition`` if the Airflow connection itself can't be read at the moment.
+    :param sent: False only if the request was certainly never sent.
     """
 
     transient = True
@@ -69,7 +69,7 @@ class PixxelConnectionError(PixxelError):
 
 
 class PixxelResponseError(PixxelError):
-    """An answer arrived that isn't what the API promises: HTML, half a body, no JSON, another shape."""
+    """An answer arrived that isn't what the API promises: HTML, an incomplete body, no JSON, other fields."""
 
     transient = True
 
@@ -77,12 +77,12 @@ class PixxelResponseError(PixxelError):
 class PixxelApiError(PixxelError):
     """The API answered with an error.
 
-    :param message: the server's words, or ours where it had none.
+    :param message: the server's message, or our own if it sent none.
     :param status_code: the HTTP status.
-    :param code: ``error.code`` of Pixxel's envelope, empty where there was no envelope.
-    :param details: ``error.details`` of the envelope, any JSON; kept as strict JSON, so that no log and no
-        event breaks on it.
-    :param request: method and path of what was asked.
+    :param code: ``error.code`` of Pixxel's envelope, empty without an envelope.
+    :param details: ``error.details`` of the envelope, any JSON; kept as strict JSON, so that logs and
+        events can hold it.
+    :param request: method and path of the request.
     :param retry_after: seconds from the Retry-After header.
     """
 
@@ -132,7 +132,7 @@ class PixxelBadRequestError(PixxelApiError):
 
 
 class PixxelAuthError(PixxelApiError):
-    """401: the key isn't known; 403: it has no access to what was asked for."""
+    """401: the key isn't accepted; 403: it has no access to the requested object."""
 
     def _sentence(self) -> str:
         hint = (
@@ -144,7 +144,7 @@ class PixxelAuthError(PixxelApiError):
 
 
 class PixxelNotFoundError(PixxelApiError):
-    """404: no such workflow or job, or it was created so recently that it can't be seen yet."""
+    """404: there is no such workflow or job, or it is so new that it isn't visible yet."""
 
 
 class PixxelTemporaryError(PixxelApiError):
@@ -154,7 +154,7 @@ class PixxelTemporaryError(PixxelApiError):
 
 
 class PixxelRateLimitError(PixxelTemporaryError):
-    """429: too many requests; ``retry_after`` holds the seconds to wait where the server gave them."""
+    """429: too many requests; ``retry_after`` is the server's Retry-After in seconds, if it sent one."""
 
 
 class PixxelServerError(PixxelTemporaryError):
@@ -162,7 +162,7 @@ class PixxelServerError(PixxelTemporaryError):
 
 
 def api_error_class(status_code: int) -> type[PixxelApiError]:
-    """Return the class of errors that an HTTP status stands for."""
+    """Return the class of errors for an HTTP status."""
     exact = {
         400: PixxelBadRequestError,
         401: PixxelAuthError,
@@ -178,7 +178,7 @@ def api_error_class(status_code: int) -> type[PixxelApiError]:
 
 
 def rebuild(fields: Mapping[str, Any]) -> PixxelError:
-    """Make an error again from :meth:`PixxelError.fields`; of an unknown type it is a plain one."""
+    """Create an error from :meth:`PixxelError.fields`; for an unknown type, a plain PixxelError."""
     kind = _CLASSES.get(str(fields.get("type")), PixxelError)
     message = str(fields.get("message", ""))
     if issubclass(kind, PixxelApiError):

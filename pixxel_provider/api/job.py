@@ -1,4 +1,4 @@
-"""A job and its tasks, read from whatever the API sends."""
+"""A job and its tasks, read tolerantly from the API's JSON."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TIMES = ("created_at", "updated_at", "finished_at", "exec_created_at", "exec_up
 
 
 class _Late(Generic[T]):
-    """An attribute that is read from ``raw`` when somebody first asks for it.
+    """An attribute that is read from ``raw`` on first access.
 
-    A look at a job that runs asks for little, and a job may have 50 tasks. (functools.cached_property would
-    do, but takes a lock each time before Python 3.12.)
+    A poll of a running job needs few of them, and a job may have 50 tasks. (functools.cached_property would
+    do the same, but takes a lock on each access before Python 3.12.)
     """
 
     def __init__(self, key: str, read: Callable[[Any], T], meaning: str) -> None:
@@ -41,7 +41,7 @@ class _Late(Generic[T]):
     def __get__(self, instance: Any, owner: type) -> _Late[T] | T:
         if instance is None:
             return self
-        # From now on found there, before this is asked.
+        # The next access finds it there, before this method is called.
         value = instance.__dict__[self._name] = self._read(instance.raw.get(self._key))
         return value
 
@@ -52,7 +52,7 @@ def _moment(key: str, meaning: str) -> _Late[datetime | None]:
 
 @dataclass(frozen=True)
 class BlockInfo:
-    """The processing block behind a task."""
+    """The processing block of a task."""
 
     id: str = ""
     name: str = ""
@@ -80,14 +80,14 @@ class ValidationError:
 
     @classmethod
     def read(cls, answer: Any) -> ValidationError:
-        """Read one entry of ``val_errors``; a plain string is taken as the error's words."""
+        """Read one entry of ``val_errors``; a plain string is used as the error's message."""
         if isinstance(answer, str):
             return cls(err=parsing.text(answer))
         raw = _object(answer)
         return cls(*(parsing.text(raw.get(key)) for key in ("from", "to", "err", "reason", "component_name")))
 
     def fields(self) -> dict[str, str]:
-        """Return the API's own field names and this error's words."""
+        """Return the error under the API's own field names."""
         return {
             "from": self.source,
             "to": self.target,
@@ -103,7 +103,7 @@ def _texts(answer: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Task:
-    """One block's step in a job. ``raw`` is the API's object, with what has no attribute here."""
+    """One block's step in a job. ``raw`` is the API's object, including fields without an attribute here."""
 
     id: str
     name: str
@@ -112,14 +112,14 @@ class Task:
 
     progress = _Late("progress", parsing.percent, "Percent, 0 to 100.")
     time_taken = _Late("time_taken", parsing.text, "As Pixxel wrote it.")
-    block = _Late("block_info", BlockInfo.read, "The processing block behind the task.")
-    err_msg = _Late("err_msg", parsing.text, "Pixxel's words on a failure.")
+    block = _Late("block_info", BlockInfo.read, "The processing block of the task.")
+    err_msg = _Late("err_msg", parsing.text, "Pixxel's message on a failure.")
     failure_type = _Late("failure_type", parsing.text, "Pixxel's word for the kind of failure.")
-    state_msg = _Late("state_msg", parsing.text, "Pixxel's words on the status.")
+    state_msg = _Late("state_msg", parsing.text, "Pixxel's message on the status.")
     depends_on = _Late("depends_on", _texts, "Names of the tasks that must end first.")
     estimated_time_duration = _Late("estimated_time_duration", parsing.number, "Seconds.")
     created_at = _moment("created_at", "When the task was created.")
-    updated_at = _moment("updated_at", "When anything about the task changed last.")
+    updated_at = _moment("updated_at", "When the task last changed.")
     finished_at = _moment("finished_at", "When the task ended.")
 
     @classmethod
@@ -143,12 +143,12 @@ class Task:
 
     @cached_property
     def inputs(self) -> Any:
-        """JSON the task was given, decoded from its bytes."""
+        """The task's JSON input, decoded from its bytes."""
         return parsing.raw_bytes(self.raw.get("inputs"))
 
     @cached_property
     def result(self) -> Any:
-        """JSON the task produced, decoded from its bytes."""
+        """The task's JSON result, decoded from its bytes."""
         return parsing.raw_bytes(self.raw.get("result"))
 
     @cached_property
@@ -179,23 +179,23 @@ class Job:
     id: str
     workflow_id: str
     status: str
-    """As Pixxel wrote it; :meth:`verdict` says what it means."""
+    """As Pixxel wrote it; :meth:`verdict` interprets it."""
     progress: int | float | None
     """Percent, 0 to 100."""
     cost: int | float | None
     """Credits (tokens)."""
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
-    created_by = _Late("created_by", parsing.text, "Who started it.")
+    created_by = _Late("created_by", parsing.text, "The user who created it.")
     time_taken = _Late("time_taken", parsing.text, "As Pixxel wrote it.")
     estimated_duration = _Late("estimated_duration", parsing.number, "Seconds.")
     tasks = _Late("tasks", _tasks, "The first 5,000 steps; none in a job from a list.")
     val_errors = _Late("val_errors", _val_errors, "Why Pixxel refused to run the workflow: the first 5,000.")
     created_at = _moment("created_at", "When the job was created.")
-    updated_at = _moment("updated_at", "When anything about the job changed last.")
+    updated_at = _moment("updated_at", "When the job last changed.")
     finished_at = _moment("finished_at", "When the job ended.")
     exec_created_at = _moment("exec_created_at", "When its execution was created.")
-    exec_updated_at = _moment("exec_updated_at", "When anything about its execution changed last.")
+    exec_updated_at = _moment("exec_updated_at", "When its execution last changed.")
 
     @classmethod
     def read(cls, answer: Any) -> Job:
@@ -228,11 +228,11 @@ class Job:
         return parsing.raw_bytes(self.raw.get("spec"))
 
     def count(self, key: str) -> int:
-        """Return how many entries the API sent under ``tasks`` or ``val_errors``, however many are read."""
+        """Return how many entries the API sent under ``tasks`` or ``val_errors``, read or not."""
         return len(_list(self.raw.get(key)))
 
     def verdict(self, rules: StatusRules | None = None) -> Verdict:
-        """Say what the job's status means; the only place that decides it."""
+        """Return what the job's status means; the only place that decides it."""
         return (rules or StatusRules()).verdict(self.status, ended=self.finished_at is not None)
 
     def metadata(self, include: Collection[str] = ()) -> dict[str, Any]:
@@ -298,7 +298,7 @@ def reading_kind(answer: Any) -> str:
 
 
 def _object(value: Any) -> Mapping[str, Any]:
-    # A dict it is from JSON; to ask for a Mapping takes ten times as long.
+    # JSON objects are dicts; an isinstance check for Mapping takes ten times as long.
     return value if isinstance(value, (dict, Mapping)) else {}
 
 

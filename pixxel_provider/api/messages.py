@@ -12,7 +12,7 @@ from pixxel_provider.api.truncation import clip
 _PARAGRAPH_LIMIT = 2_000
 _LINE_LIMIT = 500
 _STATUS_LIMIT = 100
-# Up to how many seconds, in steps of how many, in which unit: the longer, the rougher.
+# Up to how many seconds, rounded to how many, in which unit: the longer, the less precise.
 _ROUGHLY = (
     (55, 5, 1, "s"),
     (9 * 60, 60, 60, "min"),
@@ -22,16 +22,16 @@ _ROUGHLY = (
 
 
 class Log(Protocol):
-    """What a logger of Python and one of structlog have in common."""
+    """What Python's and structlog's loggers have in common."""
 
     def info(self, message: str, /) -> Any:
-        """Log what is as expected."""
+        """Log an expected event."""
 
     def warning(self, message: str, /) -> Any:
-        """Log what somebody may have to look into."""
+        """Log something that may need attention."""
 
     def error(self, message: str, /) -> Any:
-        """Log what ends the work."""
+        """Log an error that ends the work."""
 
 
 def name_of(workflow_id: str, job_id: str) -> str:
@@ -45,12 +45,12 @@ def status_of(job: Job) -> str:
 
 
 def plain(value: int | float) -> str:
-    """Return a number as people write it: all digits of a large one, no ``.0`` after a whole one."""
+    """Return a number for people: all digits of a large one, no ``.0`` after a whole one."""
     return str(value) if isinstance(value, int) else f"{value:.12g}"
 
 
 def failure_text(job: Job) -> str:
-    """Return one paragraph on what failed: the task, its block, Pixxel's words, and the validation errors."""
+    """Return one paragraph on the failure: the task, its block, Pixxel's message, and validation errors."""
     parts = [f"status {status_of(job)!r}"]
     failed = [task for task in job.tasks if task.has_failed]
     parts += [_task_failure(task) for task in failed[:5]]
@@ -64,7 +64,7 @@ def failure_text(job: Job) -> str:
 
 
 def progress_line(job: Job) -> str:
-    """Return where a job stands, and how long it has to go where that can be told.
+    """Return a job's progress, and the time left if it is known.
 
     ``running, 40 %, 2 of 5 tasks done, now cloud-mask 1.2.0, about 3 min left``
     """
@@ -72,7 +72,7 @@ def progress_line(job: Job) -> str:
 
 
 def status_line(job: Job) -> str:
-    """Return where a job stands, in words that stay true until it changes."""
+    """Return a job's progress, in a text that stays true until the job changes."""
     parts = [status_of(job)]
     if job.progress is not None:
         parts.append(f"{job.progress:g} %")

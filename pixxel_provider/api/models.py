@@ -1,4 +1,4 @@
-"""The answers of the API that aren't jobs: workflows, projects, downloads, and a page of something."""
+"""The answers of the API other than jobs: workflows, projects, downloads, and a page of a list."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Workflow:
     project_id: str
     created_by: str
     estimated_cost: int | float | None
-    """Credits (tokens); None in a list, which doesn't say."""
+    """Credits (tokens); None in a list, which doesn't have it."""
     created_at: datetime | None
     updated_at: datetime | None
     val_errors: tuple[ValidationError, ...] = ()
@@ -33,7 +33,7 @@ class Workflow:
 
     @classmethod
     def read(cls, answer: Any) -> Workflow:
-        """Read a workflow; raises :class:`PixxelResponseError` where the answer has no ``id``."""
+        """Read a workflow; raises :class:`PixxelResponseError` if the answer has no ``id``."""
         raw = _with_id(answer, "a workflow")
         errors = raw.get("val_errors")
         return cls(
@@ -57,7 +57,7 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Project:
-    """Where workflows live. ``name`` is a slug, ``title`` what people see."""
+    """The owner of workflows. ``name`` is a slug, ``title`` what people see."""
 
     id: str
     name: str
@@ -65,7 +65,7 @@ class Project:
 
     @classmethod
     def read(cls, answer: Any) -> Project:
-        """Read a project; raises :class:`PixxelResponseError` where the answer has no ``id``."""
+        """Read a project; raises :class:`PixxelResponseError` if the answer has no ``id``."""
         raw = _with_id(answer, "a project")
         return cls(*(parsing.text(raw.get(key)) for key in ("id", "name", "title")))
 
@@ -93,7 +93,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Part of a list, and how many there are in all (None where the API didn't say)."""
+    """Part of a list, and its total length (None if the API didn't send it)."""
 
     items: tuple[T, ...]
     total: int | None = None
@@ -102,7 +102,7 @@ class Page(Generic[T]):
 def read_list(answer: Any, key: str, read: Callable[[Any], T]) -> list[T]:
     """Read ``{key: [...]}``; an unreadable entry is an error, as a list must not shrink unnoticed.
 
-    Null stands for an empty list, as Go's JSON writes it.
+    Null means an empty list, as in Go's JSON.
 
     :raises PixxelResponseError: the answer isn't such an object, or an entry isn't what it should be.
     """

@@ -1,4 +1,4 @@
-"""Tolerant readers for single values: what the API documents loosely is read loosely, in one place.
+"""Tolerant readers for single values: fields that the API documents loosely are read loosely, in one place.
 
 Each reader takes any JSON value and returns a typed one or "nothing" (None, an empty string); none raises.
 """
@@ -19,15 +19,15 @@ _TIMESTAMP = re.compile(
     r"^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?"
     r"\s*(?:([Zz]|UTC)|([+-])(\d\d):?(\d\d))?(?:\s+[A-Za-z]{1,5})?$"
 )
-# What text doesn't hold; white space and the escape of coloured logs are left out.
+# Characters that aren't text; white space and the escape character of coloured logs are kept.
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
 _DEEPEST = 40
-# Go's zero time is the year 1 and protobuf's is 1970; no job is older than the company.
+# Go's zero time is in the year 1 and protobuf's in 1970; no job is older than the company.
 _FIRST_REAL_YEAR = 1971
 
 
 def text(value: Any) -> str:
-    """Return a string or number as text that any database takes; everything else is an empty string."""
+    """Return a string or number as text that every database accepts; everything else is an empty string."""
     if isinstance(value, str):
         return _storable(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -45,7 +45,7 @@ def number(value: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if isinstance(value, int):
-        # Past 2**63 no database column and no JSON reader downstream keeps it.
+        # Beyond 2**63 no database column and no JSON reader downstream keeps it.
         return value if abs(value) < 2**63 else None
     if not math.isfinite(value) or abs(value) >= 2**63:
         return None
@@ -61,17 +61,17 @@ def percent(value: Any) -> int | float | None:
 
 
 def timestamp(value: Any) -> datetime | None:
-    """Return a moment in UTC, None for "not yet" (empty, null, a zero time) and for what isn't a date.
+    """Return a time in UTC, None for "not yet" (empty, null, a zero time) and for text that isn't a date.
 
-    RFC 3339 is what the API is likely to send; Go's and e-mail's forms and Unix seconds or milliseconds
-    are read too, because the form isn't documented.
+    The API probably sends RFC 3339. Go's and e-mail's formats and Unix seconds or milliseconds
+    are read, too, because the format isn't documented.
     """
     found = _moment(value)
     return found if found is not None and found.year >= _FIRST_REAL_YEAR else None
 
 
 def timestamp_text(value: Any) -> str | None:
-    """Return a timestamp as ISO 8601 in UTC, None for "not yet"; what isn't a date stays as it came."""
+    """Return a timestamp as ISO 8601 in UTC, None for "not yet"; text that isn't a date is kept unchanged."""
     found = _moment(value)
     if found is not None:
         return found.isoformat().replace("+00:00", "Z") if found.year >= _FIRST_REAL_YEAR else None
@@ -81,7 +81,7 @@ def timestamp_text(value: Any) -> str | None:
 def _moment(value: Any) -> datetime | None:
     try:
         if isinstance(value, str) and len(value) == 20 and value[4::3] == "--T::Z":
-            # What nearly all are, one in every entry of a list: ten times as quick as what follows.
+            # The usual format, one in every entry of a list: ten times as fast as what follows.
             return datetime.fromisoformat(f"{value[:19]}+00:00")
         numeric = number(value)
         if numeric is not None:
@@ -98,7 +98,7 @@ def _moment(value: Any) -> datetime | None:
             )
         year, month, day, hour, minute, second, fraction, _, sign, hours, minutes = match.groups()
         if int(year) <= 1:
-            # A zero time in another zone may lie before the first moment that Python knows.
+            # A zero time in another zone may lie before the first time that Python supports.
             return datetime.min.replace(tzinfo=timezone.utc)
         offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
         moment = datetime(
@@ -119,8 +119,8 @@ def _moment(value: Any) -> datetime | None:
 def raw_bytes(value: Any) -> Any:
     """Decode a field that is documented as raw bytes holding JSON or text.
 
-    On the wire it may be a list of byte values, a base64 string, or JSON already. What can't be decoded
-    stays as it came.
+    On the wire it may be a list of byte values, a base64 string, or JSON. What can't be decoded
+    is kept unchanged.
     """
     if isinstance(value, list) and value and all(type(b) is int and 0 <= b <= 255 for b in value):
         return _decoded(bytes(value), value)
@@ -147,10 +147,10 @@ def _decoded(data: bytes, otherwise: Any) -> Any:
 
 
 def json_safe(value: Any, depth: int = 0) -> Any:
-    """Return the value with JSON types only, as strict JSON and every database's text take them.
+    """Return the value with JSON types only, as strict JSON and every database's text columns accept them.
 
     NaN and infinities become None, integers past 64 bits text, NUL the replacement character, lone surrogates
-    a question mark, and what is nested more than 40 levels deep is left out.
+    a question mark, and values nested more than 40 levels deep are left out.
     """
     if value is None or isinstance(value, bool):
         return value

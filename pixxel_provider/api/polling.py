@@ -95,10 +95,9 @@ class PollResult:
 
 @dataclass
 class PollState:
-    """The memory of one wait: what it saw last, and what it has said.
+    """The state of one wait: what the last poll returned, and what was logged.
 
-    :param log: where it is logged.; called only when there is
-        news.
+    :param log: where changes are logged.
     :param jitter: a source of jitter, from 0 to 1.
     """
 
@@ -125,7 +124,7 @@ class PollState:
     def judge(self, answer: Job | PixxelError) -> PollResult | None:
         """Take in what a look at the job gave; return the result if that is one.
 
-        Trouble that may pass never ends a wait. A missing job is kept in mind: :meth:`overdue` decides.
+        Transient errors never end a wait. A missing job is recorded: :meth:`overdue` decides.
         """
         if not isinstance(answer, PixxelError):
             return self._job(answer)
@@ -170,7 +169,7 @@ class PollState:
             self._missing_since, self._failures = since, 1
 
     def keeps_worker(self, elapsed: float) -> bool:
-        """Tell whether the next look had better be this process's: no other one knows of its row of 404s."""
+        """Return whether this process should keep polling: no other process knows its row of 404s."""
         counts = self._missing is not None and not self.plan.silent_fail
         return counts and self.plan.not_found_grace <= max(self.longest_not_found, elapsed)
 
@@ -268,7 +267,7 @@ class PollState:
         self._last_status = status_line(job)
         if not self._rules.knows(job.status) and (not self._last_logged or self._last_logged[0] != news[0]):
             status = status_of(job)
-            self.log.warning(f"{self._name()} is in status {status!r}, which nobody knows: waiting on")
+            self.log.warning(f"{self._name()} is in status {status!r}, which isn't known: waiting on")
         self._last_logged = news
         self.log.info(f"{self._name()}: {progress_line(job)}")
 

@@ -1,4 +1,4 @@
-"""Secrets out of texts: the API key however a server has written it, and what makes an address secret."""
+"""Redacts secrets in texts: the API key in any encoding, and the secret parts of addresses."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 MASK = "***"
 _NAMED = {"&": ("&amp;",), "<": ("&lt;",), ">": ("&gt;",), '"': ("&quot;",), "'": ("&apos;",)}
 
-# What makes an address secret: user and password before its host, and its query. Slashes may be escaped.
+# The secret parts of an address: user and password before its host, and its query. Slashes may be escaped.
 _ADDRESS = re.compile(
     r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,30}:(?:\\?/){2})([^\s/?#\"<>]*@)?([^\s?#\"<>]*)([?#][^\s\"<>]*)?",
     re.I,
 )
-# What does so in a query that stands alone.
+# The same in a query without an address.
 _PARAMETER = re.compile(
     r"(?<![a-z0-9])((?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|sig|token|password)=[^&\s\"<>]+",
     re.I,
@@ -25,7 +25,7 @@ _PARAMETER = re.compile(
 
 
 def redact(words: str, secrets: Sequence[str]) -> str:
-    """Return a text without the secrets, in any case of letters and however they were escaped."""
+    """Return a text without the secrets, whatever their case and escaping."""
     if words:
         for secret in secrets:
             words = _in_text(secret).sub(MASK, words)
@@ -38,12 +38,12 @@ def redact_json(body: bytes, secrets: Sequence[str]) -> bytes:
     JSON may write each character as ``\u0061``, so that the key is there only once the text is decoded.
     """
     if b"\0" in body[:4]:
-        # UTF-16 or UTF-32, which json.loads takes as well.
+        # UTF-16 or UTF-32, which json.loads accepts, too.
         with contextlib.suppress(UnicodeError):
             body = body.decode(json.detect_encoding(body), "surrogatepass").encode("utf-8", "surrogatepass")
     for secret in secrets:
         escaped, whole = _in_json(secret)
-        # Looking for the escapes first is twenty times as fast, and most answers have none.
+        # Searching for escapes first is twenty times as fast, and most answers have none.
         if b"\\" in body and escaped.search(body):
             body = whole.sub(MASK.encode(), body)
         else:
@@ -80,14 +80,14 @@ def _in_json(secret: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text whose addresses have lost user, password and query; and parts of one that stand alone."""
+    """Return a text whose addresses have lost user, password and query, including partial addresses."""
     return _PARAMETER.sub(r"\1=…", _ADDRESS.sub(_shortened, text))
 
 
 def scrubbed(value: Any, clean: Callable[[str], str] = without_secrets) -> Any:
     """Return JSON in which no text holds a secret, keys included.
 
-    :param clean: takes the secrets out of a text.
+    :param clean: redacts the secrets in a text.
     """
     if isinstance(value, str):
         return clean(value)

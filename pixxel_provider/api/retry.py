@@ -1,4 +1,4 @@
-"""What to try again, and when: one policy for both clients, made of tenacity's pieces."""
+"""What is retried, and when: one policy for both clients, composed of tenacity's parts."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
     from pixxel_provider.api.calls import Call
 
-#: How long a single call is tried again, in seconds, before its error is raised.
+#: For how long a single call is retried, in seconds, before its error is raised.
 RETRY_FOR = 60.0
-#: The longest pause between two tries that the server didn't ask for, in seconds.
+#: The longest delay between two attempts without a Retry-After, in seconds.
 LONGEST_PAUSE = 20.0
-#: The longest that one Retry-After is heeded, in seconds. APIs ask for seconds to a few minutes. One that
-#: means an hour loses little by a request each quarter of it; a wait that was misled would lose much by more.
+#: The longest Retry-After that is respected, in seconds. APIs send seconds to a few minutes. If one really
+#: means an hour, a request every quarter of it costs little; obeying a wrong value would cost much more.
 LONGEST_RETRY_AFTER = 900.0
-# From this number on, the second in 2001 that had it, it is no pause but a moment in Unix time.
+# From this number on, the Unix time of a second in 2001, it isn't a delay but a Unix timestamp.
 _FIRST_MOMENT = 1e9
 _LONGEST_HEADER = 500
-# Commas, but those after the day of the week that a date begins with.
+# Commas, except those after the day of the week at the beginning of a date.
 _BETWEEN_VALUES = re.compile(
     r"(?<!mon)(?<!tue)(?<!wed)(?<!thu)(?<!fri)(?<!sat)(?<!sun)(?<!day),\s+", re.IGNORECASE
 )
 
 
 def worth_retrying(call: Call[Any], error: BaseException) -> bool:
-    """Tell whether the same call may be sent again after this error.
+    """Return whether the same call may be sent again after this error.
 
-    A call that isn't safe is sent again only where the server can't have accepted it: the request never left,
-    or it was turned away with 429.
+    A call that isn't safe is sent again only if the server can't have accepted it: it was never sent,
+    or it was rejected with 429.
     """
     if not isinstance(error, PixxelError) or not error.transient:
         return False
@@ -49,8 +49,8 @@ def worth_retrying(call: Call[Any], error: BaseException) -> bool:
 def policy(call: Call[Any], retry_for: float = RETRY_FOR) -> dict[str, Any]:
     """Return the arguments that make tenacity's ``Retrying`` or ``AsyncRetrying`` follow the policy.
 
-    Pauses have full jitter and double up to 20 s; a Retry-After is honoured where it is longer. The last
-    error is raised as it is once the next pause would end after ``retry_for`` seconds.
+    Delays have full jitter and double up to 20 s; a longer Retry-After is respected. The last
+    error is raised unchanged if the next delay would end after ``retry_for`` seconds.
     """
     from tenacity import retry_if_exception, wait_random_exponential
 
@@ -60,7 +60,7 @@ def policy(call: Call[Any], retry_for: float = RETRY_FOR) -> dict[str, Any]:
         return max(jitter(state), _retry_after(state))
 
     def stop(state: RetryCallState) -> bool:
-        # idle_for counts the pauses asked for, so that a fake sleep makes time pass too.
+        # idle_for counts the requested delays, so that time also passes with a fake sleep.
         spent = max(state.idle_for, state.seconds_since_start or 0.0)
         return spent + state.upcoming_sleep > retry_for
 
@@ -73,12 +73,12 @@ def policy(call: Call[Any], retry_for: float = RETRY_FOR) -> dict[str, Any]:
 
 
 def read_retry_after(header: str | None, now: datetime, date: str | None = None) -> float | None:
-    """Return the seconds that a Retry-After header asks for; the longest, where there are several values.
+    """Return the seconds that a Retry-After header names; the longest, if it has several values.
 
-    It may be a number of seconds, an HTTP date, or a moment in Unix time (seconds, or thousandths, millionths
-    and so on of them). None where it is missing or can't be read; never negative, never more than 15 minutes.
+    It may be a number of seconds, an HTTP date, or a Unix timestamp (seconds, or thousandths, millionths
+    and so on of them). None if it is missing or unreadable; never negative, never more than 15 minutes.
 
-    :param now: our time, by which moments are read where the answer doesn't say its own.
+    :param now: our time, with which timestamps are compared if the answer has no Date.
     :param date: the answer's Date header: the server's clock may not agree with ours.
     """
     words = (header or "")[:_LONGEST_HEADER].strip()

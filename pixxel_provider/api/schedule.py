@@ -1,6 +1,6 @@
-"""When a job and its tasks began, and when they should end: from what Pixxel says alone, without a clock.
+"""When a job and its tasks began, and when they should end: from Pixxel's data alone, without a clock.
 
-All moments are in UTC; None where they can't be told.
+All times are in UTC; None if they aren't known.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pixxel_provider.api.job import Job, Task
 
 _ENDED = SUCCESS_WORDS | FAILURE_WORDS
-# A status that nobody knows may be that of a task that was left out.
+# An unknown status may be that of a task that was skipped.
 _BEGUN = _ENDED | RUNNING_WORDS | {"paused"}
-# Links between tasks, and steps on the search for circles: any job of Pixxel's has far fewer.
+# Links between tasks, and steps in the search for cycles: any job of Pixxel's has far fewer.
 _MOST_LINKS, _MOST_STEPS = 20_000, 100_000
 # "Sent for execution" and "inference began": the nearest to a start that Pixxel's documents have.
 _OWN_STARTS = ("send_time", "block_inf_start_time")
@@ -28,16 +28,16 @@ _OWN_STARTS = ("send_time", "block_inf_start_time")
 
 @dataclass(frozen=True)
 class TaskSpan:
-    """When one task runs, and how far down the workflow it stands."""
+    """When one task runs, and its depth in the workflow."""
 
     task: Task
     start: datetime | None
     """None for a task that hasn't begun."""
     end: datetime | None
     expected_end: datetime | None
-    """The start and the estimated duration; of a task that hasn't begun, by what it waits for."""
+    """The start plus the estimated duration; for a task that hasn't begun, after those it waits for."""
     depth: int
-    """How many tasks the longest chain of those before it has; 0 for one that waits for none."""
+    """The length of the longest chain of tasks before it; 0 for a task that waits for none."""
 
 
 def started_at(job: Job) -> datetime | None:
@@ -53,9 +53,9 @@ def expected_end(job: Job) -> datetime | None:
 def task_spans(job: Job) -> tuple[TaskSpan, ...]:
     """Return the span of each task, in the job's own order.
 
-    A start is Pixxel's where it sends one, else the end of what the task waited for. Names in ``depends_on``
-    that no task has don't count for a start or the depth, nor do links that close a circle; and of more than
-    20,000 links, which there may be where many tasks have the same name, none counts.
+    A start is Pixxel's if it sends one, else the end of the tasks before it. Names in ``depends_on``
+    that no task has are ignored for start and depth, and so are links that close a cycle. If there are more
+    than 20,000 links (possible if many tasks share a name), all are ignored.
     """
     tasks = job.tasks
     by_name: dict[str, list[int]] = {}
@@ -63,7 +63,7 @@ def task_spans(job: Job) -> tuple[TaskSpan, ...]:
         if task.name:
             by_name.setdefault(task.name, []).append(at)
     if sum(len(by_name.get(name, ())) for task in tasks for name in {*task.depends_on}) > _MOST_LINKS:
-        # From here on as if nobody had these names.
+        # From here on as if no task had these names.
         by_name.clear()
     before = [
         [at for name in dict.fromkeys(task.depends_on) for at in by_name.get(name, ())] for task in tasks
@@ -72,7 +72,7 @@ def task_spans(job: Job) -> tuple[TaskSpan, ...]:
     spans: dict[int, TaskSpan] = {}
     for at in _in_order(before):
         task = tasks[at]
-        # All of them, but for links that close a circle.
+        # All links except those that close a cycle.
         known = [spans[number] for number in before[at] if number in spans]
         begun = normalise(task.status) in _BEGUN
         start = _start(task, [tasks[number] for number in before[at]]) if begun else None
@@ -90,9 +90,9 @@ def task_spans(job: Job) -> tuple[TaskSpan, ...]:
 
 
 def _in_order(before: list[list[int]]) -> Iterator[int]:
-    """Give each task after those before it, and one of a circle where nothing else is left.
+    """Yield each task after those before it, and one of a cycle if nothing else is left.
 
-    Where there are so many circles that the search takes too long, any of the tasks that are left will do.
+    If there are so many cycles that the search takes too long, any of the remaining tasks is next.
     """
     behind: list[list[int]] = [[] for _ in before]
     for at, earlier in enumerate(before):
@@ -136,13 +136,13 @@ def _start(task: Task, earlier: list[Task]) -> datetime | None:
     end = task.finished_at
     if found is None or (end is not None and found > end):
         ends = [each.finished_at for each in earlier]
-        # It can't have begun before what it waits for had ended, and when that was isn't known.
+        # It can't have begun before the tasks before it had ended, and that time isn't known.
         found = None if None in ends else _latest(task.created_at, *ends)
     return None if found is not None and end is not None and found > end else found
 
 
 def _ready(task: Task, job_start: datetime | None, known: list[TaskSpan]) -> datetime | None:
-    """Return when a task that waits should begin; never, where one that it waits for has failed."""
+    """Return when a waiting task should begin; None if one before it has failed."""
     ends = [span.end or span.expected_end for span in known]
     if None in ends or any(normalise(span.task.status) in FAILURE_WORDS for span in known):
         return None
@@ -154,7 +154,7 @@ def _latest(*moments: datetime | None) -> datetime | None:
 
 
 def _after(start: datetime | None, seconds: int | float | None) -> datetime | None:
-    # No estimate is a zero in Go.
+    # Go sends a missing estimate as zero.
     if start is None or seconds is None or seconds <= 0:
         return None
     try:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from pixxel_provider.api.errors import PixxelInputError
 
-# Pixxel doesn't enumerate its statuses. Its job page and its block SDK (pixxel-clay 1.3.0, clay.callback)
+# Pixxel doesn't list its statuses. Its job page and its block SDK (pixxel-clay 1.3.0, clay.callback)
 # name "completed", "failed", "created" and "inprogress"; the rest are usual words for the same things.
 SUCCESS_WORDS = frozenset({"completed", "succeeded", "success", "done", "finished"})
 FAILURE_WORDS = frozenset(
@@ -18,20 +18,20 @@ FAILURE_WORDS = frozenset(
 WAITING_WORDS = frozenset(
     "created queued pending scheduled submitted running inprogress started processing paused".split()
 )
-#: Of those, the words of what is at work.
+#: Of those, the words for running work.
 RUNNING_WORDS = frozenset({"running", "inprogress", "processing", "started"})
-# What is longer is no status, and stays out of the cache.
+# Longer texts aren't statuses, and aren't cached.
 _USUAL_LENGTH = 100
 _JOINERS = str.maketrans("", "", "-_")
 
 
 class Verdict(Enum):
-    """What a job's status means to whoever waits for it."""
+    """What a job's status means for a wait."""
 
     WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    #: It has a real ``finished_at`` and a status that nobody knows: only a person can say what that means.
+    #: It has a real ``finished_at`` and an unknown status: only a person can interpret it.
     UNCLEAR = "unclear"
 
 
@@ -58,8 +58,8 @@ class StatusRules:
     ) -> StatusRules:
         """Build rules from the two arguments users know.
 
-        An argument that is given replaces that list of defaults whole, and its words are taken from the other
-        list's defaults.
+        An argument that is given replaces that list of defaults completely, and its words are removed from
+        the other list's defaults.
 
         :raises PixxelInputError: an argument isn't a collection of words, or both name the same status.
         """
@@ -77,7 +77,7 @@ class StatusRules:
         return cls(success, failure)
 
     def verdict(self, status: str, *, ended: bool) -> Verdict:
-        """Judge a status; ``ended`` says whether the job has a real ``finished_at``."""
+        """Interpret a status; ``ended``: whether the job has a real ``finished_at``."""
         word = normalise(status)
         if word in self.success:
             return Verdict.SUCCEEDED
@@ -86,7 +86,7 @@ class StatusRules:
         return Verdict.UNCLEAR if ended and word not in WAITING_WORDS else Verdict.WAITING
 
     def knows(self, status: str) -> bool:
-        """Tell whether the status is one that these rules or the table of waiting words name."""
+        """Return whether these rules or the table of waiting words name the status."""
         return normalise(status) in self.success | self.failure | WAITING_WORDS
 
 

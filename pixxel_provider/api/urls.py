@@ -1,7 +1,7 @@
-r"""HTTP addresses, read strictly: libraries disagree about what they can't read, and one would follow.
+r"""HTTP addresses, parsed strictly, because libraries interpret malformed ones differently.
 
-``urllib.parse`` takes ``http://a\@b/`` for an address of host b, urllib3 connects to a. So an address is
-taken apart here once, and what is used afterwards is built from these parts and never from the text.
+``urllib.parse`` reads ``http://a\@b/`` as an address of host b, urllib3 connects to a. So an address is
+parsed once, here, and later addresses are built from its parts and never from the text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 # RFC 3986, appendix B, for addresses with an authority.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.S)
 _AUTHORITY = re.compile(r"(?:(.*)@)?(\[[^\[\]]*\]|[^:\[\]@]*)(?::([0-9]*))?", re.S)
-# White space, control characters, and what is read in two ways: no address needs them unescaped.
+# White space, control characters, and characters with two interpretations: no address needs them unescaped.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -40,7 +40,7 @@ class Url:
 
     @property
     def authority(self) -> str:
-        """Return host and port as they stand in an address; the default port is left out."""
+        """Return host and port as in an address; the default port is left out."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == DEFAULT_PORTS[self.scheme] else f"{name}:{self.port}"
 
@@ -52,9 +52,9 @@ class Url:
 
 
 def parse(text: str) -> Url:
-    """Take an http or https address apart.
+    """Parse an http or https address.
 
-    :raises ValueError: it isn't one; the message says why and quotes nothing but its scheme.
+    :raises ValueError: it isn't one; the message has the reason and quotes nothing but its scheme.
     """
     if _FORBIDDEN.search(text):
         raise ValueError("holds white space, a backslash or a control character")
@@ -73,7 +73,7 @@ def parse(text: str) -> Url:
 
 
 def normal_path(path: str) -> str:
-    """Return a path as all libraries send it: without steps, and escaped where it must be, in one way."""
+    """Return a path as all libraries send it: without dot segments, and escaped only where necessary."""
     found: list[str] = []
     parts = requoted(path).split("/")
     for part in parts:
@@ -88,7 +88,7 @@ def normal_path(path: str) -> str:
 
 
 def requoted(text: str) -> str:
-    """Return a part of an address in which just those characters are escaped that have to be (RFC 3986)."""
+    """Return a part of an address in which only the necessary characters are escaped (RFC 3986)."""
 
     def escape(match: re.Match[str]) -> str:
         char = chr(int(match[1], 16))
@@ -99,20 +99,20 @@ def requoted(text: str) -> str:
 
 
 def read_port(text: str | None) -> int | None:
-    """Return a port, None where the text is empty.
+    """Return a port, None for an empty text.
 
     :raises ValueError: it isn't a number from 1 to 65535.
     """
     if not text:
         return None
-    # By length first: Python refuses to read thousands of digits, with words of its own.
+    # Length first: Python refuses to parse thousands of digits, with a message of its own.
     if not text.isascii() or not text.isdigit() or len(text) > 5 or not 0 < int(text) < 65536:
         raise ValueError("names a port that isn't a number from 1 to 65535")
     return int(text)
 
 
 def read_host(text: str) -> str:
-    """Return a host as it is looked up: a name in lower case and ASCII, or an IP address without brackets.
+    """Return a host as it is resolved: a name in lower case and ASCII, or an IP address without brackets.
 
     :raises ValueError: no host can have that name.
     """
@@ -124,7 +124,7 @@ def read_host(text: str) -> str:
     if len(name) > _LONGEST_NAME or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError("names a host that no name service knows" if name else "names no host")
     if _NUMBER.fullmatch(labels[-1]):
-        # getaddrinfo takes 127.1 and 0x7f000001 for addresses, and others take them for names.
+        # getaddrinfo reads 127.1 and 0x7f000001 as addresses, others as names.
         try:
             return str(IPv4Address(name))
         except ValueError:
@@ -143,7 +143,7 @@ def _ipv6(text: str) -> str:
 
 
 def _idna(text: str) -> str:
-    # The library that requests and yarl use, so that all of them look up the same name.
+    # The library that requests and yarl use, so that all of them resolve the same name.
     import idna
 
     try:

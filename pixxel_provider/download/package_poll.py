@@ -91,7 +91,7 @@ class PackagePoll(PollState):
             if word in WAITING_WORDS | {"expired"}:
                 self.log.info(f"{self._name()} is {status}")
             else:
-                self.log.warning(f"{self._name()} is {status!r}, which nobody knows: waiting on")
+                self.log.warning(f"{self._name()} is {status!r}, which isn't known: waiting on")
         return None
 
     def _name(self) -> str:

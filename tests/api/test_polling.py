@@ -165,7 +165,7 @@ def test_an_unknown_status_waits_and_is_remarked_on_once() -> None:
 
     assert [wait.judge(job("awaiting_tasking")) for _ in range(100)] == [None] * 100
     assert log == [
-        ("warning", f"{NAME} is in status 'awaiting_tasking', which nobody knows: waiting on"),
+        ("warning", f"{NAME} is in status 'awaiting_tasking', which isn't known: waiting on"),
         ("info", f"{NAME}: awaiting_tasking"),
     ]
 
@@ -221,7 +221,7 @@ def test_what_the_arguments_leave_out_is_no_longer_an_end() -> None:
     wait, log = begin(success_statuses=["archived"])
 
     assert wait.judge(job("completed")) is None
-    assert "'completed', which nobody knows" in log.warnings[0]
+    assert "'completed', which isn't known" in log.warnings[0]
     assert wait.judge(job("completed", finished_at=ENDED)).kind == "error"  # type: ignore[union-attr]
     assert wait.judge(job("failed")).kind == "failed"  # type: ignore[union-attr]
 

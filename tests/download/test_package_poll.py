@@ -126,7 +126,7 @@ def test_each_status_is_said_when_it_is_another(waiting: Waiting) -> None:
 def test_a_status_that_nobody_knows_is_waited_on_with_a_warning(waiting: Waiting) -> None:
     for _ in range(2):
         assert waiting.look("zipping", URL) is None
-    assert waiting.said == [f"warning: {NAME} is 'zipping', which nobody knows: waiting on"]
+    assert waiting.said == [f"warning: {NAME} is 'zipping', which isn't known: waiting on"]
     assert not is_ready(Download("d-1", "zipping", URL))
 
 
