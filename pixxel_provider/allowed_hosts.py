@@ -1,4 +1,4 @@
-"""Hosts and networks that a field of the connection names, such as storage inside a private network."""
+"""Hosts and networks in a field of the connection, such as storage inside a private network."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from pixxel_provider.api import urls
 from pixxel_provider.api.errors import PixxelInputError
 
-# What looks like a host or a network may be shown; anything else could be the key in the wrong field.
+# A text like a host or a network may be shown; anything else could be the key in the wrong field.
 _SHOWN = re.compile(r"(?=.*[.:/*]).{1,45}")
 
 
 @dataclass(frozen=True)
 class AllowedHosts:
-    """What a list such as ``*.storage.example, 10.20.0.0/16`` names."""
+    """The entries of a list such as ``*.storage.example, 10.20.0.0/16``."""
 
     names: frozenset[str] = frozenset()
-    """Host names in small letters; ``*.example`` stands for all below it."""
+    """Host names in lower case; ``*.example`` stands for all below it."""
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def name(self, host: str) -> bool:
-        """Tell whether a host is named, itself or by a domain above it."""
+        """Return whether a host is listed, itself or by a domain above it."""
         host = host.rstrip(".").lower()
         labels = host.split(".")
         above = (f"*.{'.'.join(labels[n:])}" for n in range(1, len(labels)))
         return host in self.names or any(pattern in self.names for pattern in above)
 
     def hold(self, address: IPv4Address | IPv6Address, *, alone: bool = False) -> bool:
-        """Tell whether an address is in one of the networks.
+        """Return whether an address is in one of the networks.
 
-        :param alone: only where the address is named by itself, and not a network around it.
+        :param alone: only if the address itself is listed, and not just a network around it.
         """
         return any(
             address in network and (not alone or network.num_addresses == 1) for network in self.networks
@@ -69,7 +69,7 @@ def _read(entry: str) -> str | IPv4Network | IPv6Network:
         if "%" in entry:
             raise ValueError("has a zone")
         return ip_network(entry[1:-1] if bracketed else entry)
-    # A dot in front, as in NO_PROXY, means what "*." does.
+    # A leading dot, as in NO_PROXY, means the same as "*.".
     domain = entry.removeprefix("*") if entry.startswith("*.") else entry
     name = urls.read_host(domain.removeprefix(".")).rstrip(".")
     if domain.startswith("."):

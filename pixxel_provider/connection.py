@@ -1,7 +1,7 @@
 """An Airflow connection, read once into settings that both clients share.
 
-Everything that could differ between two HTTP libraries (scheme, proxies, CA bundle, time-outs, the key's
-header) is decided here, so that it can't.
+Everything that could differ between two HTTP libraries (scheme, proxies, CA bundle, timeouts, the key's
+header) is decided here once.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
-# RFC 9110's auth-scheme: a token. Whoever pastes "Bearer abc" as the key means just that.
+# RFC 9110's auth-scheme: a token. A key that was pasted as "Bearer abc" already has one.
 _WITH_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9-]*\s+\S")
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
-# Besides our own, those that say nothing of whose password it is.
+# Besides our own, the types that don't name another service.
 _TYPES = frozenset({CONNECTION_TYPE, "http", "https", "generic", ""})
-# With one slash as well: https:/host is a slip, not a host whose name is https.
+# With one slash as well: https:/host is a typing error, not a host whose name is https.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _BARE_IPV6 = re.compile(r"^([^:/]+://)([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[^/\[\]@]*)(?=/|$)")
 # What Airflow 3's form shows, and on "Save" stores, for a field whose name looks secret, such as "proxy".
 _MASK = "***"
-#: Shorter keys than this are not looked for in answers: they would match ordinary words.
+#: Shorter keys than this aren't redacted in answers: they would match ordinary words.
 _SHORTEST_REDACTED = 12
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to reach a Pixxel API and as whom. No repr of it holds a secret."""
+    """The address of a Pixxel API and the credentials for it. No repr of it holds a secret."""
 
     conn_id: str
     base_url: str
@@ -63,27 +63,27 @@ class Settings:
     console_url: str
     conn_type: str = CONNECTION_TYPE
     private_storage: AllowedHosts = field(default_factory=AllowedHosts)
-    """Storage hosts that packages may be fetched from though their addresses are private."""
+    """Storage hosts from which packages may be downloaded although their addresses are private."""
 
     @cached_property
     def origin(self) -> str:
-        """Scheme, host and port: where the key may go, and nowhere else."""
+        """Scheme, host and port: the only place where the key may be sent."""
         return origin_of(self.base_url)
 
     @property
     def exchange_timeout(self) -> float:
-        """Seconds for a request and its whole answer, however little of it comes at a time."""
+        """Seconds for a request and its whole answer, however slowly it arrives."""
         return self.connect_timeout + 3 * self.read_timeout
 
     def console_link(self, workflow_id: str, job_id: str) -> str:
-        """Return the address of a job's page in Pixxel's console, as the connection's template gives it."""
+        """Return the address of a job's page in Pixxel's console, from the connection's template."""
         link = self.console_url
         for name, value in (("workflow_id", workflow_id), ("job_id", job_id)):
             link = link.replace("{" + name + "}", quote(value, safe=""))
         return link
 
     def redact(self, words: str) -> str:
-        """Return the text without the key, for whatever a server echoes."""
+        """Return the text without the key, which a server may repeat."""
         return redaction.redact(words, self.secrets)
 
     def redact_bytes(self, body: bytes) -> bytes:
@@ -122,13 +122,13 @@ def read_connection(conn: Connection) -> Settings:
 def origin_of(url: str) -> str:
     """Return scheme, host and port of an address, the port always named.
 
-    :raises ValueError: it isn't an address that can be read.
+    :raises ValueError: it isn't a valid address.
     """
     return urls.parse(url).origin
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name is this machine's own."""
+    """Return whether a host name is this machine's own."""
     if host.lower() == "localhost":
         return True
     try:
@@ -138,7 +138,7 @@ def is_loopback(host: str) -> bool:
 
 
 def environment_proxy(url: str) -> str | None:
-    """Return the address of the proxy that the environment names for a host, None where it names none.
+    """Return the proxy that the environment names for a host, None if it names none.
 
     :raises PixxelInputError: it isn't one that can be used.
     """
@@ -146,7 +146,7 @@ def environment_proxy(url: str) -> str | None:
 
 
 def _check_type(conn_type: str | None) -> None:
-    # Who mistypes an id, or writes another one into an XCom, must not send that service's password to Pixxel.
+    # A mistyped id, or another one in an XCom, must not send that service's password to Pixxel.
     if (conn_type or "").lower() not in _TYPES:
         raise PixxelInputError(
             "conn_type", f"is {conn_type!r}, and {CONNECTION_TYPE!r} is needed: its password isn't Pixxel's"
@@ -184,7 +184,7 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise PixxelInputError(name, f"must be text, not {type(value).__name__}")
     if not value.isprintable():
-        # NUL among them, which is an error of another kind wherever a path or an address is used.
+        # NUL among them, which would raise other exceptions wherever a path or an address is used.
         raise PixxelInputError(name, "holds a line break or another control character")
     return value.strip()
 
@@ -225,7 +225,7 @@ def _base_url(conn: Connection, *, allow_http: bool) -> str:
     if not _SCHEME.match(host):
         scheme = conn.schema if conn.schema in ("http", "https") else "https"
         host = f"{scheme}://{host}"
-    # Airflow takes the brackets of an IPv6 address out of a URI.
+    # Airflow removes the brackets of an IPv6 address from a URI.
     host = _BARE_IPV6.sub(r"\1[\2]", host)
     found = _url("host", host)
     if found.userinfo is not None:
@@ -240,7 +240,7 @@ def _base_url(conn: Connection, *, allow_http: bool) -> str:
         )
     authority = found.authority
     if port := _port(conn.port):
-        # The address's own port counts more than the field.
+        # The address's own port takes precedence over the field.
         authority = authority if _names_port(host) else replace(found, port=port).authority
     return f"{found.scheme}://{authority}{found.path.rstrip('/')}"
 
@@ -250,7 +250,7 @@ def _names_port(address: str) -> bool:
 
 
 def _port(value: Any) -> int | None:
-    # 0 is what Airflow's form sends for none.
+    # Airflow's form sends 0 for none.
     if value in (None, "", 0, "0"):
         return None
     try:
@@ -284,7 +284,7 @@ def _authorization(key: str, scheme: str) -> str:
 
 
 def _secrets(key: str) -> tuple[str, ...]:
-    # With its scheme first, so that an echo of the whole header goes as a whole.
+    # With its scheme first, so that a repeated header is redacted as a whole.
     candidates = (key, key.split(None, 1)[-1])
     return tuple(dict.fromkeys(secret for secret in candidates if len(secret) >= _SHORTEST_REDACTED))
 
@@ -300,7 +300,7 @@ def _verify(value: str) -> bool | str:
         value, name = from_environment, "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE of the environment"
     else:
         name = "extra 'verify'"
-    # Not Path.exists: a text that is too long for a path would be an error of that one's own.
+    # Not Path.exists: a text that is too long for a path would raise another exception.
     if not os.access(value, os.F_OK):
         shown = repr(value) if value.startswith((os.sep, ".", "~")) else _shown(value)
         raise PixxelInputError(name, f"must be true, false or a path of CA certificates; {shown} isn't there")
@@ -323,17 +323,17 @@ def _proxy(value: str, base_url: str) -> str | None:
             name, f"must be the address of an http or https proxy; this one {error}"
         ) from None
     user = "" if found.userinfo is None else f"{found.userinfo}@"
-    # From its parts, with the port: two libraries read one address, and each has another default for it.
+    # From its parts, with the port: two libraries parse one address, with different default ports.
     return f"{found.scheme}://{user}{found.origin.removeprefix(f'{found.scheme}://')}"
 
 
 def _environment_proxy(base_url: str) -> str:
     if getproxies().keys() <= {"no"}:
-        # Most often, and without importing requests.
+        # The usual case, without importing requests.
         return ""
     from requests.utils import get_environ_proxies, select_proxy
 
-    # So that variables, exceptions and their ranges mean what they mean for requests, in both clients.
+    # So that variables, exceptions and their ranges mean the same as in requests, in both clients.
     return select_proxy(base_url, get_environ_proxies(base_url)) or ""
 
 

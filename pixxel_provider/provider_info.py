@@ -1,4 +1,4 @@
-"""What Airflow is told about this package, and the one table of connection fields.
+"""The provider's metadata for Airflow, and the one table of connection fields.
 
 Every Airflow process calls :func:`get_provider_info`, so this module imports nothing but the standard
 library.
@@ -22,7 +22,7 @@ class ConnectionField:
     name: str
     label: str
     kind: str
-    """``string``, ``integer`` (seconds; a fraction is understood too) or ``boolean``."""
+    """``string``, ``integer`` (seconds; a fraction is accepted, too) or ``boolean``."""
     default: str | int | bool
     description: str
 
@@ -34,13 +34,13 @@ CONNECTION_FIELDS = (
         "string",
         "Bearer",
         'Word in front of the key in the Authorization header; "none" sends the key alone. '
-        "A key that begins with a scheme is sent as it is.",
+        "A key that begins with a scheme is sent unchanged.",
     ),
     ConnectionField(
         "connect_timeout", "Connect timeout", "integer", 10, "Seconds that opening a connection may take."
     ),
     ConnectionField(
-        "read_timeout", "Read timeout", "integer", 60, "Seconds of silence after which a request is given up."
+        "read_timeout", "Read timeout", "integer", 60, "Seconds of silence after which a request fails."
     ),
     ConnectionField(
         "verify",
@@ -54,28 +54,28 @@ CONNECTION_FIELDS = (
         "Proxy",
         "string",
         "",
-        "Address of an http or https proxy. Where it is empty the environment's proxies count.",
+        "Address of an http or https proxy. If it is empty, the environment's proxies are used.",
     ),
     ConnectionField(
         "console_url",
         "Console URL",
         "string",
         DEFAULT_CONSOLE_URL,
-        "Where the link to a job leads; {workflow_id} and {job_id} are filled in.",
+        "Address of the link to a job; {workflow_id} and {job_id} are filled in.",
     ),
     ConnectionField(
         "allow_http",
         "Allow plain http",
         "boolean",
         False,
-        "Allow a host other than this machine to be reached without TLS: the key is then sent in the clear.",
+        "Allow a host other than this machine to be reached without TLS: the key is then sent unencrypted.",
     ),
     ConnectionField(
         "private_storage",
         "Private storage",
         "string",
         "",
-        "Storage hosts with private addresses that packages may be fetched from: host names, domains "
+        "Storage hosts with private addresses from which packages may be downloaded: host names, domains "
         "(.inside is all below it), addresses and networks (10.20.0.0/16), separated by commas.",
     ),
 )
@@ -89,7 +89,7 @@ FORM_BEHAVIOUR: dict[str, Any] = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return what Airflow's provider discovery reads, in the form of its ``provider_info.schema.json``."""
+    """Return the metadata for Airflow's provider discovery, as in its ``provider_info.schema.json``."""
     integration = "Pixxel"
     modules = {
         kind: f"pixxel_provider.{kind}.pixxel" for kind in ("operators", "sensors", "hooks", "triggers")
@@ -123,8 +123,8 @@ def get_provider_info() -> dict[str, Any]:
 
 
 def _form_field(field: ConnectionField) -> dict[str, Any]:
-    # A type that doesn't admit null is rendered as a required field.
-    # An empty text as the default would come back from 3.3's form as "***" where a field's name looks secret.
+    # A type that doesn't allow null is rendered as a required field.
+    # A default of "" would come back from 3.3's form as "***" for a field whose name suggests a secret.
     default = None if field.default == "" else field.default
     schema: dict[str, Any] = {"type": [field.kind, "null"], "default": default}
     if field.kind == "integer":

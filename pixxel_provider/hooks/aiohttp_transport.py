@@ -15,13 +15,13 @@ from aiohttp.http import HttpProcessingError
 from pixxel_provider.api.calls import ANSWER_LIMIT
 from pixxel_provider.hooks.protocol import HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT
 
-# Older versions take fewer of them, and none has a limit for all heads together.
+# Older versions of aiohttp accept fewer of these arguments, and none limits the total size of headers.
 _WANTED = {"max_line_size": LINE_LIMIT, "max_field_size": LINE_LIMIT, "max_headers": HEADERS_LIMIT}
-# With the end of a line that a part before it began, and all further blank lines.
+# Including the end of a line that an earlier part began, and all further blank lines.
 _END_OF_HEAD = re.compile(rb"(?:\A|\n)(?:\r?\n)+")
-# What aiohttp takes and http.client doesn't: RTSP, and the end of a line that is none.
+# What aiohttp accepts and http.client doesn't: RTSP, and malformed line endings.
 _NOT_HTTP, _LONE_CR = re.compile(rb"[\r\n]*[^H\r\n]"), re.compile(rb"\r[^\n]")
-#: What a session is to be told.
+#: The arguments for a session.
 LIMITS = {
     name: value
     for name, value in _WANTED.items()
@@ -30,16 +30,16 @@ LIMITS = {
 
 
 class Connector(aiohttp.TCPConnector):
-    """Makes connections that keep the limits."""
+    """Creates connections that enforce the limits."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        # There is no public way to count what is read: timeouts alone let a fast server send gigabytes.
+        # aiohttp can't count received bytes: with timeouts alone, a fast server could send gigabytes.
         self._factory: Any = functools.partial(_Bounded, loop=self._loop)
 
 
 class TooLargeError(aiohttp.ClientError):
-    """More was sent than may be read."""
+    """The server sent more than the limit."""
 
 
 class KeptConnectionBrokeError(aiohttp.ClientError):
@@ -47,14 +47,14 @@ class KeptConnectionBrokeError(aiohttp.ClientError):
 
 
 class _Bounded(ResponseHandler):
-    """Reads answers, and hangs up on those that are too large, and on what nobody asked for."""
+    """Reads answers, and closes the connection if one is too large or wasn't requested."""
 
     _head = _read = _requests = 0
     _begun = False
-    """Whether a head has begun, and isn't complete."""
+    """Whether a head has begun and is incomplete."""
     _body: Any = None
     _left: int | None = None
-    """Bytes of the body that are still to come, where the head says so."""
+    """Missing bytes of the body, if the head has its length."""
 
     def set_response_params(self, **options: Any) -> None:
         self._head, self._read, self._body, self._left, self._begun = 0, 0, None, None, False
@@ -63,17 +63,17 @@ class _Bounded(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         if not data:
-            # aiohttp's own: to go on with what it has.
+            # aiohttp's own way to continue with what it has.
             super().data_received(data)
         self._read += len(data)
         if self._read > ANSWER_LIMIT + 2 * HEAD_LIMIT:
             self._give_up(TooLargeError())
         while data and self._body is None and self.exception() is None:
-            # Each head by itself: what follows an answer, in one piece with it, would spoil it.
+            # Each head by itself: data that follows an answer in the same piece would spoil it.
             end = _END_OF_HEAD.search(data)
             part, data = (data[: end.end()], data[end.end() :]) if end else (data, b"")
             if (not self._begun and _NOT_HTTP.match(part)) or _LONE_CR.search(part):
-                self._give_up(HttpProcessingError(message="the answer isn't HTTP that can be read"))
+                self._give_up(HttpProcessingError(message="the answer isn't valid HTTP"))
                 return
             self._begun = self._begun or bool(part.strip(b"\r\n"))
             self._head += len(part)
@@ -101,7 +101,7 @@ class _Bounded(ResponseHandler):
     def feed_data(self, data: Any, size: int = 0) -> None:
         message, body = data
         if self._body is not None:
-            # A second answer in one piece with the chunks of the first, which must not become the next one's.
+            # A second answer in one piece with the first: it must not become the next request's.
             self.force_close()
             if self.transport is not None:
                 self.transport.abort()
@@ -113,13 +113,13 @@ class _Bounded(ResponseHandler):
             if length.isdecimal() and not message.chunked:
                 self._left = int(length)
         if _is_odd(message):
-            self._give_up(HttpProcessingError(message="the head of the answer can't be read"))
+            self._give_up(HttpProcessingError(message="the head of the answer is invalid"))
         else:
             super().feed_data(data, size)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if exc is not None and self._body is not None and not self._body.is_eof():
-            # aiohttp takes what has arrived for the whole where no length was given.
+            # Without a length, aiohttp takes what has arrived for the whole body.
             self._body.set_exception(aiohttp.ClientPayloadError("the connection was reset"))
         super().connection_lost(exc)
 
@@ -129,20 +129,20 @@ class _Bounded(ResponseHandler):
             self.transport.abort()
 
     def set_exception(self, exc: Any, *cause: Any) -> None:
-        # The first says what was wrong; that the connection was lost is what follows.
+        # The first error has the cause; the lost connection is its consequence.
         if self.exception() is not None:
             return
         if self._requests > 1 and not self._head and isinstance(exc, (ServerDisconnectedError, OSError)):
             exc = KeptConnectionBrokeError()
         super().set_exception(exc, *cause)
-        # Else who reads a body whose chunks can't be read waits until the deadline. What follows a complete
+        # Otherwise the reader of a body with invalid chunks waits until the deadline. Data after a complete
         # body is ignored.
         if self._payload is not None and not self._payload.is_eof():
             self._payload.set_exception(exc)
 
 
 def _is_odd(message: Any) -> bool:
-    """Tell whether http.client refuses a head that aiohttp takes: both clients read the same answers."""
+    """Return whether http.client refuses a head that aiohttp accepts: both clients read the same answers."""
     sizes = [len(name) + len(value) + 4 for name, value in message.raw_headers]
     return (
         message.version > (1, 1)
@@ -151,7 +151,7 @@ def _is_odd(message: Any) -> bool:
         or len(sizes) > HEADERS_LIMIT
         or max(sizes, default=0) >= LINE_LIMIT
         or sum(sizes) > HEAD_LIMIT
-        # Two ways to tell where an answer ends are two answers to somebody else.
+        # With two different lengths, different readers would see different answers.
         or ("Content-Length" in message.headers and "Transfer-Encoding" in message.headers)
         or any(name != name.strip() for name, _ in message.raw_headers)
     )

@@ -1,8 +1,8 @@
-"""Look an Airflow connection up, or tell why it can't be had: not defined, not decodable, or out of reach.
+"""Look up an Airflow connection, or explain why it can't be: not defined, not decodable, or not reachable.
 
-Airflow hides the difference: whatever a secrets backend raises, ``get_connection`` says that the connection
-isn't defined. So the backends are asked once more then, and what they raise is read. Nothing that they raise
-is chained or quoted: it may hold the connection's contents.
+Airflow hides the difference: whatever a backend raises, ``get_connection`` reports that the connection
+isn't defined. So the backends are then queried once more, and their exceptions are examined. These exceptions
+are never chained or quoted: they may contain the connection's contents.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _UNDECODABLE = (
     "whose key is percent-encoded"
 )
 
-# Not asked once more: Airflow's supervisor never says why, and without Airflow's database no task is run.
+# Not queried again: Airflow's supervisor never gives a reason, and without Airflow's database no task runs.
 _SILENT = frozenset({"ExecutionAPISecretsBackend", "MetastoreBackend"})
 
 
 def look_up(conn_id: str) -> Settings:
-    """Return what an Airflow connection says.
+    """Return the settings of an Airflow connection.
 
-    :raises PixxelInputError: it isn't defined, can't be decoded, or holds a value that can't be used.
-    :raises PixxelConnectionError: Airflow or a secrets backend couldn't be asked.
+    :raises PixxelInputError: it isn't defined, can't be decoded, or has a value that can't be used.
+    :raises PixxelConnectionError: Airflow or a secrets backend couldn't be reached.
     """
     found, failure = None, ""
     try:
         found = BaseHook.get_connection(conn_id)
     except Exception as error:
         failure = type(error).__name__
-    # Out here, so that no error has Airflow's as its context.
+    # Outside the except block, so that no error has Airflow's as its context.
     if failure:
         raise _why_not(conn_id, failure)
     return _read(conn_id, found)
@@ -52,7 +52,7 @@ async def look_up_async(conn_id: str) -> Settings:
         try:
             found = await get_async_connection(conn_id)
         except AirflowNotFoundException:
-            # dag.test() of Airflow 3.3 finds a connection of the database only this way.
+            # In dag.test() of Airflow 3.3, a connection in the database is only found this way.
             found = await sync_to_async(BaseHook.get_connection)(conn_id)
     except Exception as error:
         failure = type(error).__name__
@@ -62,9 +62,9 @@ async def look_up_async(conn_id: str) -> Settings:
 
 
 def as_transient(error: PixxelError) -> PixxelError:
-    """Return an error in the middle of a wait as one that may pass, where it is about the connection.
+    """Return an error in the middle of a wait as transient, if it is about the connection.
 
-    It could be read when the wait began. Now its secrets backend may be away, or a person is changing it.
+    It could be read when the wait began. Its secrets backend may be unavailable, or a person is changing it.
     """
     if isinstance(error, PixxelInputError):
         return PixxelConnectionError(str(error), reason="definition", sent=False)
@@ -93,19 +93,19 @@ def _why_not(conn_id: str, failure: str) -> PixxelError:
             continue
         if not _is_decodable(backend, conn_id, value):
             return PixxelInputError(f"connection {conn_id!r}", _UNDECODABLE)
-        away = f"the secrets backend {name} was out of reach for a moment"
+        away = f"the secrets backend {name} could not be reached for a moment"
     if not away and failure == AirflowNotFoundException.__name__:
         return PixxelInputError("pixxel_conn_id", f"is {conn_id!r}, and no such connection is defined")
     return PixxelConnectionError(
         f"The Airflow connection {conn_id!r} could not be looked up: {away or failure}.",
-        # Without a backend to blame, Airflow itself was busy.
+        # No backend has failed: Airflow itself was busy.
         reason="definition" if away else "other",
         sent=False,
     )
 
 
 def _value(backend: Any, conn_id: str) -> Any:
-    """Return what a backend holds for the connection, as a text or as a connection."""
+    """Return a backend's value for the connection, as text or as a connection."""
     try:
         return backend.get_conn_value(conn_id)
     except NotImplementedError:
@@ -115,7 +115,7 @@ def _value(backend: Any, conn_id: str) -> Any:
 def _is_decodable(backend: Any, conn_id: str, value: Any) -> bool:
     try:
         found = value if hasattr(value, "get_uri") else backend.deserialize_connection(conn_id, value)
-        # Airflow does that with each connection that it finds.
+        # Airflow does this with each connection that it finds.
         found.get_uri()
     except Exception:
         return False
@@ -135,5 +135,5 @@ def _backends() -> list[Any]:
     try:
         return load()
     except Exception:
-        # One that can't even be made. Without them it is only less certain why.
+        # A backend that can't even be created. Without it, the reason is only less certain.
         return []

@@ -1,4 +1,4 @@
-"""When an Airflow connection is read anew: the rule that both clients share, without a clock of its own."""
+"""When an Airflow connection is read again: the rule that both clients share, without a clock of its own."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pixxel_provider.api.errors import (
     rebuild,
 )
 
-#: Seconds between two readings of a connection while requests fail: half as long as they have failed, but at
-#: least the first number and at most the second.
+#: Seconds between two readings of a connection while requests fail: half the time since the first failure,
+#: but at least the first number and at most the second.
 SHORTEST, LONGEST = 1.0, 60.0
 
 
 class ConnectionRefresh:
-    """Says whether it is time to read a connection anew: now and then while requests fail, else never.
+    """Decides when to read a connection again: at intervals while requests fail, otherwise never.
 
-    Whatever fails may be mended in the connection: its host, proxy, certificates or key. Only 429 may not.
+    Most failures can be corrected in the connection: host, proxy, certificates or key. Only 429 can't.
     """
 
     def __init__(self) -> None:
@@ -35,26 +35,26 @@ class ConnectionRefresh:
 
     @property
     def unreachable(self) -> bool:
-        """Whether the last request got no answer of the API, or a 401: another connection loses nothing."""
+        """Whether the last request got no answer from the API, or a 401."""
         return self._unreachable
 
     @property
     def unread(self) -> PixxelError | None:
-        """Why the connection couldn't be read when it was tried last, None where it could."""
-        # Another one each time: an error that is raised again and again grows with each.
+        """Why the connection couldn't be read the last time, None if it could."""
+        # A new one each time: an error that is raised repeatedly grows with each raise.
         return rebuild(self._unread.fields()) if self._unread else None
 
     def due(self, now: float) -> bool:
-        """Tell whether the connection is to be read anew before the next request."""
+        """Return whether the connection is to be read again before the next request."""
         lasted = self._read_at - self._failing_since
         return self._failing and now >= self._read_at + min(max(lasted / 2, SHORTEST), LONGEST)
 
     def due_at_401(self, now: float) -> bool:
-        """Tell whether it is to be read anew after a 401: at once, unless that was of no use just before."""
+        """Return whether it is to be read again after a 401: at once, unless that has just failed to help."""
         return self.due(now) or not (self._refused or self._unread)
 
     def was_read(self, now: float, error: PixxelError | None = None) -> None:
-        """Take note that the connection is read.
+        """Record that the connection was read.
 
         :param error: why it couldn't be.
         """
@@ -63,9 +63,9 @@ class ConnectionRefresh:
             self.ended(now, error)
 
     def ended(self, now: float, error: PixxelError | None) -> None:
-        """Take note of how a request ended.
+        """Record how a request ended.
 
-        :param error: None where it was answered.
+        :param error: None if it was answered.
         """
         self._failing = error is not None and not isinstance(error, PixxelRateLimitError)
         self._refused = isinstance(error, PixxelAuthError) and error.status_code == 401

@@ -1,11 +1,11 @@
-"""The Content-Encoding of an answer undone, for both clients alike and within a limit."""
+"""Decodes the Content-Encoding of an answer, the same for both clients and within a limit."""
 
 from __future__ import annotations
 
 import zlib
 
 _GZIP = b"\x1f\x8b"
-#: How often an answer may be encoded; twice is what a gateway does that encodes what was encoded before.
+#: How often an answer may be encoded; twice happens if a gateway encodes an encoded answer.
 _TWICE = 2
 #: Each further member of a gzip file copies the rest of it.
 _MEMBERS = 16
@@ -14,12 +14,12 @@ _MEMBERS = 16
 def decoded_body(data: bytes, encoding: str | None, limit: int) -> bytes:
     """Return a body without its encodings.
 
-    Encodings other than gzip and deflate weren't asked for and are left: whether that is JSON is found out
+    Encodings other than gzip and deflate weren't requested and are left: whether the body is JSON is checked
     later.
 
     :param encoding: the Content-Encoding header.
-    :param limit: bytes, of what it is decoded to.
-    :raises ValueError: it can't be decoded, or not within the limit; the message goes on from "the answer".
+    :param limit: bytes after decoding.
+    :raises ValueError: it can't be decoded, or not within the limit; the message continues "the answer ...".
     """
     names = [name.strip().lower() for name in (encoding or "").split(",")]
     codings = [name for name in names if name in ("gzip", "x-gzip", "deflate")]
@@ -31,7 +31,7 @@ def decoded_body(data: bytes, encoding: str | None, limit: int) -> bytes:
 
 
 def _inflate(data: bytes, coding: str, limit: int) -> bytes:
-    # A gateway that has decoded the body may have left the header as it was.
+    # A gateway that has decoded the body may have kept the header.
     if not data or (coding != "deflate" and data[:2] != _GZIP):
         return data
     found = bytearray()
@@ -45,7 +45,7 @@ def _inflate(data: bytes, coding: str, limit: int) -> bytes:
             raise ValueError(f"is larger than {limit / 2**20:g} MiB once it is decoded, which no job is")
         if not decoder.eof:
             raise ValueError(f"is {coding} that is cut short")
-        # Another member may follow; anything else after the end is no part of the answer.
+        # Another member may follow; other data after the end isn't part of the answer.
         data = decoder.unused_data
         if not data.startswith(_GZIP):
             return bytes(found)
@@ -55,6 +55,6 @@ def _inflate(data: bytes, coding: str, limit: int) -> bytes:
 def _window(data: bytes, coding: str) -> int:
     if coding != "deflate":
         return 16 + zlib.MAX_WBITS
-    # Both forms go by that name: with zlib's header, and without it (RFC 9110, 8.4.1.2).
+    # Both formats have that name: with zlib's header, and without it (RFC 9110, 8.4.1.2).
     with_header = len(data) > 1 and data[0] & 0x0F == 8 and (data[0] * 256 + data[1]) % 31 == 0
     return zlib.MAX_WBITS if with_header else -zlib.MAX_WBITS

@@ -1,4 +1,4 @@
-"""Why no answer came, in the same words whichever client library said it."""
+"""Exceptions of both client libraries, mapped to this package's errors by type."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pixxel_provider.connection import Settings
 
 
 def unreachable(settings: Settings, call: Call[Any], error: BaseException) -> PixxelConnectionError:
-    """Turn a client library's exception into ours: same words for the same trouble, whichever the library."""
+    """Turn a client library's exception into ours: the same message for the same cause, in both libraries."""
     trouble = _reason(error)
     if settings.proxy and trouble.reason in ("dns", "refused"):
-        # With a proxy, that is the only host a client looks up and connects to itself.
+        # With a proxy, the proxy is the only host that a client resolves and connects to itself.
         trouble = _PROXY
     return PixxelConnectionError(
         settings.redact(f"{call}: could not get an answer from {settings.origin}: {trouble.words}."),
@@ -28,9 +28,9 @@ def unreachable(settings: Settings, call: Call[Any], error: BaseException) -> Pi
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and all it was made from, wherever the libraries keep that.
+    """Yield an exception and its causes, wherever the libraries keep them.
 
-    Not ``__context__``: that may be whatever the caller was handling, which says nothing of this exchange.
+    Not ``__context__``: that may be what the caller was handling, which isn't about this exchange.
     """
     left: list[Any] = [error]
     seen: set[int] = set()
@@ -50,13 +50,13 @@ class _Reason(NamedTuple):
     reason: str
     words: str
     sent: bool = True
-    """False where the request is known never to have left."""
+    """False if the request was certainly never sent."""
 
 
 _PROXY = _Reason("proxy", "the proxy can't be reached or refuses", sent=False)
 _PROXY_NAMES = {"ClientProxyConnectionError", "ClientHttpProxyError"}
 _CONNECTING = {"NewConnectionError", "ConnectTimeoutError", "ConnectTimeout"}
-# The names of exceptions of requests, urllib3, http.client, asyncio and aiohttp, by what they mean.
+# The names of exceptions of requests, urllib3, http.client, asyncio and aiohttp, by their meaning.
 _BY_NAME = (
     (
         {"ConnectTimeoutError", "ConnectTimeout", "ConnectionTimeoutError"},
@@ -82,10 +82,10 @@ _NOT_HTTP = {"ClientResponseError", "HttpProcessingError", "InvalidChunkLength"}
 
 
 def _without_the_proxy(chain: list[BaseException]) -> bool:
-    """Tell whether a client got no further than its proxy.
+    """Return whether a client got no further than its proxy.
 
-    urllib3's ``ProxyError`` alone doesn't say so: it also stands for a connection that was dropped when the
-    request had gone through.
+    urllib3's ``ProxyError`` alone doesn't show that: it also stands for a connection that was dropped
+    after the request had been sent.
     """
     names = {type(found).__name__ for found in chain}
     if "ProxyError" not in names:
@@ -123,7 +123,7 @@ def _reason(error: BaseException) -> _Reason:
     if first(ConnectionRefusedError):
         return _Reason("refused", "the connection was refused", sent=False)
     if names & _NOT_HTTP or any(map(_is_not_http, chain)):
-        return _Reason("other", "what came isn't HTTP that can be read")
+        return _Reason("other", "what came isn't valid HTTP")
     for known, trouble in _BY_NAME:
         if names & known:
             return trouble
@@ -132,11 +132,11 @@ def _reason(error: BaseException) -> _Reason:
     numbered = next((found for found in chain if isinstance(found, OSError) and found.errno), None)
     if numbered is not None:
         return _Reason("other", errno.errorcode.get(numbered.errno or 0, type(numbered).__name__))
-    return _Reason("other", f"what came isn't HTTP that can be read ({type(error).__name__})")
+    return _Reason("other", f"what came isn't valid HTTP ({type(error).__name__})")
 
 
 def _is_not_http(error: BaseException) -> bool:
-    # A connection that was dropped is among them: before the answer, within a status line or in the body.
+    # Includes a connection that was dropped before the answer, within a status line or in the body.
     dropped = isinstance(error, (ConnectionError, IncompleteRead)) or (
         isinstance(error, BadStatusLine) and not str(error).endswith("\n")
     )

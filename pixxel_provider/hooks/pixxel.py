@@ -1,4 +1,4 @@
-"""Two thin bodies for one brain: :class:`PixxelHook` with requests, :class:`PixxelAsyncHook` with aiohttp."""
+"""Two thin clients of one protocol: :class:`PixxelHook` (requests), :class:`PixxelAsyncHook` (aiohttp)."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ if TYPE_CHECKING:
 if sys.version_info >= (3, 11):
     from asyncio import timeout
 else:
-    # Which aiohttp depends on there.
+    # A dependency of aiohttp there.
     from async_timeout import timeout
 
 T = TypeVar("T")
 
-_STALE = "%s What was read of the connection before stays in use."
+_STALE = "%s The connection as it was read before stays in use."
 
 
 class PixxelHook(BaseHook):
     """Reach the API of Pixxel from a task.
 
-    :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``. It is read at first use, and anew
-        after a 401 and now and then while requests fail: somebody may be mending it.
-    :param monotonic: the clock for that.
+    :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``. It is read at first use, and again
+        after a 401 and at intervals while requests fail: it may have been corrected.
+    :param monotonic: the clock for these intervals.
 
-    Every method that asks the API raises :class:`~pixxel_provider.api.errors.PixxelInputError` for an
+    Every method that sends a request raises :class:`~pixxel_provider.api.errors.PixxelInputError` for an
     argument or a connection that can't be used, :class:`~pixxel_provider.api.errors.PixxelApiError` for an
-    error that the API answers with, :class:`~pixxel_provider.api.errors.PixxelConnectionError` where no
+    error that the API answers with, :class:`~pixxel_provider.api.errors.PixxelConnectionError` if no
     answer arrives and :class:`~pixxel_provider.api.errors.PixxelResponseError` for an answer that isn't what
-    the API promises. Trouble that may pass is tried again for up to 60 seconds first.
+    the API promises. Transient errors are retried for up to 60 seconds first.
     """
 
     conn_name_attr = "pixxel_conn_id"
@@ -80,13 +80,13 @@ class PixxelHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return what the connection form of Airflow before 3.2 hides and renames."""
+        """Return the fields that the connection form of Airflow before 3.2 hides and renames."""
         return FORM_BEHAVIOUR
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the extra fields of the connection form of Airflow before 3.2, from the one table."""
-        # Airflow 3.0 and 3.1 put stand-ins for just these kinds of fields into wtforms.
+        # Airflow 3.0 and 3.1 replace exactly these kinds of fields in wtforms.
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from wtforms import BooleanField, IntegerField, StringField
         from wtforms.validators import Optional
@@ -102,13 +102,13 @@ class PixxelHook(BaseHook):
 
     @cached_property
     def settings(self) -> Settings:
-        """What the connection said when it was read last."""
+        """The connection's settings as they were last read."""
         return self._read()
 
     def reread(self) -> None:
-        """Read the connection anew; all of it counts from the next request on, TLS and the proxy as well.
+        """Read the connection again; the next request uses all of it, including TLS and the proxy.
 
-        :raises PixxelError: it can't be read now, and what was read before stays in use.
+        :raises PixxelError: it can't be read now; the previous settings stay in use.
         """
         self.__dict__["settings"] = self._read()
         self.close()
@@ -123,7 +123,7 @@ class PixxelHook(BaseHook):
         return found
 
     def get_conn(self) -> requests.Session:
-        """Return the session this hook sends with; it pools connections and holds no key."""
+        """Return the session of this hook; it pools connections and doesn't hold the key."""
         if self._session is None:
             self._session = requests_transport.new_session(self.settings)
         return self._session
@@ -142,8 +142,8 @@ class PixxelHook(BaseHook):
     def send(self, call: Call[T], *, retry_for: float = retry.RETRY_FOR) -> T:
         """Send a call and return its answer.
 
-        :param call: what a function of :mod:`pixxel_provider.api.calls` returned.
-        :param retry_for: seconds during which trouble that may pass is tried again; 0 tries once.
+        :param call: the return value of a function of :mod:`pixxel_provider.api.calls`.
+        :param retry_for: seconds for which transient errors are retried; 0 sends once.
         """
         if retry_for <= 0:
             return self._attempt(call)
@@ -173,11 +173,11 @@ class PixxelHook(BaseHook):
         )
 
     def create_job(self, workflow_id: str, project_id: str) -> Job:
-        """Start a job, which is billed. Where the answer is lost it isn't tried again: it may have begun."""
+        """Create a job, which is billed. If the answer is lost, it isn't retried: there may be a job."""
         return self.send(calls.create_job(workflow_id, project_id))
 
     def estimate_cost(self, workflow_id: str) -> int | float:
-        """Return what one run of the workflow would cost, in credits."""
+        """Return the cost of one run of the workflow, in credits."""
         return self.send(calls.estimate_cost(workflow_id))
 
     def get_workflow(self, workflow_id: str, project_id: str) -> Workflow:
@@ -185,7 +185,7 @@ class PixxelHook(BaseHook):
         return self.send(calls.get_workflow(workflow_id, project_id))
 
     def list_workflows(self, **filters: Any) -> Iterator[Workflow]:
-        """Yield workflows, each once; a page of them is asked for when the one before is used up.
+        """Yield workflows, each once; a page is requested when the one before is used up.
 
         :param filters: ``project_id``, ``workflow_id``, ``name``, ``created_by``, ``created_on``,
             ``updated_at``, and ``limit``, the size of a page (50).
@@ -199,18 +199,18 @@ class PixxelHook(BaseHook):
             seen.update(fresh)
             offset += len(page.items)
             short = len(page.items) < int(call.params["limit"])
-            # A total that a full page reaches may be wrong, and a list that only repeats itself has no end.
+            # A total that a full page reaches may be wrong; a list that only repeats itself must end.
             if not fresh or (short and page.total is not None and offset >= page.total):
                 return
 
     def request_download(self, workflow_id: str, job_id: str, task_id: str | None = None) -> Download:
-        """Ask for a package of the files of a job or task; asked again it says whether that is ready."""
+        """Request a package of the files of a job or task; repeat the call until it is ready."""
         if task_id is None:
             return self.send(calls.download_job(workflow_id, job_id))
         return self.send(calls.download_task(workflow_id, job_id, task_id))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Try the connection, once; return whether it works and a sentence for the person at the form."""
+        """Test the connection, once; return whether it works and a message for the form."""
         try:
             page = self.send(calls.list_projects(), retry_for=0)
         except (PixxelNotFoundError, PixxelResponseError) as error:
@@ -262,13 +262,13 @@ class PixxelHook(BaseHook):
             except StopIteration as done:
                 settings, answer = done.value
                 break
-        # Outside: an error would show what was being handled, and that holds the answer.
+        # Outside the handling of an exception: an error would show it as its context, with the answer.
         return protocol.read(settings, call, answer)
 
     def _read_anew(self, before: Settings) -> Settings:
-        """Return what the connection says after a 401; it is read anew unless that was just done in vain.
+        """Return the settings after a 401; the connection is read again unless that has just failed to help.
 
-        :raises PixxelError: it can't be read now, so that nobody knows whether the key is wrong.
+        :raises PixxelError: it can't be read now, so it isn't known whether the key is wrong.
         """
         if self.settings is before and self._refresh.due_at_401(self._monotonic()):
             with contextlib.suppress(PixxelError):
@@ -282,7 +282,7 @@ class PixxelHook(BaseHook):
     ) -> protocol.Answer | None:
         body = protocol.Body(call)
         if request.fresh:
-            # A kept connection may have been closed by the server: then nobody knows whether it was heard.
+            # The server may have closed a kept connection: then it isn't known whether the request arrived.
             self.close()
         try:
             with (
@@ -297,7 +297,7 @@ class PixxelHook(BaseHook):
                 ) as response,
             ):
                 found = protocol.joined(response.raw.headers.iteritems())
-                # urllib3 would prepare to decode it, and refuse to where it is encoded often.
+                # urllib3 would otherwise prepare to decode it, and refuse repeated encodings.
                 response.raw.headers.discard("Content-Encoding")
                 if not protocol.is_redirect(response.status_code):
                     for chunk in response.raw.stream(protocol.CHUNK, decode_content=False):
@@ -311,7 +311,7 @@ class PixxelHook(BaseHook):
             kept = any(isinstance(found, requests_transport.KeptConnectionBroke) for found in causes(error))
             if kept and not request.fresh:
                 return None
-            # Whatever a library makes of what a server has sent.
+            # Any exception that a library raises on what a server has sent.
             raise unreachable(settings, call, error) from None
 
 
@@ -319,7 +319,7 @@ class PixxelAsyncHook(BaseHook):
     """Reach the API of Pixxel from a trigger; same settings, policy and errors as :class:`PixxelHook`.
 
     All hooks of one event loop and connection share one HTTP session, which is closed with the loop, or when
-    the last trigger that watches a job has left.
+    the last trigger that waits for a job has left.
 
     :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``.
     """
@@ -346,24 +346,24 @@ class PixxelAsyncHook(BaseHook):
 
     @property
     def settings(self) -> Settings | None:
-        """What the connection said when it was read last, None where it never could be."""
+        """The connection's settings as they were last read, None if they never could be."""
         return self._settings
 
     @property
     def refresh(self) -> ConnectionRefresh:
-        """When the connection is read anew, and how the last attempts ended."""
+        """When the connection is read again, and how the last attempts ended."""
         return self._refresh
 
     def adopt(self, settings: Settings) -> None:
-        """Use from now on what somebody else has read of the same connection."""
+        """Use from now on the settings that another hook of the same connection has read."""
         self._settings = settings
         self._refresh.was_read(self._monotonic())
 
     async def get_settings(self) -> Settings:
-        """Return what the connection says; it is read at first use, and now and then while requests fail."""
+        """Return the settings; they are read at first use, and at intervals while requests fail."""
         if (found := self._usable()) is not None:
             return found
-        # Many waits may come at once, and each look-up is a question to Airflow.
+        # Many waits may begin at once, and each look-up is a request to Airflow.
         async with self._reading:
             if (found := self._usable()) is not None:
                 return found
@@ -389,7 +389,7 @@ class PixxelAsyncHook(BaseHook):
             self._refresh.was_read(self._monotonic(), error)
             raise
         if self._settings is not None:
-            # Its file of certificates may be another by now, under the same name.
+            # Its file of certificates may have changed, under the same name.
             await release_session(self.pixxel_conn_id)
         self.adopt(found)
         return found
@@ -403,7 +403,7 @@ class PixxelAsyncHook(BaseHook):
     ) -> T:
         """Send a call and return its answer; see :meth:`PixxelHook.send`.
 
-        :param on_size: is told the size of the answer, in bytes.
+        :param on_size: called with the size of the answer, in bytes.
         """
         if retry_for <= 0:
             return await self._attempt(call, on_size)
@@ -443,12 +443,12 @@ class PixxelAsyncHook(BaseHook):
             on_size(len(answer.body))
         async with reading_turn(answer.is_large):
             if answer.is_large:
-                # What takes long to read holds up nobody there.
+                # A long decoding doesn't block the event loop there.
                 return await asyncio.to_thread(protocol.read, settings, call, answer)
             return protocol.read(settings, call, answer)
 
     async def _read_anew(self, before: Settings) -> Settings:
-        """Return what the connection says after a 401; see :meth:`PixxelHook._read_anew`."""
+        """Return the settings after a 401; see :meth:`PixxelHook._read_anew`."""
         async with self._reading:
             if self._settings is before and self._refresh.due_at_401(self._monotonic()):
                 with contextlib.suppress(PixxelError):
@@ -467,7 +467,7 @@ class PixxelAsyncHook(BaseHook):
         except PixxelError:
             raise
         except Exception as error:
-            # Whatever a library makes of what a server has sent, or of a file of certificates.
+            # Any exception that a library raises on what a server has sent, or on a file of certificates.
             if type(error).__name__ == "TooLargeError":
                 raise protocol.too_large(call) from None
             if type(error).__name__ == "KeptConnectionBrokeError" and not request.fresh:
@@ -482,7 +482,7 @@ class PixxelAsyncHook(BaseHook):
         from yarl import URL
 
         limits = aiohttp.ClientTimeout(
-            # Not aiohttp's: that one doesn't end all that may follow a broken answer.
+            # Not aiohttp's timeout: it doesn't end everything that may follow a malformed answer.
             total=None,
             connect=settings.connect_timeout,
             sock_connect=settings.connect_timeout,
@@ -490,7 +490,7 @@ class PixxelAsyncHook(BaseHook):
         )
         async with session.request(
             request.method,
-            # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
+            # Already quoted: yarl would otherwise decode what it considers unnecessary.
             URL(request.url, encoded=True),
             headers=request.headers,
             timeout=limits,

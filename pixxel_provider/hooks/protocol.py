@@ -1,6 +1,6 @@
 """One exchange with the API as a generator, which both clients drive: requests out, answers in.
 
-Nothing here does I/O. Redirects, the key that is read anew after a 401, limits and the deadline are decided
+Nothing here does I/O. Redirects, reading the key again after a 401, limits and the deadline are decided
 here, so that the two clients can't differ in them.
 """
 
@@ -34,15 +34,15 @@ from pixxel_provider.hooks.content_encoding import decoded_body
 T = TypeVar("T")
 
 USER_AGENT = f"airflow-provider-pixxel/{__version__}"
-#: The most that status lines and headers of an exchange may have, in bytes, interim answers included.
+#: The largest total of status lines and headers of an exchange, in bytes, including interim answers.
 HEAD_LIMIT = 256 * 1024
-#: The longest header, and the most headers of one answer: what Python's http.client takes.
+#: The longest header, and the most headers of one answer: the limits of Python's http.client.
 LINE_LIMIT, HEADERS_LIMIT = 65_536, 99
 #: How many redirects within the same host are followed.
 REDIRECTS = 3
-#: How much of an answer is read at a time, in bytes.
+#: How many bytes of an answer are read at a time.
 CHUNK = 64 * 1024
-#: The largest body of an error that is looked into for the API's words, in bytes.
+#: The largest body of an error that is searched for the API's message, in bytes.
 ERROR_LIMIT = 64 * 1024
 
 _SNIPPET = 120
@@ -57,21 +57,21 @@ class Request:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     timeout: float
-    """Seconds left of the whole exchange."""
+    """Seconds left for the whole exchange."""
     fresh: bool
-    """Whether it has to go over a connection of its own."""
+    """Whether it needs a connection of its own."""
 
 
 @dataclass(frozen=True)
 class ReadConnection:
-    """Asks a client to read the Airflow connection anew and to hand in its settings."""
+    """Asks a client to read the Airflow connection again and to send in its settings."""
 
     before: Settings = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; header names in lower case."""
+    """The server's answer; header names in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -79,7 +79,7 @@ class Answer:
 
     @property
     def is_large(self) -> bool:
-        """Whether it may take long to read."""
+        """Whether decoding it may take long."""
         return len(self.body) > (_SMALL_ENCODED if "content-encoding" in self.headers else SMALL)
 
 
@@ -93,27 +93,27 @@ def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def is_redirect(status: int) -> bool:
-    """Tell whether an answer's body is of no use, as its address is all that counts."""
+    """Return whether only an answer's address counts, so that its body isn't read."""
     return 300 <= status < 400
 
 
 def exchange(
     settings: Settings, call: Call[Any], clock: Callable[[], float] = time.monotonic
 ) -> Generator[Request | ReadConnection, Any, tuple[Settings, Answer]]:
-    """Yield what has to be done until the final answer is there; return it with the settings that were used.
+    """Yield the steps up to the final answer; return it with the settings that were used.
 
-    Sent in are an :class:`Answer` for each :class:`Request`, or None where a connection that had been kept
-    broke before any of it came, and :class:`Settings` for a :class:`ReadConnection`.
+    Sent in are an :class:`Answer` for each :class:`Request`, or None if a kept connection
+    broke before any of the answer arrived, and :class:`Settings` for a :class:`ReadConnection`.
 
     :raises PixxelConnectionError: the deadline of the exchange has passed.
-    :raises PixxelResponseError: the server redirects to where the key must not go, or in circles.
+    :raises PixxelResponseError: the server redirects to where the key must not be sent, or in circles.
     """
     deadline = clock() + settings.exchange_timeout
     answer: Answer = yield from _follow(settings, call, deadline, clock)
     if answer.status == 401 and call.keyed:
-        # A key may have been changed since the connection was read, and a wait may be long.
+        # The key may have been changed since the connection was read, and a wait may be long.
         renewed: Settings = yield ReadConnection(settings)
-        # All but time-outs, which a page makes shorter, leads elsewhere or as somebody else.
+        # Any change but timeouts (which the pages shorten) means another address or identity.
         connect, read = renewed.connect_timeout, renewed.read_timeout
         if renewed != replace(settings, connect_timeout=connect, read_timeout=read):
             settings = renewed
@@ -143,7 +143,7 @@ def _follow(
 
 
 def timed_out(settings: Settings, call: Call[Any]) -> PixxelConnectionError:
-    """Return the error of an exchange that has come to its deadline."""
+    """Return the error of an exchange that has reached its deadline."""
     return PixxelConnectionError(
         f"{call}: could not get an answer from {settings.origin}: the answer took too long.",
         reason="timeout",
@@ -151,7 +151,7 @@ def timed_out(settings: Settings, call: Call[Any]) -> PixxelConnectionError:
 
 
 def url(settings: Settings, call: Call[Any]) -> str:
-    """Return the address of a call, every id quoted."""
+    """Return the address of a call, with every id percent-encoded."""
     query = f"?{urlencode(call.params, quote_via=quote)}" if call.params else ""
     return f"{settings.base_url}{call.path}{query}"
 
@@ -165,7 +165,7 @@ def headers(settings: Settings, call: Call[Any]) -> dict[str, str]:
 
 
 class Body:
-    """An answer's body as it arrives; it refuses to grow past the call's limit."""
+    """An answer's body as it arrives, up to the call's limit."""
 
     def __init__(self, call: Call[Any]) -> None:
         self._call = call
@@ -173,7 +173,7 @@ class Body:
         self._size = 0
 
     def add(self, chunk: bytes) -> None:
-        """Take in a part.
+        """Add a part.
 
         :raises PixxelResponseError: the answer is larger than the limit.
         """
@@ -184,7 +184,7 @@ class Body:
         self._parts.append(chunk)
 
     def whole(self) -> bytes:
-        """Return what has arrived, as it was sent."""
+        """Return what has arrived, still encoded."""
         return b"".join(self._parts)
 
 
@@ -195,11 +195,11 @@ def too_large(call: Call[Any]) -> PixxelResponseError:
 
 
 def redirect(settings: Settings, call: Call[Any], asked: str, answer: Answer) -> str | None:
-    """Return the address to ask instead, None where the answer isn't a redirect.
+    """Return the address to redirect to, None if the answer isn't a redirect.
 
-    It is made of our own origin, and of the path and query of the one that was named.
+    It consists of our own origin, and of the path and query of the redirect.
 
-    :raises PixxelResponseError: it leads to another origin, where the key must not go, or the call isn't
+    :raises PixxelResponseError: it leads to another origin, where the key must not be sent, or the call isn't
         safe.
     """
     location = answer.headers.get("location")
@@ -223,7 +223,7 @@ def redirect(settings: Settings, call: Call[Any], asked: str, answer: Answer) ->
     query = "" if target.query is None else f"?{urls.requoted(target.query)}"
     found = f"{settings.origin}{urls.normal_path(target.path)}{query}"
     if settings.redact(found) != found:
-        # Addresses are logged, here and on the way.
+        # Addresses are logged, here and by servers on the way.
         raise PixxelResponseError(f"{call}: the server redirects to an address that holds the key.")
     return found
 
@@ -233,7 +233,7 @@ def read(settings: Settings, call: Call[T], answer: Answer) -> T:
 
     :raises PixxelApiError: the API answered with an error.
     :raises PixxelResponseError: the answer isn't what the API promises.
-    :raises PixxelConnectionError: a proxy wants to know who asks.
+    :raises PixxelConnectionError: a proxy requires authentication.
     """
     try:
         encoding = answer.headers.get("content-encoding")
@@ -241,7 +241,7 @@ def read(settings: Settings, call: Call[T], answer: Answer) -> T:
     except ValueError as error:
         raise PixxelResponseError(f"{call}: the answer {error}.") from None
     if answer.status == 407 and settings.proxy:
-        # Only a proxy says so, as it does to a tunnel: the words of Pixxel are another matter.
+        # Only a proxy sends this status, as it does for a tunnel: it isn't Pixxel's message.
         raise PixxelConnectionError(
             f"{call}: could not get an answer from {settings.origin}: the proxy can't be reached or refuses.",
             reason="proxy",

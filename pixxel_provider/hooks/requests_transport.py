@@ -1,8 +1,8 @@
-"""A requests session that reads nothing past a deadline, and nothing past a limit.
+"""A requests session that reads nothing past a deadline and nothing past a limit.
 
-requests knows no deadline: its time-out is the longest silence, so that an answer which drips never ends.
-Here every read of a socket, from a proxy's first word to the last trailer, has the time and the bytes that
-are left of the exchange.
+requests has no deadline: its timeout is the longest silence, so a slow answer may never end.
+Here every read of a socket, from a proxy's first byte to the last trailer, is limited to the time and
+the bytes left of the exchange.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class TooLarge(Exception):
-    """More was sent than may be read."""
+    """The server sent more than the limit."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class _Budget:
 
 _BUDGET: ContextVar[_Budget | None] = ContextVar("pixxel_exchange", default=None)
 
-# What aiohttp's parser takes, where http.client takes more: both clients have to read the same answer.
+# aiohttp's parser accepts these, http.client more: both clients have to read the same answer.
 _STATUS_LINE = re.compile(rb"HTTP/(?:0\.9|1\.[01]) [1-9][0-9]{2}(?: [^\r\n\x00]*)?\r?\n")
 _HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r?\n|[ \t][^\r\n\x00]*\r?\n")
 _TRAILER = re.compile(rb"(?!content-length:)(?:" + _HEADER.pattern + rb")", re.I)
@@ -52,9 +52,9 @@ _INTERIM = range(102, 200)
 
 @contextlib.contextmanager
 def budget(seconds: float, size: int) -> Iterator[None]:
-    """Give this thread's requests so many seconds, and so many bytes to read.
+    """Limit this thread's requests to these seconds and these bytes.
 
-    Reading on raises :class:`TimeoutError` and :class:`TooLarge`.
+    Reading beyond them raises :class:`TimeoutError` and :class:`TooLarge`.
     """
     token = _BUDGET.set(_Budget(time.monotonic() + seconds, size))
     try:
@@ -74,7 +74,7 @@ def new_session(settings: Settings) -> requests.Session:
     session.trust_env = False
     session.verify = settings.verify
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    # requests would read the whole body of a redirect, and keep it, even where it is told not to follow.
+    # requests would read the whole body of a redirect, and keep it, even if it is told not to follow.
     session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
     if settings.proxy:
         session.proxies = {"http": settings.proxy, "https": settings.proxy}
@@ -88,7 +88,7 @@ class KeptConnectionBroke(ConnectionResetError):
 
 
 class _Raw(io.RawIOBase):
-    """What a socket sends, for as long as the budget lasts."""
+    """The bytes of a socket, within the budget."""
 
     def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
         self._raw = raw
@@ -113,7 +113,7 @@ class _Raw(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        # Of the raw one alone: the socket is closed once it and the connection are.
+        # Only of the raw one: the socket is closed once both it and the connection are.
         self._raw.close()
         super().close()
 
@@ -134,7 +134,7 @@ class _Lines(io.BufferedReader):
                 self._expected = _STATUS_LINE
                 return line
         if self._fields == 1:
-            # It goes on from nothing; urllib3 would log it, whatever it holds.
+            # It continues without one; urllib3 would log the line, whatever it contains.
             line = line.lstrip(b" \t")
         if not self._expected.fullmatch(line) or self._fields > HEADERS_LIMIT:
             raise HTTPException("the answer isn't HTTP that can be read")
@@ -146,7 +146,7 @@ class _Lines(io.BufferedReader):
         if self._expected is _STATUS_LINE:
             self._expected, self._fields = _HEADER, 0
         elif self._expected is _CHUNK_SIZE:
-            # Without its extension, for which http.client has a limit and aiohttp has none.
+            # Without its extension, which http.client limits and aiohttp doesn't.
             line = line.split(b";")[0].rstrip() + b"\r\n"
             if int(line, 16) == 0:
                 self._expected, self._fields = _TRAILER, 0
@@ -160,7 +160,7 @@ class _Lines(io.BufferedReader):
         if not line.endswith(b"\n") and len(line) < limit:
             if self._may_go_on(line.removesuffix(b"\r")):
                 raise RemoteDisconnected("the connection was closed within a line")
-            raise HTTPException("the answer isn't HTTP that can be read")
+            raise HTTPException("the answer isn't valid HTTP")
         if self._expected is not _CHUNK_SIZE:
             self._size += len(line)
         if self._size > HEAD_LIMIT or len(line) >= limit:
@@ -175,7 +175,7 @@ class _Lines(io.BufferedReader):
         return not line or self._expected.fullmatch(line + b"\n") is not None
 
     def expect_chunks(self) -> None:
-        """Take the next line for the size of a chunk."""
+        """Treat the next line as the size of a chunk."""
         self._expected = _CHUNK_SIZE
 
 
@@ -183,20 +183,20 @@ class _Response(HTTPResponse):
     """An answer that is read within the budget."""
 
     def __init__(self, sock: Any, debuglevel: int = 0, method: str | None = None, url: str | None = None):
-        # Not debuglevel: http.client would print what the answer echoes.
+        # Not debuglevel: http.client would print a key that the answer repeats.
         super().__init__(sock, 0, method, url)
         self.fp: Any = _Lines(_Raw(self.fp.detach(), sock))
 
     def begin(self) -> None:
         super().begin()
         lengths = [value.strip(" \t\r\n") for value in self.headers.get_all("Content-Length", [])]
-        # Two ways to tell where an answer ends are two answers to somebody else.
+        # With two different lengths, different readers would see different answers.
         if lengths and (
             lengths[1:] or "Transfer-Encoding" in self.headers or not _LENGTH.fullmatch(lengths[0])
         ):
-            raise HTTPException("the length of the answer can't be read")
+            raise HTTPException("the length of the answer is invalid")
         if self.status in (101, 204, 304):
-            # They have no body, whatever they say.
+            # They have no body, whatever their headers are.
             self.length, self.chunked = 0, False
             del self.headers["Transfer-Encoding"], self.headers["Content-Length"]
         if self.fp is not None:
@@ -220,7 +220,7 @@ def _adapter() -> type[Any]:
 
     class Bounded(HTTPConnection):
         response_class = _Response
-        # Whatever a process sets for all connections: the key isn't printed.
+        # Even if a process sets it for all connections, the key isn't printed.
         debuglevel = 0
         _kept = False
 

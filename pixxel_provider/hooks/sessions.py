@@ -1,4 +1,4 @@
-"""One aiohttp session for each event loop and connection, closed with the loop or with the last watch."""
+"""One aiohttp session for each event loop and connection, closed with the loop or with its last user."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 #: Idle connections are kept this long, in seconds: longer than the usual poll, so that TLS is set up once.
 KEEP_ALIVE = 90.0
 
-#: How many requests of a loop and connection are under way at once; others wait their turn.
+#: How many requests of a loop and connection run at the same time; others wait for their turn.
 AT_ONCE = 32
 
 _Key = tuple[asyncio.AbstractEventLoop, str, str, "bool | str"]
-# Loops are strong keys: a session refers to its loop, so weak ones would never go. Closed ones are swept
-# instead.
+# Loops are strong keys: a session refers to its loop, so weak ones would never be freed. Closed ones are
+# removed instead.
 _HOLDERS: dict[_Key, _Holder] = {}
 
 
@@ -31,7 +31,7 @@ _HOLDERS: dict[_Key, _Holder] = {}
 async def shared_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
     """Lend the session of the running loop for a connection; all hooks of that loop get the same one.
 
-    It holds connections, no key: that travels with each request.
+    It holds connections, but not the key: that is sent with each request.
     """
     for key in [key for key in _HOLDERS if key[0].is_closed()]:
         del _HOLDERS[key]
@@ -39,7 +39,7 @@ async def shared_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSess
     holder = _HOLDERS.setdefault(key, _Holder())
     holder.users += 1
     try:
-        # Not a limit of the connector: there, who comes just as a connection gets free overtakes the rest.
+        # Not the connector's limit: there, a newcomer overtakes waiting requests when a connection gets free.
         async with holder.turns:
             yield await holder.session(settings)
     finally:
@@ -48,16 +48,16 @@ async def shared_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSess
             await holder.close()
 
 
-# Turns by loop, swept like the sessions.
+# Turns by loop, removed like the sessions.
 _TURNS: dict[tuple[asyncio.AbstractEventLoop, bool], asyncio.Lock] = {}
 
 
 @contextlib.asynccontextmanager
 async def reading_turn(large: bool = False) -> AsyncIterator[None]:
-    """Wait for a turn of the loop in which nobody else reads an answer.
+    """Wait for a turn of the loop in which no other answer is read.
 
-    A job of 50 tasks takes a millisecond to read. Many that arrive together would hold up all triggers of the
-    process, one by one they don't.
+    A job of 50 tasks takes a millisecond to read. Many that arrive together would block all triggers of the
+    process; one at a time they don't.
 
     :param large: for an answer that is read in a thread; those have turns of their own.
     """
@@ -75,7 +75,7 @@ async def reading_turn(large: bool = False) -> AsyncIterator[None]:
 async def release_session(conn_id: str) -> None:
     """Close what the running loop holds for a connection, as soon as nobody uses it.
 
-    Whoever asks next gets a new session.
+    The next request opens a new session.
     """
     loop = asyncio.get_running_loop()
     for key in [key for key in _HOLDERS if key[:2] == (loop, conn_id)]:
@@ -99,7 +99,7 @@ class _Holder:
             return self._session
         async with self._lock:
             if self._session is None or self._session.closed:
-                # A loop that ends closes the asynchronous generators begun in it, and this one the session.
+                # A loop that ends closes its asynchronous generators, and this one closes the session.
                 self._keeper = _keep(settings)
                 self._session = await anext(self._keeper)
             return self._session
@@ -112,20 +112,20 @@ class _Holder:
 
 
 async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, None]:
-    # Importing aiohttp takes 100 ms and reading a CA bundle 25 ms: too long for a loop that others share.
+    # Importing aiohttp takes 100 ms and reading a CA bundle 25 ms: too long for a shared event loop.
     aiohttp = await asyncio.to_thread(import_module, "aiohttp")
     bounded = await asyncio.to_thread(import_module, "pixxel_provider.hooks.aiohttp_transport")
     context = await asyncio.to_thread(_tls, settings.verify)
     session = aiohttp.ClientSession(
         connector=bounded.Connector(ssl=context, keepalive_timeout=KEEP_ALIVE, limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # Decoded within a limit, by what both clients share.
+        # Decoded within a limit, by code that both clients share.
         auto_decompress=False,
         # Settings has read the environment already, the same for both clients.
         trust_env=False,
         **bounded.LIMITS,
     )
-    # Where a kept connection broke, the exchange sends once more; aiohttp would do so whatever broke.
+    # If a kept connection broke, the exchange sends once more; aiohttp would do so after any failure.
     session._retry_connection = False
     try:
         yield session

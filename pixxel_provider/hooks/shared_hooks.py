@@ -1,4 +1,4 @@
-"""Which of an event loop's triggers share a hook, and with it one reading of an Airflow connection."""
+"""Which triggers of an event loop share a hook, and with it one reading of an Airflow connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixxel_provider.hooks.sessions import release_session
 
 @dataclass(eq=False)
 class SharedHook:
-    """One reading of a connection, and the polls that go through it, by workflow."""
+    """One reading of a connection, and the polls that use it, by workflow."""
 
     hook: PixxelAsyncHook
     pollers: dict[str, Any] = field(default_factory=dict)
@@ -24,8 +24,8 @@ class SharedHook:
 class SharedConnection:
     """The hooks of one event loop for one connection id: one, unless the connection was changed meanwhile.
 
-    Who comes later reads the connection anew, and isn't bound to what was read before. Those that came before
-    keep what works for them; where it doesn't, they take over what the newcomer has read.
+    A new wait reads the connection again, and doesn't depend on what was read before. Earlier waits keep
+    settings that work for them; if they don't work, they switch to those that the new wait has read.
     """
 
     def __init__(self, conn_id: str, monotonic: Callable[[], float]) -> None:
@@ -37,11 +37,11 @@ class SharedConnection:
         self._arrivals = self._read_for = 0
 
     async def join(self) -> tuple[SharedHook, PixxelError | None]:
-        """Return the hook for somebody who has just come, and why the connection couldn't be read anew."""
+        """Return the hook for a new wait, and why the connection couldn't be read again."""
         newest = await self._read()
         settings = newest.settings
         if settings is None and self.hooks:
-            # What others have read is better than nothing.
+            # Settings that others have read are better than none.
             return self.hooks[-1], newest.refresh.unread
         for shared in self.hooks:
             if settings is not None and shared.hook.refresh.unreachable:
@@ -53,20 +53,20 @@ class SharedConnection:
         return same, newest.refresh.unread
 
     def leave(self, shared: SharedHook, workflow_id: str) -> None:
-        """Take a poll off, with the hook where it was the last one."""
+        """Remove a poll, and the hook with its last one."""
         del shared.pollers[workflow_id]
         if not shared.pollers:
             self.hooks.remove(shared)
 
     async def release(self) -> None:
-        """Tell that somebody who borrowed it has gone; the session is closed when the last one has."""
+        """Record that a user has left; the session is closed when the last one has."""
         self.users -= 1
         if not self.users:
             _SHARED.pop((asyncio.get_running_loop(), self.conn_id), None)
             await release_session(self.conn_id)
 
     async def _read(self) -> PixxelAsyncHook:
-        """Return a hook that has read the connection since; those who come together share one look-up."""
+        """Return a hook that has read the connection since; waits that begin together share one look-up."""
         self._arrivals += 1
         mine = self._arrivals
         async with self._reading:
@@ -75,7 +75,7 @@ class SharedConnection:
                 await asyncio.sleep(0)
                 self._read_for = self._arrivals
                 self._newest = PixxelAsyncHook(self.conn_id, monotonic=self.monotonic)
-                # Where it can't be read, whoever waits hears that as the answer to each request.
+                # If it can't be read, each request returns that error.
                 with contextlib.suppress(PixxelError):
                     await self._newest.get_settings()
             return self._newest
@@ -89,7 +89,7 @@ def acquire(conn_id: str, monotonic: Callable[[], float]) -> SharedConnection:
 
     No context manager: for each of thousands of waits that would keep another kilobyte.
 
-    :param monotonic: the first one's counts.
+    :param monotonic: the first caller's is used.
     """
     for gone in [key for key in _SHARED if key[0].is_closed()]:
         del _SHARED[gone]

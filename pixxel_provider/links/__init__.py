@@ -1,1 +1,1 @@
-"""Links: what a person can click in the UI of Airflow."""
+"""Links: the buttons in the UI of Airflow."""

@@ -1,4 +1,4 @@
-"""The button that leads from a task to its job in Pixxel's console."""
+"""The button that opens a task's job in Pixxel's console."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
 if AIRFLOW_V_3_0_PLUS:
-    # Airflow 3 stores links past a custom XCom backend, and reads them so.
+    # Airflow 3 stores links without a custom XCom backend, and reads them the same way.
     from airflow.sdk.bases.xcom import BaseXCom as XCom
 else:
     XCom = ConfiguredXCom  # type: ignore[misc]
 
-# Where Airflow 3 reads a link of this class from. Pushed early, it makes the button work during the wait.
+# The XCom from which Airflow 3 reads this link. Pushed early, it makes the button work during the wait.
 _XCOM_KEY = "_link_PixxelJobLink"
-# Where a task keeps in memory what it has published.
+# The attribute in which a task keeps what it has published.
 _PUBLISHED = "_published_link"
 
 
 class PixxelJobLink(BaseOperatorLink):
-    """The job's page in Pixxel's console, as the connection's ``console_url`` gives it."""
+    """The job's page in Pixxel's console, from the connection's ``console_url``."""
 
     name = "Pixxel job"
 
     @property
     def xcom_key(self) -> str:
-        """Return where the task publishes its link."""
+        """Return the key under which the task publishes its link."""
         return _XCOM_KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return what the task published; an empty string where it hasn't.
+        """Return what the task published; an empty string if it hasn't.
 
-        Airflow 3 asks on the worker when the task ends, and logs an error for an XCom that isn't there: it is
-        read only where an earlier process of this try has published it.
+        Airflow 3 calls this on the worker when the task ends, and logs an error for a missing XCom: it is
+        read only if an earlier process of this try has published it.
         """
         found = getattr(operator, _PUBLISHED, None)
         if found is None and _is_first_process(ti_key):
@@ -50,7 +50,7 @@ class PixxelJobLink(BaseOperatorLink):
 
 
 def _is_first_process(ti: Any) -> bool:
-    # XComs of earlier processes are gone, unless this one goes on after a deferral.
+    # XComs of earlier processes are deleted, unless this one resumes after a deferral.
     context = getattr(ti, "_ti_context_from_server", None)
     return context is not None and not context.next_method
 
@@ -67,7 +67,7 @@ def _of_connection(operator: Any) -> str | None:
 
 
 def publish_link(context: Context, url: str) -> None:
-    """Make the link known, at the start of a try: XComs of an earlier one are gone."""
+    """Publish the link at the start of a try: XComs of an earlier one are deleted."""
     ti: Any = context["ti"]
     if AIRFLOW_V_3_0_PLUS and ConfiguredXCom is not XCom:
         where = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}

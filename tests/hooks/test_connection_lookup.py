@@ -108,7 +108,7 @@ def test_a_vault_that_is_back_when_it_is_asked_once_more_is_not_taken_for_undeco
     monkeypatch.setattr(connection_lookup, "_backends", come_back)
     error = error_of("in_vault")
     assert isinstance(error, PixxelConnectionError)
-    assert "Vault was out of reach for a moment" in str(error)
+    assert "Vault could not be reached for a moment" in str(error)
 
 
 def test_a_backend_that_has_connections_and_no_values_is_told_likewise(
