@@ -1,1 +1,1 @@
-"""Packages of a job's files: fetched from a storage host, checked, and put where they belong."""
+"""Packages of a job's files: downloaded from a storage host, checked, and stored at their destination."""

@@ -1,7 +1,7 @@
-"""Where a signed URL may lead: to public addresses over TLS, and to nothing inside a company or a cloud.
+"""Which addresses a signed URL may have: public ones over TLS, and none inside a company or a cloud.
 
-Whoever can make the API hand out an address must not make a worker ask, say, a cloud's metadata service. So
-an address is read once, by :class:`SignedUrl`: what is judged is what is connected to and asked.
+A manipulated signed URL must not make a worker send requests to, say, a cloud's metadata service. So
+an address is parsed once, by :class:`SignedUrl`: the checked address is the one that is connected to.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pixxel_provider.download.signed_url import Address, SignedUrl, literal_addr
 
 #: Kinds of addresses that count as the API's own network where the API itself is on one.
 _OWN = frozenset({"loopback", "private", "shared"})
-# What messages call them.
+# Their names in messages.
 _NAMES = {
     "loopback": "this machine",
     "private": "a private network",
@@ -30,7 +30,7 @@ _SHARED = ip_network("100.64.0.0/10")
 _THIS_NETWORK = ip_network("0.0.0.0/8")
 _NAT64 = ip_network("64:ff9b::/96")
 _LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
-# Metadata services of clouds, and what they hand out credentials at, where that isn't link-local.
+# Metadata services of clouds, and their services for credentials, where these aren't link-local.
 _METADATA = frozenset(
     map(
         ip_address,
@@ -41,15 +41,15 @@ _METADATA = frozenset(
 
 
 class AddressGuard:
-    """Decides for one connection which addresses may be asked for a package."""
+    """Decides for one connection from which addresses a package may be downloaded."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def check(self, url: str | SignedUrl) -> urls.Url:
-        """Check an address as it is written, and return where it leads.
+        """Check an address as it is written, and return its parts.
 
-        What its host resolves to is for :meth:`check_peer`.
+        The addresses that its host resolves to are for :meth:`check_peer`.
 
         :raises PixxelAddressError: it isn't https (or http to this machine), or it leads to a literal address
             that isn't public.
@@ -60,16 +60,16 @@ class AddressGuard:
         if url.authority and url.scheme not in urls.DEFAULT_PORTS:
             raise PixxelAddressError(
                 f"The signed URL begins with {self._settings.redact(url.scheme)}://: "
-                "a package comes over https."
+                "a package is only downloaded over https."
             )
         place = url.place
         if place is None:
-            raise PixxelAddressError("The signed URL isn't an address that can be asked.")
+            raise PixxelAddressError("The signed URL isn't an address that can be requested.")
         in_the_clear = place.scheme == "http" and not is_loopback(place.host)
         if in_the_clear and place.origin != self._settings.origin:
             raise PixxelAddressError(
                 f"The signed URL leads to {self._settings.redact(place.host)} over plain http, where "
-                "others could read it; a package is fetched over https."
+                "others could read it; a package is only downloaded over https."
             )
         literal = literal_address(place.host)
         if literal is not None:
@@ -77,7 +77,7 @@ class AddressGuard:
         return place
 
     def check_peer(self, host: str, address: str | Address) -> None:
-        """Check the address that a host name stands for, before it is connected to.
+        """Check an address that a host name resolves to, before it is connected to.
 
         :raises PixxelAddressError: it isn't public, not on the network that the API itself is on, and not
             named by the connection's ``private_storage``.
@@ -87,12 +87,12 @@ class AddressGuard:
         if kind == "public" or kind in self._own or self._named(host, found, kind):
             return
         hint = (
-            " Where that is meant, name the host, or its network, in the extra 'private_storage' of "
+            " If that is intended, name the host, or its network, in the extra 'private_storage' of "
             f"connection {self._settings.conn_id!r}."
         )
         raise PixxelAddressError(
             f"The signed URL leads to {self._settings.redact(host)} at {address}, which isn't a public "
-            f"address but {_NAMES[kind]}: it isn't asked.{hint if kind in _OWN else ''}"
+            f"address but {_NAMES[kind]}: no request is sent to it.{hint if kind in _OWN else ''}"
         )
 
     def _named(self, host: str, address: Address, kind: str) -> bool:
@@ -104,13 +104,13 @@ class AddressGuard:
 
     @cached_property
     def _own(self) -> frozenset[str]:
-        """The kinds of addresses that the API's own host has, of those that a company uses inside."""
+        """The kinds of addresses that the API's own host has, of those in use inside a company."""
         host = urlsplit(self._settings.base_url).hostname or ""
         return frozenset(kind_of(address) for address in _resolve(host)) & _OWN
 
 
 def kind_of(address: Address) -> str:
-    """Return what sort of network an address is in: ``public``, or a key of what messages call it."""
+    """Return the kind of network of an address: ``public``, or a key of the names for messages."""
     for found in _embedded(address):
         kind = _kind(found)
         if kind != "public":
@@ -119,7 +119,7 @@ def kind_of(address: Address) -> str:
 
 
 def proxy_for(settings: Settings, url: str) -> str | None:
-    """Return the proxy for a storage host: the connection's own, or what the environment says of that host.
+    """Return the proxy for a storage host: the connection's own, or the environment's for that host.
 
     The settings name the proxy for the API's host, which the environment may treat differently.
     """
@@ -134,7 +134,7 @@ def _kind(address: Address) -> str:
     if address.is_loopback:
         return "loopback"
     if isinstance(address, IPv6Address) and (address.is_site_local or address in _LOCAL_NAT64):
-        # Python calls some of these global; they are for use inside a site.
+        # Python treats some of these as global; they are for use inside a site.
         return "private"
     if address in _SHARED:
         return "shared"
@@ -176,7 +176,7 @@ def _resolve(host: str) -> Iterator[Address]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        # Behind a proxy names need not resolve here; then nothing but public addresses is asked.
+        # Behind a proxy, names may not resolve here; then only public addresses are permitted.
         return
     for entry in found:
         yield ip_address(entry[4][0])

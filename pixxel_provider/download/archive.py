@@ -1,4 +1,4 @@
-"""A package that is a zip, checked as a whole before any of it is believed."""
+"""A package that is a zip, checked as a whole before any member is used."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pixxel_provider.download.progress import size
 
 #: Bytes that are unpacked at a time.
 CHUNK = 1024 * 1024
-# Members below this many unpacked bytes aren't judged by their ratio: a mask of zeros packs well.
+# Members below this many unpacked bytes aren't checked for their ratio: a mask of zeros packs well.
 _SMALL = 1024 * 1024
-# The list of members is read in one piece: so large it is with 100,000 long names.
+# The list of members is read in one piece: it has this size with 100,000 long names.
 _LARGEST_LIST = 64 * 1024 * 1024
 _ENTRY, _LOCATOR = b"PK\x01\x02", b"PK\x06\x07"
 _BROKEN = (
@@ -37,7 +37,7 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a package may unpack to."""
+    """The limits for unpacking a package."""
 
     bytes: int = 50 * 1024**3
     ratio: float = 200.0
@@ -50,16 +50,16 @@ class Member:
     """One file of an archive."""
 
     name: str
-    """Relative, with ``/`` between folders; it leads nowhere else."""
+    """Relative, with ``/`` between folders; it never leads out of the folder."""
     size: int
     crc: int
     info: zipfile.ZipInfo
 
 
 class Archive:
-    """An archive whose every member may be unpacked, as far as its list of members tells.
+    """An archive whose every member may be unpacked, as far as its list of members shows.
 
-    :raises PixxelArchiveError: it isn't a zip, or holds what isn't unpacked: the message says what and where.
+    :raises PixxelArchiveError: it isn't a zip, or has a refused member; the message names it.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
@@ -74,7 +74,7 @@ class Archive:
             self.members, self.folders = self._check(self._zip.infolist())
         except _BROKEN as error:
             self._file.close()
-            raise PixxelArchiveError(f"The package isn't a zip that can be read: {error}.") from None
+            raise PixxelArchiveError(f"The package isn't a readable zip: {error}.") from None
         except BaseException:
             self._file.close()
             raise
@@ -89,7 +89,7 @@ class Archive:
         self._file.close()
 
     def parts(self, member: Member) -> Iterator[bytes]:
-        """Yield what a member unpacks to; that it is whole is certain once all was yielded.
+        """Yield a member's unpacked bytes; it is only known to be complete after the last of them.
 
         :raises PixxelArchiveError: it is damaged, or larger than it claimed.
         """
@@ -104,11 +104,11 @@ class Archive:
             raise PixxelArchiveError(f"{named(member.name)} of the package is damaged: {error}.") from None
         if came != member.size:
             raise PixxelArchiveError(
-                f"{named(member.name)} of the package unpacks to {came} bytes, and claims {member.size}."
+                f"{named(member.name)} of the package unpacks to {came} bytes, but claims {member.size}."
             )
 
     def _count(self, member: Member, came: int, more: int) -> None:
-        # What really comes out, whatever the list claims. To try it first, each may be unpacked twice.
+        # The unpacked bytes, whatever the list claims. Each member may be unpacked twice, once as a test.
         self._came += more
         self._check_ratio(named(member.name), came, member.info.compress_size)
         if came > self._limits.bytes or self._came > 2 * self._limits.bytes:
@@ -140,20 +140,20 @@ class Archive:
 
     def _check_place(self, info: zipfile.ZipInfo) -> None:
         if info.header_offset < 0:
-            raise PixxelArchiveError("The package isn't a zip that can be read: its beginning is missing.")
+            raise PixxelArchiveError("The package isn't a readable zip: its beginning is missing.")
         if info.header_offset + 30 + info.compress_size > self._zip.start_dir:
             raise PixxelArchiveError(f"{named(info.orig_filename)} of the package lies beyond its end.")
 
     def _check_locator(self) -> None:
-        """Check where the end of a large zip is said to lie: not every release of zipfile looks there."""
-        # Last come a record of 22 bytes and a comment; before them the locator, and before that the end.
+        """Check the end of a large zip, which not every release of zipfile does."""
+        # Last is a record of 22 bytes and a comment; before it the locator, and before that the end.
         at = self._packed - 22 - len(self._zip.comment) - 20
         if at < 0:
             return
         self._file.seek(at)
         locator = self._file.read(20)
         if locator[:4] == _LOCATOR and int.from_bytes(locator[8:16], "little") > at - 56:
-            raise PixxelArchiveError("The package isn't a zip that can be read: its end lies beyond its end.")
+            raise PixxelArchiveError("The package isn't a readable zip: its end lies beyond its end.")
 
     def _check_total(self, members: list[Member]) -> None:
         total = sum(member.size for member in members)
@@ -165,7 +165,7 @@ class Archive:
         self._check_ratio("The package", total, self._packed)
         end, before = 0, None
         for member in sorted(members, key=lambda member: member.info.header_offset):
-            # Members that share packed bytes are how a few of them become petabytes.
+            # Members that share packed bytes: a few of them could unpack to petabytes.
             if member.info.header_offset < end:
                 raise PixxelArchiveError(f"{named(member.name)} and {before} of the package overlap.")
             end = member.info.header_offset + 30 + member.info.compress_size

@@ -1,4 +1,4 @@
-"""What a download that is given up leaves: nothing, and nothing is written or renamed any more."""
+"""Cancels a download: removes what is incomplete, and prevents further writes and renames."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ _WORDS = "The download was given up, as its task was stopped"
 
 
 class Cancellation:
-    """What is still to be taken away, and whether the download was given up.
+    """What has to be removed on cancellation, and whether the download was cancelled.
 
-    Airflow 3 answers SIGTERM by calling ``on_kill`` between two steps of the task, which then goes on. So a
-    step that others could see asks first, and what it works with is gone if the signal comes right after.
+    Airflow 3 answers SIGTERM by calling ``on_kill`` between two steps of the task, which then continues. So a
+    step with a visible effect checks first, and its resources are removed if the signal comes right after.
     """
 
     def __init__(self) -> None:
         self._discards: list[Callable[[], None]] = []
         self._given_up = False
-        # A signal's handler comes in the same thread, and must not wait for what it has interrupted.
+        # A signal's handler runs in the same thread, and must not wait for the code that it interrupted.
         self._lock = threading.RLock()
 
     @contextlib.contextmanager
     def holding(self, discard: Callable[[], None]) -> Iterator[None]:
-        """Discard something at the end of a block, or at once when the download is given up."""
+        """Discard something at the end of a block, or at once if the download is cancelled."""
         self._discards.append(discard)
         try:
             self.check()
             yield
             self.check()
         except Exception as error:
-            # Its own words, and not those of a step that found its things gone.
+            # The error of the cancellation, not that of a step whose resources are gone.
             if _WORDS not in str(error):
                 self.check()
             raise
         finally:
             self._discards.remove(discard)
-            # Again: what was just being written when all was given up may have come after.
+            # Again: a write that was in progress at the cancellation may have ended after it.
             discard()
 
     def check(self) -> None:
-        """Go on only if the download wasn't given up.
+        """Continue only if the download wasn't cancelled.
 
         :raises PixxelDownloadError: it was.
         """
@@ -52,19 +52,19 @@ class Cancellation:
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
-        """Do what others will see, and let no other thread give it up meanwhile.
+        """Run a step with visible effects; no other thread can cancel the download meanwhile.
 
-        :raises PixxelDownloadError: it was given up.
+        :raises PixxelDownloadError: it was cancelled.
         """
         with self._lock:
             self.check()
             yield
 
     def give_up(self) -> None:
-        """Discard everything, and let nothing more be written."""
+        """Discard everything, and prevent further writes."""
         with self._lock:
             self._given_up = True
             for discard in reversed(self._discards.copy()):
-                # One that can't be taken away is no reason to keep the others.
+                # If one can't be removed, the others still have to be.
                 with contextlib.suppress(Exception):
                     discard()

@@ -1,4 +1,4 @@
-"""Checksums: what a storage host promises, and what really came, worked out beside the transfer."""
+"""Checksums: those that a storage host sent, and those of the received bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 #: Bytes of a part. Handing smaller ones to a thread costs more than hashing them.
 PART = 1024 * 1024
-#: Parts that wait for the thread at the most: what the memory has to hold is so many parts.
+#: The most parts that wait for the thread: this many are in memory.
 DEPTH = 4
 
 _MAKERS: dict[str, Callable[[], Any]] = {
@@ -25,20 +25,20 @@ _MAKERS: dict[str, Callable[[], Any]] = {
     "md5": partial(hashlib.md5, usedforsecurity=False),
 }
 _LENGTHS = {"sha512": 64, "sha256": 32, "sha1": 20, "md5": 16}
-# Headers about the object as a whole, also where the answer is a part of it.
+# Headers about the object as a whole, even if the answer is a part of it.
 _OF_THE_WHOLE = ("digest", "repr-digest", "x-goog-hash", "x-ms-blob-content-md5")
-# Headers about what this answer carries, or of which that isn't certain.
+# Headers about the content of this answer, or unclear ones.
 _OF_THE_ANSWER = {"content-digest": "", "content-md5": "md5", "x-amz-checksum-sha256": "sha256"}
 _PAIR = re.compile(r"\s*([A-Za-z0-9-]+)\s*=\s*:?([A-Za-z0-9+/_-]+=*):?\s*")
 
 
 def promised(headers: Mapping[str, str], *, whole: bool = True) -> dict[str, bytes]:
-    """Return the checksums of the package that an answer's headers give, by the algorithm's name.
+    """Return the checksums of the package in an answer's headers, by the algorithm's name.
 
-    What isn't understood or isn't well-formed promises nothing; an ETag never is a checksum.
+    Unknown and malformed ones are ignored; an ETag never is a checksum.
 
-    :param headers: with keys that don't tell upper from lower case.
-    :param whole: whether the answer carries the whole package, and not a part.
+    :param headers: with case-insensitive keys.
+    :param whole: whether the answer holds the whole package, and not a part.
     """
     found: dict[str, bytes] = {}
     for header in _OF_THE_WHOLE:
@@ -68,13 +68,13 @@ def _read(value: str | None, algorithm: str, found: dict[str, bytes]) -> None:
 
 
 class Checksums:
-    """Checksums of bytes that come part by part, in a thread: hashing then costs a transfer no time."""
+    """Checksums of bytes that arrive in parts, computed in a thread so as not to slow the transfer."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="pixxel-digest")
         self._waiting: deque[Future[None]] = deque()
         self._hashes: dict[str, Any] = {}
-        # The same few for the whole transfer: fresh memory for each part costs more than hashing it.
+        # The same few buffers for the whole transfer: new memory for each part costs more than hashing it.
         self._buffers: deque[memoryview] = deque()
 
     def __enter__(self) -> Checksums:
@@ -86,19 +86,19 @@ class Checksums:
         self._pool.shutdown(cancel_futures=True)
 
     def start(self, algorithms: Iterable[str] = ()) -> None:
-        """Begin anew: sha256, and these besides."""
+        """Start again, with sha256 and these algorithms."""
         self._finish()
         self._hashes = {name: _MAKERS[name]() for name in dict.fromkeys(("sha256", *algorithms))}
 
     def buffer(self) -> memoryview:
-        """Lend memory for the next part, to be filled and added; waits where the thread is behind."""
+        """Lend a buffer for the next part, to be filled and added; waits if the thread is behind."""
         self._keep_up()
         if len(self._buffers) < DEPTH:
             self._buffers.appendleft(memoryview(bytearray(PART)))
         return self._buffers[0]
 
     def add(self, part: bytes | memoryview) -> None:
-        """Take in the next part, of the memory lent or of one's own; waits where the thread is behind."""
+        """Add the next part, in a lent buffer or another; waits if the thread is behind."""
         self._keep_up()
         self._buffers.rotate(-1)
         self._waiting.append(self._pool.submit(self._feed, part))
@@ -122,5 +122,5 @@ class Checksums:
 
 
 def differing(came: Mapping[str, bytes], expected: Mapping[str, bytes]) -> list[str]:
-    """Return the algorithms by which what came isn't what was promised."""
+    """Return the algorithms whose checksums differ from the promised ones."""
     return [name for name, digest in expected.items() if came.get(name) != digest]

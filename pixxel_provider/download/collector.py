@@ -1,4 +1,4 @@
-"""From a signed URL to a file or a folder: whether it is there already, and else how it gets there."""
+"""From a signed URL to a file or a folder: whether it is already there, and otherwise how it is stored."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from pixxel_provider.download.storage_client import StorageClient
 from pixxel_provider.download.transfer import RETRY_FOR, Received, Sink, Transfer
 from pixxel_provider.download.unpack import Unpacked, unpack_into_folder, unpack_into_store
 
-#: How many bytes of paths a result names at the most: it goes into XCom.
+#: The most bytes of paths in a result: it is pushed to XCom.
 PATHS_LIMIT = 48 * 1024
 
 
 @dataclass
 class Collector:
-    """Fetches a package and puts it where it belongs.
+    """Downloads a package and stores it at its destination.
 
-    :param settings: the connection's; its key goes nowhere.
-    :param renew: asks the API for another signed URL.
+    :param settings: the connection's; its key is never sent.
+    :param renew: requests another signed URL from the API.
     :param log: where it is logged.
-    :param max_bytes: the largest package that is fetched.
+    :param max_bytes: the largest package that is downloaded.
     :param limits: how much it may unpack to.
-    :param stall_timeout: seconds without a new byte after which it is given up.
+    :param stall_timeout: seconds without a new byte after which the transfer fails.
     """
 
     settings: Settings
@@ -51,13 +51,13 @@ class Collector:
     _cancellation: Cancellation = field(default_factory=Cancellation, init=False)
 
     def give_up(self) -> None:
-        """Remove at once what is cancellation; whatever still runs ends with an error at its next step."""
+        """Remove at once what is incomplete; a running step ends with an error."""
         self._cancellation.give_up()
 
     def into_file(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
-        """Put the package at a place, as it is, and return what is there, in JSON types.
+        """Store the package unchanged, and return what is there, in JSON types.
 
-        :raises PixxelDownloadError: it couldn't be fetched or written; what was at the place is still there.
+        :raises PixxelDownloadError: it couldn't be downloaded or written; the place is unchanged.
         :raises PixxelError: the API refuses another signed URL.
         """
         url = SignedUrl.of(url)
@@ -67,12 +67,12 @@ class Collector:
         self._cancellation.check()
         if received is not None:
             self.log.info(
-                f"{place} is there already, with all its {size(received.bytes)}: nothing is fetched"
+                f"{place} is already there, with all its {size(received.bytes)}: nothing is downloaded"
             )
         else:
             sink = place.file()
             with self._cancellation.holding(sink.discard):
-                # What can't be written is found out before anything is fetched.
+                # A place that can't be written to is detected before the download.
                 sink.begin()
                 received = self._receive(url, sink, str(place))
                 with self._cancellation.step():
@@ -90,13 +90,13 @@ class Collector:
     def into_folder(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
         """Unpack the package into a folder, and return what is there, in JSON types.
 
-        :raises PixxelArchiveError: it isn't a zip, is damaged, or holds what isn't unpacked.
-        :raises PixxelDownloadError: it couldn't be fetched or written.
+        :raises PixxelArchiveError: it isn't a zip, is damaged, or has a refused member.
+        :raises PixxelDownloadError: it couldn't be downloaded or written.
         :raises PixxelError: the API refuses another signed URL.
         """
         url = SignedUrl.of(url)
         self._cancellation.check()
-        # Once: a link that somebody puts there later isn't followed.
+        # Resolved once: a link that is created later isn't followed.
         target = LocalTarget(place.folder()) if isinstance(place, LocalTarget) else place
         workspace = self._workspace(target)
         with self._cancellation.holding(workspace.discard):
@@ -149,7 +149,7 @@ class Collector:
         return StorageClient(self.settings, self.stall_timeout)
 
     def _workspace(self, place: Place) -> LocalFolder:
-        """Make a folder for what isn't complete: in the place's own file system where that is local."""
+        """Make a folder for incomplete data: in the place's own file system if that is local."""
         if isinstance(place, LocalTarget):
             inside = place.path.is_dir() and not _can_be_replaced(place.path)
             return LocalFolder(place.path, inside=inside)
@@ -158,7 +158,7 @@ class Collector:
 
 
 def _can_be_replaced(folder: Path) -> bool:
-    """Tell whether another folder can be put in its place in one step, and have the same owner and group.
+    """Return whether another folder can replace this one in one step, with the same owner and group.
 
     A mount of its own can't be replaced; and only root can give another user a folder.
     """

@@ -1,4 +1,4 @@
-"""Where a package is to lie, read from what a DAG says."""
+"""The destination of a package, read from the operator's argument."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _LOCAL = frozenset({"", "file", "local"})
 _AMAZON = "apache-airflow-providers-amazon[s3fs]"
 _GOOGLE = "apache-airflow-providers-google"
 _MICROSOFT = "apache-airflow-providers-microsoft-azure"
-# Object stores: what follows the scheme is a bucket or container, and then comes the object's key.
+# Object stores: after the scheme comes a bucket or container, then the object's key.
 _PROVIDERS = {
     **dict.fromkeys(("s3", "s3a", "s3n"), _AMAZON),
     **dict.fromkeys(("gs", "gcs"), _GOOGLE),
     **dict.fromkeys(("abfs", "abfss", "adl", "az", "wasb", "wasbs"), _MICROSOFT),
 }
-# Bytes of a key: each of them has this limit.
+# The most bytes of a key, in each of them.
 _LONGEST_KEY = 1024
-# Other names of storages, which nobody registers.
+# Other names of storages that no provider registers.
 _ALIASES = dict.fromkeys(("az", "wasb", "wasbs"), "abfs")
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*):(.*)", re.DOTALL)
 
@@ -39,12 +39,12 @@ def read_destination(given: Any, conn_id: str | None = None, *, folder: bool = F
     """Return the place that a path, a URL or an ``ObjectStoragePath`` names.
 
     :param conn_id: the Airflow connection of the storage.
-    :param folder: whether it is to be a folder.
+    :param folder: whether it has to be a folder.
     :raises PixxelInputError: it can't be used, or no installed provider offers that storage.
     """
     text = _decoded(_text(given))
     if not text.strip() or any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in text):
-        raise PixxelInputError("destination", "is empty, or holds a line break or what isn't a character")
+        raise PixxelInputError("destination", "is empty, or has a line break or an invalid character")
     if text != text.strip():
         raise PixxelInputError("destination", "begins or ends with a space")
     if not isinstance(given, str) and ("{{" in text or "{%" in text):
@@ -64,7 +64,7 @@ def read_destination(given: Any, conn_id: str | None = None, *, folder: bool = F
 
 def _text(given: Any) -> str:
     if hasattr(given, "protocol") and hasattr(given, "path"):
-        # An ObjectStoragePath, which doesn't always write itself as a URL.
+        # An ObjectStoragePath, whose text isn't always a URL.
         local = given.protocol in _LOCAL
         return str(given.path) if local else f"{given.protocol}://{str(given.path).lstrip('/')}"
     if not isinstance(given, (str, os.PathLike)):
@@ -73,7 +73,7 @@ def _text(given: Any) -> str:
 
 
 def _decoded(text: str) -> str:
-    """Return a file's URL without escapes; in those of stores they are part of the key."""
+    """Return a file's URL without escapes; in those of stores, they are part of the key."""
     found = _SCHEME.match(text)
     if found is None or found[1].lower() not in _LOCAL:
         return text
@@ -84,7 +84,7 @@ def _decoded(text: str) -> str:
 
 
 def _taken_apart(text: str) -> tuple[str, str]:
-    """Return the scheme, which a path doesn't have, and what follows its colon."""
+    """Return the scheme, which a path doesn't have, and the text after its colon."""
     found = _SCHEME.match(text)
     if found is None:
         return "", text
@@ -146,11 +146,11 @@ def _local_path(scheme: str, rest: str) -> Path:
 
 def _stored(scheme: str, rest: str, conn_id: str | None, *, folder: bool) -> StoreTarget:
     authority, slash, key = rest.partition("/")
-    # Airflow lets people write the connection's id as a user, before the bucket.
+    # In Airflow, the connection's id may be written as a user, before the bucket.
     user, _, host = authority.rpartition("@")
     shown, account = host, ""
     if _PROVIDERS.get(scheme) == _MICROSOFT and "." in host:
-        # The long form, container@account.dfs.core.windows.net: no name of a container has a full stop.
+        # The long form, container@account.dfs.core.windows.net: no container's name has a full stop.
         account = host.partition(".")[0]
         user, _, container = user.rpartition("@")
         shown, host = f"{container}@{host}", container
@@ -166,7 +166,7 @@ def _stored(scheme: str, rest: str, conn_id: str | None, *, folder: bool) -> Sto
         )
     address = f"{scheme}://{shown}{slash}{key}"
     fs = _file_system(scheme, conn_id or user or None, address)
-    # The client knows it from a connection string as well.
+    # The client also knows it from a connection string.
     reached = getattr(getattr(fs, "service_client", fs), "account_name", None)
     if account and reached and reached != account:
         raise PixxelInputError(
@@ -182,7 +182,7 @@ def _stored(scheme: str, rest: str, conn_id: str | None, *, folder: bool) -> Sto
 
 
 def _file_system(scheme: str, conn_id: str | None, address: str) -> Any:
-    # What an ObjectStoragePath asks, which for its part can't be made with every release of its own library.
+    # What an ObjectStoragePath does, which can't be created with every release of its own library.
     attach = import_module("airflow.sdk.io" if AIRFLOW_V_3_0_PLUS else "airflow.io.store").attach
     problem: Exception
     try:
@@ -193,17 +193,17 @@ def _file_system(scheme: str, conn_id: str | None, address: str) -> Any:
     except (ImportError, ValueError) as error:
         problem = error
     if conn_id is None:
-        # Airflow has no provider for it, and fsspec may know it all the same.
+        # Airflow has no provider for it, but fsspec may know it.
         from fsspec import get_filesystem_class
 
         try:
             kind = get_filesystem_class(_ALIASES.get(scheme, scheme))
-            # Some need the host, or the account, that only the address has.
+            # Some need the host, or the account, which only the address has.
             return kind(**kind._get_kwargs_from_urls(address))
         except (ImportError, ValueError) as error:
             problem = error
         except Exception as error:
-            # Each library has its own, and some connect at once.
+            # Each library has its own exceptions, and some connect at once.
             words = (
                 f"begins with {scheme}://, and that storage can't be opened ({type(error).__name__}: {error})"
             )

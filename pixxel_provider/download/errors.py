@@ -1,6 +1,6 @@
-"""What can go wrong between a signed URL and the place where a package should lie.
+"""The errors between a signed URL and the destination of a package.
 
-None of these holds a signed URL, or is chained to an exception that does: whoever has one has the package.
+None of these contains a signed URL, or is chained to an exception that does: the URL gives access.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pixxel_provider.api.errors import PixxelError
 
 
 class PixxelDownloadError(PixxelError):
-    """A package couldn't be fetched, or couldn't be written; if that has changed anything, it says so."""
+    """A package couldn't be downloaded or written; the message names any changes that were made."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self),)
 
 
 class PixxelAddressError(PixxelDownloadError):
-    """A signed URL leads where it must not be followed."""
+    """A signed URL has an address that must not be followed."""
 
 
 class PixxelArchiveError(PixxelDownloadError):
@@ -28,7 +28,7 @@ class PixxelArchiveError(PixxelDownloadError):
 class PixxelTransferError(PixxelDownloadError):
     """The storage host didn't deliver, and may do so later.
 
-    :param retry_after: seconds the host asked to be left alone.
+    :param retry_after: the host's Retry-After in seconds.
     """
 
     transient = True
@@ -43,4 +43,4 @@ class PixxelTransferError(PixxelDownloadError):
 
 
 class PixxelExpiredError(PixxelTransferError):
-    """The storage host turned a signed URL away: most often it has expired, and another one helps."""
+    """The storage host rejected a signed URL: it has usually expired, and another one helps."""

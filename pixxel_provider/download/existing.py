@@ -1,4 +1,4 @@
-"""Whether what lies at a place is the package already, found out without fetching it."""
+"""Whether the package is already at its destination, without downloading it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import Answer, StorageClient
 from pixxel_provider.download.transfer import Received
 
-#: Bytes that are compared where the host gives no checksum: the end of a zip holds those of all members.
+#: Bytes that are compared if the host sends no checksum: the end of a zip has those of all members.
 SAMPLE = 64 * 1024
 
 
 def is_present(storage: StorageClient, url: str | SignedUrl, place: Place) -> Received | None:
-    """Return what lies at a place where that is the whole package, and None where it has to be fetched.
+    """Return what is at a place if it is the whole package, and None if it has to be downloaded.
 
-    The length has to be the same, and the checksum where the host gives one. Without one, the end is.
-    What may be written and not read is fetched.
+    The length has to be the same, and the checksum if the host sends one. Without one, the end has to be.
+    An object that may be written but not read is downloaded again.
     """
     length = place.size()
     if not length or length == UNKNOWN:
@@ -49,7 +49,7 @@ def _compared_whole(
 def _compared(
     storage: StorageClient, url: str | SignedUrl, place: Place, length: int
 ) -> PackageResponse | None:
-    # The end of what is here: a host that sends parts sends no more than that.
+    # The end of the local file: a host that supports ranges sends no more than that.
     start = max(0, length - SAMPLE)
     headers = {"Range": f"bytes={start}-{length - 1}"}
     try:
@@ -59,16 +59,16 @@ def _compared(
                 return None
             if delivery.promised:
                 return delivery
-            # From another byte on it isn't the end, and packages may begin alike for long.
+            # From another byte on it isn't the end, and packages may have the same beginning.
             if delivery.start != start:
                 return None
             sample = _sample(answer)
             if start == 0:
-                # An earlier version may have taken a page for the package, and the host may still send that.
+                # An earlier version may have stored a page as the package, and the host may still send it.
                 check_content(answer.headers, sample[:BEGINNING], str(place))
             return delivery if _same(sample, place, start, length) else None
     except PixxelError as error:
-        # The transfer will meet the same trouble, and knows what to do.
+        # The transfer will have the same error, and handles it.
         if not error.transient:
             raise
         return None
@@ -76,14 +76,14 @@ def _compared(
 
 def _sample(answer: Answer) -> bytes:
     buffer, count = memoryview(bytearray(SAMPLE)), 0
-    # To its end: one that breaks off is told only after what had come.
+    # To its end: a broken connection only shows after the received bytes.
     while count < SAMPLE and (more := answer.readinto(buffer[count:])):
         count += more
     return bytes(buffer[:count])
 
 
 def _same(sample: bytes, place: Place, start: int, length: int) -> bool:
-    # A host may send less than was asked for: too little to tell one package from another.
+    # A host may send less than requested: too little to distinguish two packages.
     if len(sample) < min(SAMPLE, length):
         return False
     found = b""

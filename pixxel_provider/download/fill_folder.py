@@ -1,4 +1,4 @@
-"""Members that are moved into a folder one by one, past whatever lies there, and past no link."""
+"""Moves members into a folder one by one, without following links there."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ STAGED = "files"
 
 @dataclass
 class FolderFill:
-    """A folder that may hold files already, and the archive whose members it is to have.
+    """A folder that may already have files, and the archive whose members are moved into it.
 
-    :param cancellation: tells whether the download was given up.
+    :param cancellation: whether the download was cancelled.
     """
 
     archive: Archive
@@ -38,9 +38,9 @@ class FolderFill:
     _known: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False)
 
     def missing(self) -> list[Member]:
-        """Return the members that don't lie there yet.
+        """Return the members that aren't there yet.
 
-        :raises PixxelArchiveError: what lies there instead can't be replaced, or leads elsewhere.
+        :raises PixxelArchiveError: something there can't be replaced, or leads elsewhere.
         """
         with Folders(self.target) as there:
             for folder in self.archive.folders:
@@ -49,11 +49,11 @@ class FolderFill:
             return [member for member in self.archive.members if not self._fits(there, member)]
 
     def move(self, staged: Folders, missing: list[Member]) -> int:
-        """Move members there, and return how many that took: another task may have been quicker.
+        """Move members there, and return how many were moved: another task may have been faster.
 
-        :param missing: those that are staged.
-        :raises PixxelArchiveError: what lies there can't be replaced, or leads elsewhere.
-        :raises PixxelDownloadError: another task changes what lies there.
+        :param missing: the staged members.
+        :raises PixxelArchiveError: something there can't be replaced, or leads elsewhere.
+        :raises PixxelDownloadError: another task is changing the folder.
         """
         self.cancellation.check()
         with one_by_one(self.target) as steps:
@@ -70,7 +70,7 @@ class FolderFill:
                 for folder in self.archive.folders:
                     self.cancellation.check()
                     self._open(there, folder.split("/"), steps)
-                # Files that are members already, by their numbers: another name may lead to one of them.
+                # Inodes of files that are already members: another name may lead to one of them.
                 taken = {self._known[name][:2] for name in self.archive.alike & self._known.keys()}
                 for member in missing:
                     self._move(member, staged, there, steps, taken)
@@ -85,7 +85,7 @@ class FolderFill:
         with contextlib.suppress(FileNotFoundError):
             found = _stat(name, into)
         if found is None:
-            # Before it is there: what ends the task may come right after.
+            # Before it is there: the task may be stopped right after.
             steps.undo(partial(_unlink, self.target, member.name, ours))
         elif member.name in self.archive.alike and (found.st_dev, found.st_ino) in taken:
             raise the_same(member.name)
@@ -117,7 +117,7 @@ class FolderFill:
             with FileIO(handle) as file:
                 fits = crc(self._parts(file)) == member.crc
         if fits:
-            # Before it is moved there may be hours: then only what has changed is read again.
+            # Hours may pass before it is moved: then only files that have changed are read again.
             self._known[member.name] = mark
         return fits
 
@@ -157,7 +157,7 @@ def the_same(name: str) -> PixxelArchiveError:
     """Return the error that two members would be one file."""
     return PixxelArchiveError(
         f"{named(name)} and another member of the package would be the same file there: their names differ "
-        "in capitals, or in how their letters are composed, and what lies there doesn't tell them apart."
+        "in case, or in how their letters are composed, and the file system doesn't distinguish them."
     )
 
 

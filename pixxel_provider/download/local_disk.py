@@ -1,4 +1,4 @@
-"""A place on a local disk: what lies there is whole, or isn't there."""
+"""A place on a local disk: its file is complete, or isn't there."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from pixxel_provider.download.local_target import file_target, folder_target, ke
 
 #: Bytes that are read at a time.
 CHUNK = 1024 * 1024
-# Bytes of one write: for larger ones Linux looks for that much memory in one piece, which takes longer.
+# Bytes of one write: for larger ones Linux needs as much contiguous memory, which takes longer.
 _WRITE = 64 * 1024
-# After so many bytes the system is told to begin writing them to the disk: then the end is no long wait.
+# After this many bytes the system is told to write them to the disk: that shortens the wait at the end.
 _WRITE_BACK = 64 * 1024 * 1024
 
 
 def hidden_name() -> str:
-    """Return a name for something cancellation that nobody else has."""
+    """Return a unique name for something incomplete."""
     return f".pixxel-{secrets.token_hex(8)}.part"
 
 
 @contextlib.contextmanager
 def in_words(path: Path | str, doing: str = "written") -> Iterator[None]:
-    """Turn what the system says of a path into an error that a person can act on."""
+    """Turn the system's error about a path into one that a person can act on."""
     try:
         yield
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise PixxelDownloadError(f"{path} can't be {doing}: {why}. Nothing half-written is left.") from error
+        raise PixxelDownloadError(f"{path} can't be {doing}: {why}. No partial file is left.") from error
 
 
 class LocalFile:
-    """A file that appears under its name only when it is whole, and is as private as the one it replaces.
+    """A file that appears under its name only when it is complete, as private as the one it replaces.
 
-    :param path: where it is to lie; missing folders are made, and links followed.
-    :raises PixxelDownloadError: what lies there can't be replaced, or the system doesn't let it be written.
+    :param path: its destination; missing folders are created, and links followed.
+    :raises PixxelDownloadError: what is there can't be replaced, or the system refuses the write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,14 +61,14 @@ class LocalFile:
             )
 
     def begin(self, length: int | None = None) -> None:
-        """Forget what came so far."""
+        """Drop all received bytes."""
         with in_words(self.path):
             self._open().truncate(0)
             self._open().seek(0)
         self._at = self._told = 0
 
     def write(self, part: bytes | memoryview) -> None:
-        """Take in the next part."""
+        """Write the next part."""
         with in_words(self.path):
             left = memoryview(part)
             while left:
@@ -92,7 +92,7 @@ class LocalFile:
             sync_folder(self._target.parent)
 
     def discard(self) -> None:
-        """Leave no trace, unless it was committed."""
+        """Remove everything, unless it was committed."""
         if self._file is not None:
             file, self._file = self._file, None
             file.close()
@@ -116,19 +116,19 @@ class LocalTarget:
         return str(self.path)
 
     def size(self) -> int | None:
-        """Return the length of the file that lies here, None where there is none."""
+        """Return the length of the file here, None if there is none."""
         with in_words(self.path, "read"):
             return self.path.stat().st_size if self.path.is_file() else None
 
     def parts(self, start: int = 0) -> Iterator[bytes]:
-        """Yield what lies here, from a byte on."""
+        """Yield the content, from a byte on."""
         with in_words(self.path, "read"), self.path.open("rb", buffering=0) as file:
             file.seek(start)
             while part := file.read(CHUNK):
                 yield part
 
     def check(self) -> None:
-        """Find out whether what lies here may be replaced by a file.
+        """Check whether a file may replace what is here.
 
         :raises PixxelDownloadError: it may not.
         """
@@ -140,9 +140,9 @@ class LocalTarget:
         return LocalFile(self.path)
 
     def folder(self) -> Path:
-        """Return where this folder is, or is to be, links followed.
+        """Return where this folder is, or will be, with links followed.
 
-        :raises PixxelArchiveError: something else lies here.
+        :raises PixxelArchiveError: something else is here.
         """
         with in_words(self.path):
             return folder_target(self.path)
@@ -152,12 +152,12 @@ class LocalTarget:
         return LocalTarget(self.path.joinpath(*name.split("/")))
 
     def remove(self) -> None:
-        """Take away the file that lies here."""
+        """Remove the file here."""
         self.path.unlink(missing_ok=True)
 
 
 class LocalFolder:
-    """A folder for what is cancellation, beside a path or in it; nobody else may look into it."""
+    """A folder for incomplete data, beside a path or in it; no other user may read it."""
 
     def __init__(self, path: Path, *, inside: bool = False) -> None:
         with in_words(path):
@@ -169,7 +169,7 @@ class LocalFolder:
                 self._make(path)
 
     def _lies_beside(self, path: Path) -> bool:
-        """Make it beside a folder, if files can be moved from there into that: mounts don't always show."""
+        """Create it beside a folder, if files can be moved into that: mounts aren't always visible."""
         is_there = path.is_dir()
         try:
             self._make(path.parent)
@@ -185,18 +185,18 @@ class LocalFolder:
 
     def _make(self, above: Path) -> None:
         self.path = above / hidden_name()
-        # What passes through may be meant for few, and what is beside may be open to all.
+        # The package may be private, while the surrounding folder is open to all.
         self.path.mkdir(0o700)
 
     def discard(self) -> None:
-        """Take away what is in it."""
+        """Remove its content."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, unless it is there.
+    """Create a folder, and those above it, unless it is there.
 
-    :raises OSError: it can't be made.
+    :raises OSError: it can't be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,7 @@ def try_renaming(folder: Path, into: Path, *, over: bool = False) -> None:
     """Move an empty file from one folder into another and remove it.
 
     :param over: move it over another file.
-    :raises OSError: the file system, or a mount between the two, doesn't let that be done.
+    :raises OSError: the file system, or a mount between the two, refuses it.
     """
     before, after = folder / hidden_name(), into / hidden_name()
     try:
@@ -223,7 +223,7 @@ def try_renaming(folder: Path, into: Path, *, over: bool = False) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Let a folder's new entries outlive a loss of power."""
+    """Make a folder's new entries survive a power failure."""
     # Some file systems can't do that for folders; the file itself has been written all the same.
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

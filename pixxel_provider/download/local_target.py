@@ -1,4 +1,4 @@
-"""What lies where a file or a folder is to go: whether it can be replaced, and who may read it."""
+"""What is at the place of a file or a folder: whether it can be replaced, and who may read it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 _ACCESS_LIST = "system.posix_acl_access"
-# What fsync() answers where a file system has no such thing.
+# The error codes of fsync() in a file system without it.
 _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
 
 
 def file_target(path: Path) -> Path:
-    """Return where a file is to go, links followed, once nothing there forbids that it is replaced.
+    """Return where a file will be, links followed, if nothing there forbids replacing it.
 
-    :raises PixxelDownloadError: a folder, a pipe, a socket or a device lies there, or a mount point.
-    :raises OSError: the system doesn't let it be looked at; links that lead in a circle are a case of that.
+    :raises PixxelDownloadError: a folder, a pipe, a socket or a device is there, or a mount point.
+    :raises OSError: the system refuses access; links in a circle are a case of that.
     """
     target, found = _followed(path)
     if found is None:
@@ -41,16 +41,16 @@ def file_target(path: Path) -> Path:
         )
     if _is_guarded(target, found):
         raise PixxelDownloadError(
-            f"{path} belongs to another user, and its folder (sticky bit) lets only that one replace it."
+            f"{path} belongs to another user, and its folder (sticky bit) lets only that user replace it."
         )
     return target
 
 
 def folder_target(path: Path) -> Path:
-    """Return where a folder is or is to be, links followed.
+    """Return where a folder is or will be, links followed.
 
-    :raises PixxelArchiveError: something else lies there.
-    :raises OSError: the system doesn't let it be looked at; links that lead in a circle are a case of that.
+    :raises PixxelArchiveError: something else is there.
+    :raises OSError: the system refuses access; links in a circle are a case of that.
     """
     target, found = _followed(path)
     if found is not None and not stat.S_ISDIR(found.st_mode):
@@ -59,15 +59,15 @@ def folder_target(path: Path) -> Path:
 
 
 def kind_of(found: os.stat_result) -> str:
-    """Return what something that is no folder is called."""
+    """Return the name of something that isn't a folder."""
     return next((name for is_one, name in _KINDS if is_one(found.st_mode)), "a file")
 
 
 def keep_rights(new: int, old: Path) -> None:
-    """Give a new, open file the group, rights and owner of the one that it is to replace, if there is one.
+    """Give a new, open file the group, rights and owner of the one that it will replace, if there is one.
 
-    What the system doesn't allow is left out, but nobody gets more than before: where the group or an access
-    list can't be kept, the group's rights are no more than everybody's.
+    What the system doesn't allow is left out, but nobody gets more rights than before: if the group or an
+    access list can't be kept, the group's rights are no more than everybody's.
     """
     try:
         found = old.lstat()
@@ -79,23 +79,23 @@ def keep_rights(new: int, old: Path) -> None:
         os.fchown(new, -1, found.st_gid)
     mode, listed = stat.S_IMODE(found.st_mode) & 0o777, _access_list(old)
     same_group = os.fstat(new).st_gid == found.st_gid
-    # An access list brings the group's rights with it.
+    # An access list includes the group's rights.
     kept = mode if same_group and listed is None else _without_group(mode)
     with contextlib.suppress(OSError, AttributeError):
-        # One that it has from its folder.
+        # An access list that it inherited from its folder.
         os.removexattr(new, _ACCESS_LIST)
     with contextlib.suppress(OSError):
         os.fchmod(new, kept)
     if listed is not None and same_group:
         with contextlib.suppress(OSError):
             os.setxattr(new, _ACCESS_LIST, listed)
-    # Last: whoever gives a file away may not change it any more.
+    # Last: after the owner has changed, this process may not change the file any more.
     with contextlib.suppress(OSError):
         os.fchown(new, found.st_uid, -1)
 
 
 def sync(handle: int) -> None:
-    """Have a file written to the disk, where its file system does that."""
+    """Write a file to the disk, if its file system supports that."""
     try:
         os.fsync(handle)
     except OSError as error:
@@ -104,12 +104,12 @@ def sync(handle: int) -> None:
 
 
 def _followed(path: Path) -> tuple[Path, os.stat_result | None]:
-    # Not Path.resolve: before Python 3.13 that has an error of its own for links that lead in a circle.
+    # Not Path.resolve: before Python 3.13 it raises another exception for links in a circle.
     target = Path(os.path.realpath(path))
     try:
         return target, path.stat()
     except FileNotFoundError:
-        # A link often leads nowhere because what it leads to isn't mounted.
+        # A link often leads nowhere because its target isn't mounted.
         if path.is_symlink() and not target.parent.is_dir():
             raise PixxelDownloadError(
                 f"{path} is a link to {target}, and there is no folder {target.parent}."
@@ -118,7 +118,7 @@ def _followed(path: Path) -> tuple[Path, os.stat_result | None]:
 
 
 def _is_stream(path: Path) -> bool:
-    """Tell whether a path leads through /dev or /proc to what a process has open, such as its log."""
+    """Return whether a path leads through /dev or /proc to an open file of a process, such as its log."""
     while True:
         above = os.path.realpath(path.parent)
         if above == "/dev" or above.startswith("/proc/"):
@@ -134,7 +134,7 @@ def _is_guarded(target: Path, found: os.stat_result) -> bool:
 
 
 def _mount_of(path: Path) -> str | None:
-    """Return the number of the mount that a path lies in, None where the system doesn't tell."""
+    """Return the number of the mount that a path is in, None if the system doesn't provide it."""
     if not hasattr(os, "O_PATH"):
         return None
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC)

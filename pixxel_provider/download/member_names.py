@@ -1,4 +1,4 @@
-"""What a member of an archive may be called, and what it may be: an ordinary file under one folder."""
+"""Which names and types a member of an archive may have: an ordinary file under one folder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import zlib
 
 from pixxel_provider.download.errors import PixxelArchiveError
 
-#: Bytes of a path, and steps in it, at the most.
+#: The most bytes of a path, and the most levels in it.
 LONGEST_PATH, DEEPEST = 4096, 100
 _LONGEST_NAME = 255
 _UTF_8, _ENCRYPTED = 0x800, 0x1 | 0x40 | 0x2000
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _UNICODE_NAME, _DOS_FOLDER = 0x7075, 0x10
-# C0, DEL and C1; what turns the direction of text around; what begins another line.
+# C0, DEL and C1; characters that change the direction of text; characters that begin another line.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
@@ -25,10 +25,10 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 class Names:
     """The names of an archive's members, as a tree: no path in it is kept more than once.
 
-    ``alike`` has those of files that only some file systems tell apart: they differ in capitals, or in how
+    ``alike`` has those of files that only some file systems distinguish: they differ in case, or in how
     their letters are composed.
 
-    :param most: files, and folders, at the most.
+    :param most: the most files, and the most folders.
     """
 
     def __init__(self, most: int = 100_000) -> None:
@@ -40,7 +40,7 @@ class Names:
         self._folded: dict[int, str] = {}
 
     def add_file(self, name: str) -> None:
-        """Take in a file's name.
+        """Add a file's name.
 
         :raises PixxelArchiveError: another one is the same, or there are too many folders.
         """
@@ -51,13 +51,13 @@ class Names:
                 f"{named(name)} and {named(self._files[at])} of the package would be the same file."
             )
         self._files[at] = name
-        # A number in place of one more text for each; two texts of one number would only be looked at closer.
+        # A number in place of one more text for each; texts with the same number are compared in full.
         other = self._folded.setdefault(hash(_folded(name)), name)
         if other != name:
             self.alike |= {name, other}
 
     def add_folder(self, name: str) -> int:
-        """Take in a folder's name, and those of the folders it lies in.
+        """Add a folder's name, and those of the folders above it.
 
         :raises PixxelArchiveError: there are too many.
         """
@@ -86,7 +86,7 @@ def _folded(name: str) -> str:
 
 
 def checked_name(info: zipfile.ZipInfo) -> str:
-    """Return a member's name as steps below one folder, with ``/`` between them.
+    """Return a member's name as levels below one folder, with ``/`` between them.
 
     :raises PixxelArchiveError: it leads elsewhere, or can't be a name.
     """
@@ -94,7 +94,7 @@ def checked_name(info: zipfile.ZipInfo) -> str:
     name = given.replace("\\", "/")
     problem = ""
     if _CONTROL.search(given):
-        problem = "holds a control character"
+        problem = "contains a control character"
     elif name.startswith("/"):
         problem = "is an absolute path"
     elif _DRIVE.match(name):
@@ -114,19 +114,19 @@ def checked_name(info: zipfile.ZipInfo) -> str:
 
 
 def name_of_member(info: zipfile.ZipInfo) -> str:
-    """Return a member's name as its writer meant it, with whatever stands in it.
+    """Return a member's name as its writer meant it, unchecked.
 
-    Older programs write names in the letters of their machine; some add a second name in Unicode, and others
-    (macOS, Unix) write UTF-8 without saying so.
+    Older programs write names in their machine's encoding; some add a second name in Unicode, and others
+    (macOS, Unix) write UTF-8 without marking it.
 
     :raises PixxelArchiveError: that second name can't be read.
     """
-    # As it stands in the archive: the other one ends at the first NUL.
+    # As stored in the archive: zipfile's name ends at the first NUL.
     given = info.orig_filename
     if info.flag_bits & _UTF_8:
         return given
     try:
-        # What zipfile takes it for; each byte is a letter there.
+        # zipfile decodes it as this code page; each byte is a letter there.
         raw = given.encode("cp437")
         return _second_name(info.extra, raw) or raw.decode()
     except UnicodeError:
@@ -134,7 +134,7 @@ def name_of_member(info: zipfile.ZipInfo) -> str:
 
 
 def _second_name(extra: bytes, raw: bytes) -> str:
-    """Return the name of a Unicode Path Extra Field (Info-ZIP), empty where there is none for this name."""
+    """Return the name of a Unicode Path Extra Field (Info-ZIP), empty without one for this name."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
@@ -150,7 +150,7 @@ def _second_name(extra: bytes, raw: bytes) -> str:
 
 
 def is_folder(info: zipfile.ZipInfo) -> bool:
-    """Tell whether a member is a folder; not every program ends its name with a slash."""
+    """Return whether a member is a folder; not every program ends its name with a slash."""
     if name_of_member(info).endswith(("/", "\\")):
         return True
     kind = stat.S_IFMT(info.external_attr >> 16)
@@ -165,7 +165,7 @@ def _length(text: str) -> int:
 def check_kind(info: zipfile.ZipInfo) -> None:
     """Check that a member is a file or folder that can be read.
 
-    :raises PixxelArchiveError: it is a link or a device, encrypted, or packed in an unusual way.
+    :raises PixxelArchiveError: it is a link or a device, encrypted, or packed with an unusual method.
     """
     kind = stat.S_IFMT(info.external_attr >> 16)
     problem = ""

@@ -1,4 +1,4 @@
-"""A place in an object store, or another file system of fsspec: what lies there is whole, or isn't there."""
+"""A place in an object store, or another file system of fsspec: its object is complete, or isn't there."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.download.errors import PixxelDownloadError
 from pixxel_provider.download.local_disk import CHUNK, hidden_name
 
-#: Bytes of a part that is uploaded at once, at the least. One is held in memory, and another sent.
+#: The least bytes of an uploaded part. One part is held in memory while another is sent.
 PART = 8 * 1024 * 1024
-#: The length of what may lie at a place, where one may write and not read.
+#: The length of an object that may be written but not read.
 UNKNOWN = -1
 # Object stores take 10,000 parts of an upload.
 _MOST_PARTS = 9_000
-# Classes of files that complete their upload when they are closed, and show nothing of it before.
+# Classes of files that complete their upload when they are closed, and don't show it before.
 _COMPLETED_BY_CLOSING = frozenset({"AzureBlobFile"})
 
 
 @contextlib.contextmanager
 def in_words(place: str, doing: str = "written") -> Iterator[None]:
-    """Turn whatever a storage provider raises into an error that names the place."""
+    """Turn any exception of a storage provider into an error that names the place."""
     try:
         yield
     except PixxelError:
         raise
     except Exception as error:
-        # Each provider has its own exceptions; they have the file system's base class at best.
+        # Each provider has its own exceptions; they share at best the file system's base class.
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         kind = UnreadableError if doing == "read" and _is_refusal(error) else PixxelDownloadError
         raise kind(f"{place} can't be {doing}: {why}") from error
 
 
 class UnreadableError(PixxelDownloadError):
-    """What lies at a place may not be read, by whoever may write there."""
+    """The credentials may write at a place, but not read it."""
 
 
 class StoredFile:
-    """An object that appears under its key only when it is whole.
+    """An object that appears under its key only when it is complete.
 
-    Where the file system can hold an upload back until it is told to complete it (S3, Google Cloud Storage,
+    If the file system can delay an upload until it is completed (S3, Google Cloud Storage,
     Azure), that is used; elsewhere the object gets a temporary key, and is moved.
     """
 
@@ -56,12 +56,12 @@ class StoredFile:
         self._count = 0
 
     def begin(self, length: int | None = None) -> None:
-        """Forget what came so far, and make ready for an object of so many bytes."""
+        """Drop all received bytes, and prepare for an object of this length."""
         with in_words(self._place):
             if self._given_up:
-                # What still fetches while the task is ended would leave something behind.
+                # A transfer that still runs after the cancellation would leave something behind.
                 raise PixxelDownloadError(f"{self._place} was given up.")
-            # An upload that can't be taken back is left over, and no reason against beginning another one.
+            # An upload that can't be cancelled is left over; another one can begin all the same.
             with contextlib.suppress(Exception):
                 self._abandon()
             self._block = max(PART, -(-(length or 0) // _MOST_PARTS))
@@ -69,24 +69,24 @@ class StoredFile:
             self._open()
 
     def write(self, part: bytes | memoryview) -> None:
-        """Take in the next part."""
+        """Write the next part."""
         with in_words(self._place):
             taken = self._current().write(bytes(part))
-            # Not every file system says how much it took; those that don't took it all.
+            # Not every file system returns how much it wrote; those that don't wrote it all.
             if isinstance(taken, int) and taken != len(part):
-                raise OSError(f"only {taken} of {len(part)} bytes were taken")
+                raise OSError(f"only {taken} of {len(part)} bytes were written")
         self._count += len(part)
 
     def commit(self) -> None:
         """Let the object appear under its key, in place of what is there.
 
-        :raises PixxelDownloadError: it doesn't, or something of another length lies there afterwards.
+        :raises PixxelDownloadError: it doesn't, or an object of another length is there afterwards.
         """
         with in_words(self._place):
             file = self._current()
             file.close()
             if self._given_up:
-                # Meanwhile: what closing it has completed goes as well.
+                # Until then, discard() also removes an object that the closing has completed.
                 self._file = file
                 self._abandon()
             self._current()
@@ -95,7 +95,7 @@ class StoredFile:
             else:
                 found = self._unlike(self._temporary)
                 if found is not None:
-                    # What has come goes with discard(): that key is nobody else's.
+                    # discard() removes it: that key belongs to this upload alone.
                     raise PixxelDownloadError(
                         f"{self._place} can't be written: the store has {found} after {self._count} were "
                         "written."
@@ -106,21 +106,21 @@ class StoredFile:
         with in_words(self._place, "looked at after it was written"):
             found = self._unlike(self._path)
         if found is not None:
-            # It stays: whoever wrote there meanwhile has written a whole object.
+            # It stays: another writer has written a complete object.
             raise PixxelDownloadError(
                 f"{self._place} has {found} after {self._count} were written there: "
                 "something else lies there now, perhaps another writer's. It isn't touched."
             )
 
     def discard(self) -> None:
-        """Leave no trace, unless it was committed."""
+        """Remove everything, unless it was committed."""
         self._given_up = True
-        # Whatever goes wrong here, what led to it is what a person has to know.
+        # If this fails, the error that led here is the one to report.
         with contextlib.suppress(Exception):
             self._abandon()
 
     def _unlike(self, path: str) -> str | None:
-        """Return what lies at a key, None where it is as long as what was written, or may not be seen."""
+        """Return the length at a key, None if it is the written one, or may not be read."""
         try:
             self._fs.invalidate_cache()
             found = self._fs.info(path)
@@ -139,14 +139,14 @@ class StoredFile:
         from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
 
         if getattr(self._fs.mv, "__func__", None) is AbstractFileSystem.mv:
-            # That one takes *, ? and [ in a name for a pattern.
+            # That method treats *, ? and [ in a name as a pattern.
             self._fs.cp_file(self._temporary, self._path)
             self._fs.rm_file(self._temporary)
         else:
             self._fs.mv(self._temporary, self._path)
 
     def _let_go(self, file: Any) -> None:
-        # The file system would keep it, and what it holds, for a transaction that nobody has begun.
+        # The file system would otherwise keep it, and its data, for a transaction that doesn't exist.
         with contextlib.suppress(Exception):
             files = self._fs.transaction.files
             kept = [each for each in files if each is not file]
@@ -158,12 +158,12 @@ class StoredFile:
         try:
             probe = self._begin(self._temporary, autocommit=False)
         except TypeError:
-            # Not every file system knows the word.
+            # Not every file system knows the argument.
             probe = None
         self._let_go(probe)
         self._held_back = _holds_back(probe)
         if self._held_back:
-            # Nothing is sent before the first part is full, and never what is marked as closed.
+            # Nothing is sent before the first part is full, and nothing of a file that is marked as closed.
             probe.closed = True
             self._file = self._begin(self._path, autocommit=False)
             return
@@ -172,7 +172,7 @@ class StoredFile:
                 getattr(probe, end)()
         self._file = self._begin(self._temporary)
         if self._is_folder():
-            raise IsADirectoryError("a folder lies there, and a file was to be written")
+            raise IsADirectoryError("a folder is there, and a file was to be written")
 
     def _is_folder(self) -> bool:
         try:
@@ -186,7 +186,7 @@ class StoredFile:
         try:
             return self._fs.open(path, "wb", block_size=self._block, **options)
         except FileNotFoundError:
-            # File systems with folders want them made; object stores must not make a bucket by the way.
+            # File systems with folders need them; in object stores, no bucket must be created on the way.
             self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
             return self._fs.open(path, "wb", block_size=self._block, **options)
 
@@ -198,7 +198,7 @@ class StoredFile:
             if self._held_back:
                 file.discard()
         finally:
-            # A file that is closed, or just forgotten, would complete what it has begun.
+            # A file that is closed, or garbage-collected, would complete its upload.
             _never_flush(file)
             self._let_go(file)
             if not self._held_back:
@@ -215,7 +215,7 @@ class StoreTarget:
 
     :param fs: the file system.
     :param path: the path in it.
-    :param text: what people call the place.
+    :param text: the name of the place in messages.
     """
 
     is_local = False
@@ -227,7 +227,7 @@ class StoreTarget:
         return self._text
 
     def size(self) -> int | None:
-        """Return the length of the object here, None where there is none, UNKNOWN where that is secret."""
+        """Return the length of the object here, None if there is none, UNKNOWN if it may not be read."""
         with in_words(self._text, "read"):
             try:
                 self.fs.invalidate_cache()
@@ -242,7 +242,7 @@ class StoreTarget:
             return size if found.get("type") == "file" and isinstance(size, int) else None
 
     def parts(self, start: int = 0) -> Iterator[bytes]:
-        """Yield what lies here, from a byte on.
+        """Yield the content, from a byte on.
 
         :raises UnreadableError: that isn't allowed.
         """
@@ -252,16 +252,16 @@ class StoreTarget:
                 yield part
 
     def check(self) -> None:
-        """Find out whether the storage's library would write just here.
+        """Check that the storage's library would write to exactly this name.
 
-        :raises PixxelDownloadError: it reads the name in another way.
+        :raises PixxelDownloadError: it interprets the name differently.
         """
         split = getattr(self.fs, "split_path", None)
         if split is not None:
             with in_words(self._text):
                 bucket, key = split(self.path)[:2]
                 if f"{bucket}/{key}" != self.path:
-                    raise ValueError(f"the storage's library reads that as an object named {key!r}")
+                    raise ValueError(f"the storage's library interprets that as an object named {key!r}")
 
     def file(self) -> StoredFile:
         """Begin an object here."""
@@ -269,7 +269,7 @@ class StoreTarget:
         return StoredFile(self.fs, self.path, self._text)
 
     def try_out(self) -> None:
-        """Begin an object here and take it back.
+        """Begin an object here and cancel it.
 
         :raises PixxelDownloadError: this place can't be written to.
         """
@@ -284,22 +284,22 @@ class StoreTarget:
         return StoreTarget(self.fs, f"{self.path.rstrip('/')}/{name}", f"{self._text.rstrip('/')}/{name}")
 
     def remove(self) -> None:
-        """Take away the object that lies here."""
+        """Remove the object here."""
         with in_words(self._text, "removed"):
             self.fs.rm_file(self.path)
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Tell whether a store has answered that this isn't allowed: its libraries have no common error."""
+    """Return whether a store has answered that this isn't allowed: its libraries have no common error."""
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     return isinstance(error, PermissionError) or status == 403 or str(error).startswith("Forbidden")
 
 
 def _holds_back(file: Any) -> bool:
-    """Tell whether a file completes its upload only when told to."""
+    """Return whether a file completes its upload only when told to."""
     from fsspec.spec import AbstractBufferedFile
 
-    # Others have such methods as well, and write at once all the same.
+    # Others have such methods as well, but write at once.
     if not isinstance(file, AbstractBufferedFile):
         return False
     kind, base = type(file), AbstractBufferedFile

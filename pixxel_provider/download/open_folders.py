@@ -1,4 +1,4 @@
-"""Folders below one, held by descriptors: no link leads out of it, also one that is planted meanwhile."""
+"""Folders below one, held by descriptors: no link leads out of it, not even one that is created meanwhile."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from types import TracebackType
 
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
 
-# Where the system has it, a folder that may be written and not read can be opened as well.
+# If the system supports it, a folder that may be written but not read can be opened as well.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Seconds between two tries to have a folder alone, and until that is given up.
+# Seconds between two attempts to lock a folder, and until the last one.
 _PAUSE, _PATIENCE = 0.1, 300.0
 
 
 class Folders:
     """A folder, and those below it.
 
-    :param root: the folder, whose own path may hold links, but for its last step.
+    :param root: the folder; its own path may contain links, except in its last step.
     """
 
     def __init__(self, root: Path) -> None:
@@ -38,11 +38,11 @@ class Folders:
         self._leave(0)
 
     def open(self, steps: Sequence[str], made: Callable[[list[str]], None] | None = None) -> int:
-        """Return a descriptor of the folder that lies so many steps down; it is good until the next call.
+        """Return a descriptor of the folder at these levels; it is valid until the next call.
 
-        :param made: makes missing folders, and is told the steps of each.
-        :raises PixxelArchiveError: something else lies on the way.
-        :raises FileNotFoundError: it isn't there, and none is made.
+        :param made: creates missing folders; it is called with the levels of each.
+        :raises PixxelArchiveError: something else is on the way.
+        :raises FileNotFoundError: it isn't there, and none is created.
         """
         same = 0
         while same < len(steps) and same + 1 < len(self._way) and self._way[same + 1][0] == steps[same]:
@@ -59,14 +59,14 @@ class Folders:
             except NotADirectoryError:
                 raise self.in_the_way(steps[: count + 1]) from None
             except OSError as error:
-                # What a link is called depends on the system.
+                # The error for a link depends on the system.
                 if isinstance(error, FileNotFoundError) or not _is_link(step, above):
                     raise
                 raise self.in_the_way(steps[: count + 1]) from None
         return self._way[-1][1]
 
     def in_the_way(self, steps: Sequence[str]) -> PixxelArchiveError:
-        """Return the error that something lies where the package has a folder."""
+        """Return the error that something is at the place of a folder of the package."""
         return PixxelArchiveError(
             f"{self._root.joinpath(*steps)} is in the way: the package has a folder of that name."
         )
@@ -84,13 +84,13 @@ def _is_link(name: str, above: int) -> bool:
 
 @contextlib.contextmanager
 def alone(folder: Path, check: Callable[[], None]) -> Iterator[None]:
-    """Keep other downloads from filling a folder meanwhile, where its file system has locks.
+    """Keep other downloads from filling a folder meanwhile, if its file system has locks.
 
-    :param check: is called while another one is waited for.
-    :raises PixxelDownloadError: another one doesn't end.
+    :param check: called while another download is waited for.
+    :raises PixxelDownloadError: another download doesn't end.
     """
     with contextlib.ExitStack() as stack:
-        # A folder that can't be read, or a file system without locks, does without.
+        # A folder that can't be read, or a file system without locks, isn't locked.
         with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             stack.callback(os.close, handle)

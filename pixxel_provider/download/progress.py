@@ -1,4 +1,4 @@
-"""How far a transfer is, in the log: now and then, and never so often that it hides everything else."""
+"""The progress of a transfer, in the log: at intervals that don't fill it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from pixxel_provider.api.messages import Log
 
-#: Seconds between two lines at the least, and this share of the package besides.
+#: The least seconds between two lines, and the least share of the package.
 SHORTEST, STEP = 10.0, 0.1
-#: Seconds after which there is a line even where less has come.
+#: Seconds after which there is a line in any case.
 LONGEST = 60.0
 
 
 def size(count: float) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes for people."""
     if count < 1024:
         return f"{int(count)} bytes"
     power = next((power for power in (1, 2, 3) if count < 1024 ** (power + 1)), 4)
@@ -21,7 +21,7 @@ def size(count: float) -> str:
 
 
 class Progress:
-    """Says how far a transfer is: after 10 s and 10 % more, or after a minute."""
+    """Logs the progress of a transfer: after 10 s and 10 % more, or after a minute."""
 
     def __init__(self, log: Log, monotonic: Callable[[], float]) -> None:
         self.log, self._monotonic = log, monotonic
@@ -30,14 +30,14 @@ class Progress:
         self._total: int | None = None
 
     def begin(self, total: int | None) -> None:
-        """Say how much there is to come."""
+        """Log the length of the package."""
         self._total, self._said = total, 0
         self._last = self._monotonic()
         much = "a length that isn't known yet" if total is None else size(total)
         self.log.info(f"Receiving a package of {much}")
 
     def at(self, count: int) -> None:
-        """Take note of how much has come, and say so if it is time."""
+        """Record the received bytes, and log them if it is time."""
         now = self._monotonic()
         passed = now - self._last
         if passed < SHORTEST:
@@ -46,10 +46,10 @@ class Progress:
             return
         rate = f"{size((count - self._said) / passed)}/s"
         of = f" of {size(self._total)} ({count / self._total:.0%})" if self._total else ""
-        self.log.info(f"{size(count)}{of} have come, at {rate}")
+        self.log.info(f"Received {size(count)}{of} so far, at {rate}")
         self._said, self._last = count, now
 
     def done(self, count: int) -> None:
-        """Say that all has come."""
+        """Log that everything was received."""
         seconds = max(self._monotonic() - self._first, 1e-9)
         self.log.info(f"Received {size(count)} in {seconds:.1f} s, at {size(count / seconds)}/s")

@@ -1,6 +1,6 @@
-"""What a storage host's answer says about the package: which part it is, of how much, of which version.
+"""What a storage host's answer means for the package: which part it is, of what length, of which version.
 
-And whether it is the package at all, or a page or document that came in its place.
+And whether it is the package at all, or a page or document in its place.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pixxel_provider.api.retry import read_retry_after
 from pixxel_provider.download.checksums import promised
 from pixxel_provider.download.errors import PixxelDownloadError, PixxelExpiredError, PixxelTransferError
 
-# No package has more digits, and Python refuses to read numbers of thousands.
+# No length has more digits, and Python refuses to parse thousands of them.
 _RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,19}")
-# Labels of the package's own bytes: what an uploader left behind, or names that compress nothing.
+# Encodings without effect: remains of an upload, or names that compress nothing.
 _UNCHANGED = frozenset(
     ["", *"identity none null plain binary raw 7bit 8bit utf-8 chunked aws-chunked".split()]
 )
-#: Bytes of a package's beginning that :func:`check_content` is to be given: pages may begin with blank lines.
+#: Bytes of a package's beginning that :func:`check_content` needs: pages may begin with blank lines.
 BEGINNING = 4096
-# What a document is called, how its text begins, its type, and the endings of names that are meant for one.
+# A document's name in messages, the beginning of its text, its type, and the file extensions meant for it.
 _DOCUMENTS = (
     (
         "a page",
@@ -41,7 +41,7 @@ _DOCUMENTS = (
     ("an XML document", r"<[!?a-z]", r"\S+/(\S+[+.-])?xml", r"xml|gml|kml|gpx|svg|vrt|qml|sld|xsd|xhtml"),
 )
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))
-# Storage hosts answer with these where a signature has expired, or what it names is gone.
+# Status codes of storage hosts if a signature has expired, or its object is gone.
 _TURNED_AWAY = frozenset({400, 401, 403, 404, 410})
 _FOR_NOW = frozenset({408, 416, 421, 425, 429})
 
@@ -51,9 +51,9 @@ class PackageResponse:
     """A part of a package, up to its end."""
 
     start: int
-    """The first byte's place in the package."""
+    """The first byte's position in the package."""
     total: int | None
-    """The package's length in bytes; None where the host doesn't say before the end."""
+    """The package's length in bytes; None if the host doesn't send it before the end."""
     etag: str
     modified: str
     promised: Mapping[str, bytes]
@@ -61,11 +61,11 @@ class PackageResponse:
 
     @property
     def validator(self) -> str | None:
-        """What a request for the rest may be made to depend on: an ETag that is exact to the byte."""
+        """The validator for a request for the rest: an ETag that is exact to the byte."""
         return self.etag if self.etag and not self.etag.startswith("W/") else None
 
     def continues(self, other: PackageResponse) -> bool:
-        """Tell whether this is of the same package as another response, as far as both say."""
+        """Return whether this is of the same package as another response, as far as both show."""
         pairs = ((self.etag, other.etag), (self.modified, other.modified))
         return self.total == other.total is not None and all(a == b for a, b in pairs if a and b)
 
@@ -73,8 +73,8 @@ class PackageResponse:
 def read_response(status: int, headers: Mapping[str, str]) -> PackageResponse:
     """Read the head of an answer.
 
-    :param headers: with keys that don't tell upper from lower case.
-    :raises PixxelExpiredError: the host turned the request away; another signed URL may help.
+    :param headers: with case-insensitive keys.
+    :raises PixxelExpiredError: the host rejected the request; another signed URL may help.
     :raises PixxelTransferError: the host can't deliver now.
     :raises PixxelDownloadError: the answer isn't one that can be used.
     """
@@ -83,7 +83,7 @@ def read_response(status: int, headers: Mapping[str, str]) -> PackageResponse:
     transfer = headers.get("transfer-encoding", "").lower()
     codings = (word.strip().lower() for word in headers.get("content-encoding", "").split(","))
     changed = [word for word in codings if word not in _UNCHANGED]
-    # http.client takes nothing but just this word for chunks, and leaves their lengths in the body elsewhere.
+    # http.client only knows exactly this word for chunks, and otherwise leaves their lengths in the body.
     changed += [] if transfer in ("", "chunked", "identity") else [transfer]
     if changed:
         # Its length and checksums would be those of another form of the package.
@@ -92,7 +92,7 @@ def read_response(status: int, headers: Mapping[str, str]) -> PackageResponse:
         )
     start, total = (0, _length(headers)) if status == 200 else _range(headers)
     if total is None and transfer != "chunked":
-        # It may have broken off in its head, so it is asked again.
+        # It may have been cut off in its head, so it is requested again.
         raise PixxelTransferError(
             "The storage host doesn't say how long the package is, so nobody could tell whether it is whole."
         )
@@ -106,13 +106,13 @@ def read_response(status: int, headers: Mapping[str, str]) -> PackageResponse:
 
 
 def check_content(headers: Mapping[str, str], beginning: bytes, name: str) -> None:
-    """Check that an answer isn't a page or a document, such as a proxy's, or one about an expired order.
+    """Check that an answer isn't a page or a document, such as a proxy's, or one about an expired URL.
 
-    A package is a zip, or some other file that isn't text. Where it is a document after all, the name of
-    its destination has to say so.
+    A package is a zip, or another file that isn't text. A document is only accepted if the name of
+    its destination ends like one.
 
     :param beginning: the first bytes of the body.
-    :param name: where the package is to lie, such as ``/data/fields.geojson``.
+    :param name: the destination, such as ``/data/fields.geojson``.
     :raises PixxelExpiredError: it is; another signed URL may help.
     """
     if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):

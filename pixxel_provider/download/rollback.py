@@ -1,4 +1,4 @@
-"""Steps that change a place which isn't new, and how the new of it is taken back where a later one fails."""
+"""Steps that change an existing place, and how new files are removed again if a later step fails."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pixxel_provider.download.errors import PixxelDownloadError
 
 
 class Rollback:
-    """What changes a place that isn't new, and how the new of it is taken back."""
+    """The steps that change an existing place, and how to remove what is new."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
         self.replaced = 0
 
     def undo(self, step: Callable[[], None]) -> None:
-        """Take back the last step so, where a later one fails."""
+        """Undo the last step with this function if a later one fails."""
         self._undo.append(step)
 
     def take_back(self) -> str:
-        """Take back what is new, and say what stays all the same."""
+        """Remove what is new, and return a text about what stays all the same."""
         stuck = 0
         for step in reversed(self._undo):
             try:
                 step()
             except Exception:
-                # What led here is what a person has to know; and the others can be taken back still.
+                # The error that led here is the one to report; and the others can still be removed.
                 stuck += 1
         replaced = (
             f" Members that were replaced before, and stay so: {self.replaced}." if self.replaced else ""
@@ -39,7 +39,7 @@ class Rollback:
 
 @contextlib.contextmanager
 def one_by_one(place: Path | Place) -> Iterator[Rollback]:
-    """Take back what is new where a step fails, and add to the error what that doesn't undo."""
+    """Remove what is new if a step fails, and add to the error what that doesn't undo."""
     steps = Rollback()
     try:
         yield steps

@@ -1,4 +1,4 @@
-"""A signed URL, read once into the parts that it is judged, connected and asked by."""
+"""A signed URL, parsed once into the parts for checks, the connection and the request."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pixxel_provider.api import urls
 
 Address = IPv4Address | IPv6Address
 
-# Anything else is percent-encoded in an address, and libraries don't agree on what it means.
+# Anything else is percent-encoded in an address, and libraries interpret it differently.
 _PLAIN = re.compile(r"[!-~]+")
 # Scheme, authority, path and query; a fragment isn't sent.
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?(?:#.*)?", re.I)
-# Some resolvers, and who knows which proxies, take such a name for an IPv4 address.
+# Some resolvers, and perhaps some proxies, treat such a name as an IPv4 address.
 _HEXADECIMAL = re.compile(r"(?:.*\.)?0x[0-9a-f]*\.?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
 
 
 class SignedUrl:
-    """A signed URL, read once; whoever has it has the package, so no repr of it, and no traceback, shows it.
+    """A signed URL, parsed once. It gives access to the package, so no repr and no traceback shows it.
 
-    :ivar scheme: in small letters; empty where the text isn't an address.
-    :ivar place: where it leads, as the whole package reads that; None where nobody can be asked there.
-    :ivar target: path and query as they were signed, letter by letter.
+    :ivar scheme: in lower case; empty if the text isn't an address.
+    :ivar place: its host and port, as the whole package uses them; None if no request can be sent there.
+    :ivar target: path and query as they were signed, character by character.
     """
 
     def __init__(self, text: str) -> None:
@@ -49,11 +49,11 @@ class SignedUrl:
 
     @property
     def absolute(self) -> str:
-        """The whole address as it was signed, for a proxy that fetches it."""
+        """The whole address as it was signed, for a proxy."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
     def follow(self, location: str) -> SignedUrl:
-        """Return the address that a redirect leads to, its letters as they are."""
+        """Return the address of a redirect, its characters unchanged."""
         if _SCHEME.match(location):
             return SignedUrl(location)
         before = f"{self.scheme}://{self.authority}"
@@ -72,7 +72,7 @@ class SignedUrl:
 
 
 def literal_address(host: str) -> Address | None:
-    """Return the address that a host is, in any of the spellings that the system's resolver takes for one."""
+    """Return the address that a host is, in any spelling that the system's resolver accepts."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return IPv4Address("127.0.0.1")

@@ -1,4 +1,4 @@
-"""Ask a storage host for a package: without the API key, without a trace of the signed URL."""
+"""Requests to a storage host for a package: without the API key, and without a trace of the signed URL."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from pixxel_provider.api.errors import PixxelConnectionError
 
-#: Bytes that are read at a time, at the most.
+#: The most bytes that are read at a time.
 CHUNK = 64 * 1024
-#: What messages call the request; as a call it follows the policy of those that may be sent again.
+#: The name of the request in messages; as a call it may be retried.
 PACKAGE: Call[None] = Call("download_file", "GET", "the package", lambda answer: None)
 
 
@@ -36,7 +36,7 @@ class Answer:
     def __init__(self, response: requests.Response, settings: Settings, timer: StallTimer) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
-        # Older ones of the library can only read whole parts, and lose one that breaks off.
+        # Older versions of the library can only read whole parts, and lose an incomplete one.
         self._read = getattr(response.raw, "read1", response.raw.read)
         self._stream, self._left = _stream(response)
         self._settings, self._timer = settings, timer
@@ -44,7 +44,7 @@ class Answer:
         self._trouble: PixxelConnectionError | None = None
 
     def start(self, count: int) -> bytes:
-        """Return the first bytes of the body, which :meth:`readinto` gives again; less only at its end.
+        """Return the first bytes of the body, which :meth:`readinto` returns again; fewer only at its end.
 
         :raises PixxelConnectionError: the connection broke before the first byte.
         """
@@ -53,13 +53,13 @@ class Answer:
         return self._start
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer with the next part of the body; return how much came: less at its end, at last 0.
+        """Fill a buffer with the next part of the body; return its length: less at the end, finally 0.
 
-        :raises PixxelConnectionError: the connection broke, and what had come was returned before.
+        :raises PixxelConnectionError: the connection broke; earlier bytes were returned before.
         """
         from urllib3.exceptions import HTTPError
 
-        # Whatever was done with the last part has taken its time, and not the host's.
+        # The time spent on the last part was ours, and not the host's.
         self._timer.progress()
         count = min(len(self._start), len(buffer))
         buffer[:count], self._start = self._start[:count], self._start[count:]
@@ -70,12 +70,12 @@ class Answer:
         except (HTTPError, OSError, ValueError) as error:
             self._trouble = unreachable(self._settings, PACKAGE, error)
         if self._trouble is not None and not count:
-            # Outside: an exception keeps the one that was being handled, and that one names the host's parts.
+            # Outside the handling: an exception keeps its context, and that one has parts of the address.
             raise self._trouble
         return count
 
     def _some(self, buffer: memoryview) -> int:
-        """Read what is there, and wait only where nothing is."""
+        """Read what has arrived, and wait only if nothing has."""
         if self._stream is not None:
             count = self._stream.readinto1(buffer[: min(CHUNK, self._left)]) if self._left else 0
             if self._left and not count:
@@ -88,10 +88,10 @@ class Answer:
 
 
 def _stream(response: requests.Response) -> tuple[BufferedReader | None, int]:
-    """Return what reads into memory that is there, and how much it has to give.
+    """Return a function that reads into an existing buffer, and how much it can read.
 
-    urllib3 and http.client make new memory for each part, which costs as much as all the rest. They keep what
-    needs more than counting: bodies in chunks, or without a length.
+    urllib3 and http.client allocate memory for each part, which costs as much as all the rest. They still
+    read bodies that need more than counting: in chunks, or without a length.
     """
     body = getattr(response.raw, "_original_response", None)
     if isinstance(body, HTTPResponse) and isinstance(body.fp, BufferedReader) and body.length is not None:
@@ -100,10 +100,10 @@ def _stream(response: requests.Response) -> tuple[BufferedReader | None, int]:
 
 
 class StorageClient:
-    """Asks storage hosts with the time-outs, TLS settings and proxies of a connection, and without its key.
+    """Sends requests to storage hosts with a connection's timeouts, TLS and proxies, but without its key.
 
-    :param stall_timeout: seconds without a byte of the package after which a request is given up, redirects
-        included; a single silence may last no longer than the connection's ``read_timeout`` either.
+    :param stall_timeout: seconds without a byte of the package after which a request fails, redirects
+        included; a single silence is also limited by the connection's ``read_timeout``.
     """
 
     def __init__(self, settings: Settings, stall_timeout: float) -> None:
@@ -113,9 +113,9 @@ class StorageClient:
 
     @contextlib.contextmanager
     def get(self, url: str | SignedUrl, headers: Mapping[str, str]) -> Iterator[Answer]:
-        """Ask for what a signed URL names, and keep the connection for as long as the block lasts.
+        """Request the target of a signed URL, and keep the connection for as long as the block lasts.
 
-        :raises PixxelAddressError: it, or a redirect, leads where it must not be followed.
+        :raises PixxelAddressError: it, or a redirect, has an address that must not be followed.
         :raises PixxelConnectionError: no answer came.
         :raises PixxelDownloadError: it redirects in circles.
         """
@@ -137,7 +137,7 @@ class StorageClient:
     ) -> Iterator[tuple[requests.Response, Settings]]:
         place = self._guard.check(url)
         proxy = proxy_for(self._settings, place.origin)
-        # The same words for trouble as for the API, about this host.
+        # The same messages as for the API, about this host.
         settings = replace(self._settings, base_url=place.origin, proxy=proxy)
         with contextlib.ExitStack() as stack:
             session = stack.enter_context(storage_session(settings, self._guard, url, timer))
@@ -151,7 +151,7 @@ class StorageClient:
         import requests
         from urllib3.exceptions import HTTPError
 
-        # Identity: lengths and ranges are those of the package, and not of a compressed form of it.
+        # Identity: lengths and ranges are those of the package, not of a compressed form of it.
         usual = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         limits = (settings.connect_timeout, settings.read_timeout)
         trouble: PixxelError
@@ -166,5 +166,5 @@ class StorageClient:
         except (requests.RequestException, HTTPError, OSError) as error:
             trouble = unreachable(settings, PACKAGE, error)
         except ValueError:
-            trouble = PixxelAddressError("The signed URL isn't an address that can be asked.")
+            trouble = PixxelAddressError("The signed URL isn't an address that can be requested.")
         raise trouble

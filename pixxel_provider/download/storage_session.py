@@ -1,4 +1,4 @@
-"""One request to a storage host: connected to what was judged, asked letter by letter, and with an end."""
+"""One request to a storage host: to the checked address, with an unchanged path, and with limits."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pixxel_provider.download.signed_url import SignedUrl
 if TYPE_CHECKING:
     import requests
 
-#: Bytes that may come with none of the package among them: heads, informational answers, extensions.
+#: The most bytes without one of the package among them: heads, informational answers, extensions.
 OVERHEAD = 1024 * 1024
 
 
 class StallTimer:
-    """Ends a request that brings nothing of the package, however often it brings something else.
+    """Ends a request that delivers nothing of the package, even if it delivers other bytes.
 
-    :param seconds: until then something of the package has to come, again and again.
+    :param seconds: the longest time between two bytes of the package.
     :param silence: seconds that a single read may take.
     """
 
@@ -35,7 +35,7 @@ class StallTimer:
         self.progress()
 
     def progress(self) -> None:
-        """Take note that something of the package has come."""
+        """Record that bytes of the package have arrived."""
         self._end = self._monotonic() + self._seconds
         self._overhead = 0
 
@@ -46,11 +46,11 @@ class StallTimer:
         """
         left = self._end - self._monotonic()
         if left <= 0:
-            raise TimeoutError("nothing of the package has come for too long")
+            raise TimeoutError("no byte of the package arrived for too long")
         return min(left, self._silence if longest is None else longest)
 
     def read(self, count: int) -> None:
-        """Take note of bytes that have come, of whatever kind.
+        """Record received bytes of any kind.
 
         :raises ConnectionAbortedError: too many since the last ones of the package.
         """
@@ -60,7 +60,7 @@ class StallTimer:
 
 
 class _Incoming(io.RawIOBase):
-    """What comes over a socket, for as long as the timer allows."""
+    """The bytes of a socket, for as long as the timer allows."""
 
     def __init__(self, sock: Any, raw: Any, timer: StallTimer) -> None:
         self._sock, self._raw, self._timer = sock, raw, timer
@@ -83,9 +83,9 @@ class _Incoming(io.RawIOBase):
 def storage_session(
     settings: Settings, guard: AddressGuard, url: SignedUrl, timer: StallTimer
 ) -> requests.Session:
-    """Return a session for one request to a storage host; what is asked there is what was signed.
+    """Return a session for one request to a storage host; the request is exactly what was signed.
 
-    The libraries never get the rest of the address: they would put its escapes into a form of their own, and
+    The libraries never get the rest of the address: they would normalise its escapes, and
     show it in logs and errors.
     """
     import requests
@@ -105,7 +105,7 @@ def storage_session(
             return manager
 
     session = requests.Session()
-    # requests would read the whole body of a redirect, and keep it, even where it is told not to follow.
+    # requests would read the whole body of a redirect, and keep it, even if it is told not to follow.
     session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
     session.trust_env = False
     session.verify = settings.verify
@@ -136,22 +136,22 @@ def _exact(
     *,
     proxied: bool,
 ) -> type[Any]:
-    """Return a kind of connection that asks for just what was signed, at an address that was judged."""
+    """Return a connection class that requests exactly what was signed, at a checked address."""
 
     class Exact(kind):  # type: ignore[misc]
-        # Whatever a process sets for all connections: this one's request line isn't printed.
+        # Even if a process sets it for all connections, this one's request line isn't printed.
         debuglevel = 0
         response_class = _response(timer)
 
         def putrequest(self, method: str, _: str, **options: Any) -> None:
             if self.sock is None:
-                # Now, as an error of http.client's own way of doing so has the request in its traceback.
+                # Now, because http.client's own error has the request in its traceback.
                 self.connect()
             forwarded = proxied and not self._tunnel_host
             super().putrequest(method, url.absolute if forwarded else url.target, **options)
 
         def _new_conn(self) -> socket.socket:
-            # A proxy isn't judged: its address is the company's own.
+            # A proxy isn't checked: its address is the company's own.
             judge = None if proxied else guard
             return _connect(self, self._dns_host, self.port, judge, timer, settings.connect_timeout)
 
@@ -165,7 +165,7 @@ def _response(timer: StallTimer) -> type[http.client.HTTPResponse]:
             self.fp = io.BufferedReader(_Incoming(sock, self.fp.detach(), timer))
 
         def _read_status(self) -> Any:
-            # http.client skips 100 alone, and takes 102 and 103 for the answer.
+            # http.client skips only 100, and treats 102 and 103 as the answer.
             while 100 <= (found := super()._read_status())[1] < 200 and found[1] != 101:  # type: ignore[misc]
                 http.client.parse_headers(self.fp)
             return found
@@ -176,15 +176,15 @@ def _response(timer: StallTimer) -> type[http.client.HTTPResponse]:
 def _connect(
     connection: Any, host: str, port: int, guard: AddressGuard | None, timer: StallTimer, longest: float
 ) -> socket.socket:
-    """Connect to the first of a host's addresses that may be asked and answers.
+    """Connect to the first of a host's addresses that is permitted and answers.
 
-    :raises PixxelAddressError: none of them may be asked.
+    :raises PixxelAddressError: none of them is permitted.
     """
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
     from urllib3.util.connection import create_connection
 
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # Looked up once, and connected to as it was judged: a name may stand for another address the next time.
+    # Resolved once, and connected to as checked: the next time, a name may have another address.
     problem: Exception = NewConnectionError(connection, "the host has no address")
     for place in dict.fromkeys(str(entry[4][0]) for entry in found):
         try:

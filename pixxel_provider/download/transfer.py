@@ -1,4 +1,4 @@
-"""The bytes of a package, from a signed URL into a sink: resumed where that is possible, never mixed."""
+"""The bytes of a package, from a signed URL into a sink: resumed if possible, never mixed."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from pixxel_provider.download.response import BEGINNING, PackageResponse, check_
 from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import PACKAGE, Answer, StorageClient
 
-#: Seconds without a new byte after which a transfer is given up.
+#: Seconds without a new byte after which a transfer fails.
 RETRY_FOR = 300.0
-#: The longest pause, in seconds, after a connection broke that had brought something new.
+#: The longest delay, in seconds, after a broken connection that had delivered new bytes.
 _AFTER_PROGRESS = 1.0
 
 
 class Sink(Protocol):
-    """Where the bytes go."""
+    """Where the bytes are written."""
 
     def begin(self, length: int | None) -> None:
-        """Forget what came so far, and make ready for a package of so many bytes."""
+        """Drop all received bytes, and prepare for a package of this length."""
 
     def write(self, part: memoryview) -> None:
-        """Take in the next part, whose memory is used again afterwards."""
+        """Write the next part, whose buffer is reused afterwards."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """A package that has come whole."""
+    """A package that was received completely."""
 
     bytes: int
     sha256: str
@@ -46,16 +46,16 @@ class Received:
 
 @dataclass
 class Transfer:
-    """One package on its way.
+    """One transfer of a package.
 
-    A broken connection is resumed where the host lets that be done safely, else the package comes from its
-    beginning. An expired URL is replaced. Limits are times and no counts: while new bytes come it goes on.
+    A broken connection is resumed if the host supports that safely, otherwise the transfer starts again.
+    An expired URL is replaced. The limits are times, not counts: while new bytes arrive it continues.
 
-    :param renew: asks the API for another signed URL.
+    :param renew: requests another signed URL from the API.
     :param log: where it is logged.
-    :param stall_timeout: seconds without a new byte after which it is given up.
-    :param max_bytes: the largest package that is taken.
-    :param name: where it is to lie. Where that doesn't end like a page's or a document's name, none is taken.
+    :param stall_timeout: seconds without a new byte after which the transfer fails.
+    :param max_bytes: the largest package that is accepted.
+    :param name: the destination. A page or a document is only accepted if this ends like its name.
     """
 
     storage: StorageClient
@@ -74,9 +74,9 @@ class Transfer:
     _furthest: int = field(default=0, init=False)
 
     def run(self, url: str | SignedUrl) -> Received:
-        """Fetch the package.
+        """Download the package.
 
-        :raises PixxelDownloadError: it didn't come whole, isn't what was promised, is empty or too large.
+        :raises PixxelDownloadError: it is incomplete, differs from its checksum, is empty or too large.
         :raises PixxelError: the API refuses another signed URL.
         """
         # Not as text, which a traceback with local variables would show.
@@ -89,12 +89,12 @@ class Transfer:
             except PixxelError as error:
                 if not error.transient:
                     raise
-                # Its own sentence: that the host was asked for minutes is what a person has to know.
+                # A message of its own: the host was retried for minutes.
                 raise self._given_up(error) from None
             return self._received()
 
     def _stretch(self) -> bool:
-        """Try until the package is whole (True), or the connection broke after something new (False)."""
+        """Try until the package is complete (True), or the connection broke after new bytes (False)."""
         from tenacity import Retrying
 
         whole: bool = Retrying(sleep=self.pause, **retry.policy(PACKAGE, self.stall_timeout))(self._attempt)
@@ -111,12 +111,12 @@ class Transfer:
             return True
         except PixxelExpiredError as error:
             self._url = None
-            self.log.warning(f"{error} Asking for another one.")
+            self.log.warning(f"{error} Requesting another one.")
             raise
         except PixxelError as error:
             if not error.transient:
                 raise
-            self.log.warning(f"{error} {size(self._at)} have come; going on.")
+            self.log.warning(f"{error} {size(self._at)} were received; resuming.")
             if self._furthest > before:
                 return False
             raise
@@ -130,16 +130,16 @@ class Transfer:
         return headers
 
     def _resumable(self) -> bool:
-        # Else nothing would tell the rest of another package of the same length from the rest of this one.
+        # Without it, the rest of another package of the same length couldn't be distinguished.
         return self._begun is not None and bool(self._begun.validator or self._begun.promised)
 
     def _open(self, answer: Answer) -> None:
-        """Decide what an answer is: the rest of what has come, or a beginning."""
+        """Decide whether an answer is the missing rest, or a beginning."""
         if answer.status == 416:
             self._forget()
         response = read_response(answer.status, answer.headers)
         if response.start == 0:
-            # Before anything that came earlier is forgotten for it.
+            # Before earlier bytes are dropped for it.
             check_content(answer.headers, answer.start(BEGINNING), self.name)
             self._begin(response)
         elif (
@@ -148,7 +148,7 @@ class Transfer:
             or not (self._resumable() and response.continues(self._begun))
         ):
             self._forget()
-            raise PixxelTransferError("The package has changed, or another part came than was asked for.")
+            raise PixxelTransferError("The package has changed, or another part came than was requested.")
 
     def _begin(self, response: PackageResponse) -> None:
         if response.total == 0:
@@ -205,6 +205,6 @@ class Transfer:
         total = self._begun.total if self._begun else None
         of = f" of {size(total)}" if total else ""
         return PixxelDownloadError(
-            f"The package stopped coming: nothing new for {self.stall_timeout:g} s, after "
+            f"The transfer stalled: no new byte for {self.stall_timeout:g} s, after "
             f"{size(self._furthest)}{of}. At last: {error}"
         )

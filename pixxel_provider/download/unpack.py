@@ -1,4 +1,4 @@
-"""The members of an archive, put where they belong: all of them, after each was found whole."""
+"""Puts the members of an archive in place: all of them, after each was checked."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from pixxel_provider.download.rollback import one_by_one
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What an archive has become."""
+    """The result of unpacking an archive."""
 
     names: list[str]
     bytes: int
     written: int
-    """Members that weren't there already."""
+    """Members that weren't there before."""
 
 
 def unpack_into_folder(
     archive: Archive, place: LocalTarget, workspace: Path, cancellation: Cancellation | None = None
 ) -> Unpacked:
-    """Unpack into a folder of this machine: first beside it, and into it once all members are whole.
+    """Unpack into a folder of this machine: first beside it, and into it once all members are complete.
 
-    In a folder that has files, new ones are removed where a later one fails; what was replaced stays so.
+    In a folder that has files, new ones are removed if a later one fails; replaced ones stay replaced.
 
     :param workspace: an empty folder in the same file system.
-    :param cancellation: tells whether the download was given up; then nothing is written any more.
-    :raises PixxelArchiveError: a member is damaged, or doesn't fit what lies in the folder.
-    :raises PixxelDownloadError: the folder or the disk doesn't take it, or it was given up.
+    :param cancellation: whether the download was cancelled; then nothing more is written.
+    :raises PixxelArchiveError: a member is damaged, or conflicts with something in the folder.
+    :raises PixxelDownloadError: the folder or the disk refuses it, or the download was cancelled.
     """
     target, cancellation = place.path, cancellation or Cancellation()
     _check_lengths(archive, target)
@@ -56,7 +56,7 @@ def unpack_into_folder(
         staged.open([STAGED], _unheard)
         whole = fresh and workspace.parent != target
         if whole and target.exists():
-            # Before anything is in it: what is made in a folder inherits from it.
+            # Before anything is in it: what is created in a folder inherits from it.
             whole = _made_like(workspace / STAGED, target)
         _stage(archive, missing, staged, cancellation.check)
         written = len(missing)
@@ -72,11 +72,11 @@ def unpack_into_folder(
 def unpack_into_store(
     archive: Archive, place: StoreTarget, cancellation: Cancellation | None = None
 ) -> Unpacked:
-    """Unpack into an object store: members are tried first, and new ones are removed where one fails.
+    """Unpack into an object store: members are tested first, and new ones are removed if one fails.
 
-    :param cancellation: tells whether the download was given up; then nothing is written any more.
+    :param cancellation: whether the download was cancelled; then nothing more is written.
     :raises PixxelArchiveError: a member is damaged.
-    :raises PixxelDownloadError: the store doesn't take it, or it was given up.
+    :raises PixxelDownloadError: the store refuses it, or the download was cancelled.
     """
     cancellation = cancellation or Cancellation()
     for member in archive.members:
@@ -103,7 +103,7 @@ def unpack_into_store(
             else:
                 steps.replaced += 1
         for member in archive.members:
-            # Only now: one that the store takes for another has been written over by it.
+            # Only now: if the store treats another name as the same, this has overwritten it.
             if member.name in archive.alike and _isnt(place.member(member.name), member):
                 raise the_same(member.name)
     return _unpacked(archive, written)
@@ -119,14 +119,14 @@ def _is_empty(target: Path, workspace: Path) -> bool:
 
 
 def _made_like(folder: Path, other: Path) -> bool:
-    """Give a folder the rights, owner and group of another, and tell whether it has them all."""
+    """Give a folder the rights, owner and group of another, and return whether it has them all."""
     wanted = other.stat()
     with contextlib.suppress(OSError):
-        # First, as it takes the set-group-ID bit away.
+        # First, as it removes the set-group-ID bit.
         os.chown(folder, wanted.st_uid, wanted.st_gid)
         shutil.copystat(other, folder)
     found = folder.stat()
-    # A group that isn't one's own costs that bit too, and without an error.
+    # A group that isn't one's own removes that bit too, and without an error.
     return all(getattr(found, each) == getattr(wanted, each) for each in ("st_mode", "st_uid", "st_gid"))
 
 
@@ -135,18 +135,18 @@ def _check_lengths(archive: Archive, target: Path) -> None:
     for member in archive.members:
         if len(member.name.encode("utf-8", "surrogatepass")) > room:
             raise PixxelArchiveError(
-                f"{named(member.name)} of the package would have a path below {target} that no system takes."
+                f"{named(member.name)} of the package would have a path below {target} that no system allows."
             )
 
 
 def _unheard(steps: list[str]) -> None:
-    """Take no note of a folder that was made."""
+    """Ignore a folder that was created."""
 
 
 def _renamed(staged: Path, target: Path) -> bool:
-    """Tell whether the whole folder could be put in its place, in one step.
+    """Return whether the whole folder could be put in place, in one step.
 
-    Not every file system renames folders, or one onto another, and another task may have been there first.
+    Not every file system renames folders, or one onto another, and another task may have been faster.
     """
     with contextlib.suppress(OSError):
         staged.rename(target)
@@ -169,7 +169,7 @@ def _write(archive: Archive, member: Member, staged: Folders, check: Callable[[]
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(name, flags, 0o666, dir_fd=above)
     except (FileExistsError, PixxelArchiveError):
-        # Nothing else lies there but other members.
+        # Nothing else is there but other members.
         raise the_same(member.name) from None
     with FileIO(handle, "w") as file:
         for part in archive.parts(member):
@@ -181,7 +181,7 @@ def _write(archive: Archive, member: Member, staged: Folders, check: Callable[[]
 
 
 def _crc(there: StoreTarget) -> int | None:
-    """Return the checksum of an object, None where nobody may read it."""
+    """Return the checksum of an object, None if it may not be read."""
     try:
         return crc(there.parts())
     except UnreadableError:
@@ -189,7 +189,7 @@ def _crc(there: StoreTarget) -> int | None:
 
 
 def _isnt(there: StoreTarget, member: Member) -> bool:
-    """Tell whether an object is another one than the member; where nobody may look it is taken for that."""
+    """Return whether an object differs from the member; if it may not be read, it counts as different."""
     length = there.size()
     if length == member.size:
         return _crc(there) not in (member.crc, None)

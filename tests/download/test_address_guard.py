@@ -156,7 +156,7 @@ METADATA = [
 @pytest.mark.parametrize("api", [PUBLIC, PRIVATE, SHARED, "https://[fd00:ec2::1]"])
 def test_metadata_is_refused_though_its_network_or_its_host_is_named(address: str, api: str) -> None:
     text = f"{BUCKET}, *.example, 169.254.0.0/16, 100.64.0.0/10, 168.0.0.0/8, 192.0.0.0/24, ::/0, fd00::/8"
-    with pytest.raises(PixxelAddressError, match=r"metadata address: it isn't asked\.$"):
+    with pytest.raises(PixxelAddressError, match=r"metadata address: no request is sent to it\.$"):
         named_by(text, api).check_peer(BUCKET, address)
 
 

@@ -159,7 +159,9 @@ def test_a_file_that_is_the_package_already_isnt_touched(collecting: Collecting,
     }
     assert (target.stat().st_ino, target.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert collecting.host.connections == 1
-    assert collecting.said == [f"info: {target} is there already, with all its 97.7 KiB: nothing is fetched"]
+    assert collecting.said == [
+        f"info: {target} is already there, with all its 97.7 KiB: nothing is downloaded"
+    ]
 
 
 def test_another_file_is_replaced_in_one_step_after_two_requests(
@@ -395,8 +397,8 @@ def test_nobody_else_may_look_at_what_is_unfinished(
 @pytest.mark.parametrize(
     ("content", "options", "words"),
     [
-        (PACKAGE, {}, "isn't a zip that can be read"),
-        (ZIP[:-1], {}, "isn't a zip that can be read"),
+        (PACKAGE, {}, "isn't a readable zip"),
+        (ZIP[:-1], {}, "isn't a readable zip"),
         (made({"a": b"1", "../b": b"2"}), {}, "leads out of its folder"),
         (ZIP, {"limits": Limits(bytes=2)}, "max_unpacked_bytes"),
         (ZIP, {"limits": Limits(members=2)}, "more than 2 members"),

@@ -484,7 +484,7 @@ def test_a_scheme_counts_in_capitals_too(tmp_path: Path) -> None:
 
 
 def test_what_isnt_a_character_is_refused() -> None:
-    with pytest.raises(PixxelInputError, match="isn't a character"):
+    with pytest.raises(PixxelInputError, match="an invalid character"):
         read_destination("/tmp/\udcff")
 
 

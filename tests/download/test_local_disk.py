@@ -288,7 +288,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(target: Path) -> None:
         timeout=60,
         cwd=Path(__file__).resolve().parents[2],
     )
-    assert done.stdout == f"{target} can't be written: File too large. Nothing half-written is left.\n"
+    assert done.stdout == f"{target} can't be written: File too large. No partial file is left.\n"
     assert target.read_bytes() == OLD
     assert entries(target.parent) == [target.name]
 

@@ -96,7 +96,7 @@ def test_a_name_with_a_drive_is_refused(name: str) -> None:
 )
 @pytest.mark.parametrize("place", ["{}a", "a{}b", "a{}", "deep/a{}", "/a{}"])
 def test_a_name_with_a_control_character_is_refused(control: str, place: str) -> None:
-    with pytest.raises(PixxelArchiveError, match="holds a control character"):
+    with pytest.raises(PixxelArchiveError, match="contains a control character"):
         checked_name(member(place.format(control)))
 
 

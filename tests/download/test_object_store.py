@@ -514,7 +514,7 @@ def test_a_file_that_takes_less_than_it_was_given_is_an_error(
 ) -> None:
     file = begin(memory, "/jobs/package.zip")
     monkeypatch.setattr(file._file, "write", lambda part: taken, raising=False)
-    with pytest.raises(PixxelDownloadError, match=f"only {taken} of 7 bytes were taken"):
+    with pytest.raises(PixxelDownloadError, match=f"only {taken} of 7 bytes were written"):
         fill(file)
     file.discard()
     assert memory.find("/") == []
@@ -583,7 +583,7 @@ def test_a_name_of_which_the_library_drops_a_part_is_refused() -> None:
     bucket = Versioned()
     StoreTarget(bucket, KEY, TEXT).check()
     for place in (StoreTarget(bucket, f"{KEY}?versionId=1", TEXT), StoreTarget(bucket, "bucket", TEXT)):
-        with pytest.raises(PixxelDownloadError, match="library reads that as an object named"):
+        with pytest.raises(PixxelDownloadError, match="library interprets that as an object named"):
             place.file()
     assert bucket.log == []
 
@@ -658,7 +658,7 @@ def test_a_place_that_may_not_be_looked_at_says_so(refusal: Exception) -> None:
 def test_a_folder_is_no_place_for_an_object_where_there_are_folders(memory: MemoryFileSystem) -> None:
     memory.pipe_file("/jobs/package.zip/inside", OLD)
     file = StoreTarget(memory, "/jobs/package.zip", TEXT).file()
-    with pytest.raises(PixxelDownloadError, match="a folder lies there"):
+    with pytest.raises(PixxelDownloadError, match="a folder is there"):
         file.begin()
     file.discard()
     assert memory.find("/") == ["/jobs/package.zip/inside"]

@@ -59,7 +59,7 @@ def test_a_line_needs_ten_seconds_and_a_tenth_of_the_package(
     progress.at(9 * MIB)
     assert said == []
     progress.at(10 * MIB)
-    assert said == ["10.0 MiB of 100.0 MiB (10%) have come, at 1.0 MiB/s"]
+    assert said == ["Received 10.0 MiB of 100.0 MiB (10%) so far, at 1.0 MiB/s"]
 
 
 def test_after_a_minute_there_is_a_line_however_little_came(
@@ -72,7 +72,7 @@ def test_after_a_minute_there_is_a_line_however_little_came(
     assert said == []
     clock.now += 0.1
     progress.at(MIB)
-    assert said == ["1.0 MiB of 100.0 MiB (1%) have come, at 17.1 KiB/s"]
+    assert said == ["Received 1.0 MiB of 100.0 MiB (1%) so far, at 17.1 KiB/s"]
 
 
 def test_the_rate_is_that_since_the_last_line(progress: Progress, said: list[str], clock: FakeClock) -> None:
@@ -123,7 +123,7 @@ def test_a_package_that_begins_anew_is_counted_from_nothing(
     assert said == []
     clock.now += 1
     progress.at(10 * MIB)
-    assert said == ["10.0 MiB of 100.0 MiB (10%) have come, at 1.0 MiB/s"]
+    assert said == ["Received 10.0 MiB of 100.0 MiB (10%) so far, at 1.0 MiB/s"]
 
 
 def test_the_end_names_length_time_and_rate_of_the_whole_transfer(

@@ -218,7 +218,7 @@ def test_a_package_that_is_cut_off_goes_on_where_it_was(fetching: Fetching) -> N
     assert fetching.sink.begins == [1_000_000]
     assert fetching.statuses == [200, 206]
     assert fetching.sent == 1_000_000
-    assert len(fetching.lines("293.0 KiB have come; going on")) == 1
+    assert len(fetching.lines("293.0 KiB were received; resuming")) == 1
 
 
 def test_while_something_new_comes_it_goes_on_however_often_it_is_cut_off(fetching: Fetching) -> None:
@@ -258,7 +258,7 @@ def test_a_package_that_never_gets_any_further_is_given_up_after_the_patience(fe
     fetching.fault(truncate=400, times=0)
     error = fetching.fail(stall_timeout=100.0)
     assert str(error).startswith(
-        "The package stopped coming: nothing new for 100 s, after 400 bytes of 1000 bytes."
+        "The transfer stalled: no new byte for 100 s, after 400 bytes of 1000 bytes."
     )
     assert "At last: " in str(error)
     assert not error.transient
@@ -395,7 +395,7 @@ def test_another_part_than_was_asked_for_isnt_joined(host: Host, fetching: Fetch
     host.replies = [cut(reply(body=TEN, etag='"a"'), 6), part(other, etag='"a"'), reply(body=TEN, etag='"a"')]
     from_host(host, fetching)
     assert fetching.sink.content == TEN
-    assert fetching.lines("another part came than was asked for")
+    assert fetching.lines("another part came than was requested")
 
 
 def test_a_part_that_nobody_asked_for_isnt_taken_for_a_package(host: Host, fetching: Fetching) -> None:
@@ -429,7 +429,7 @@ def test_a_url_that_has_expired_is_replaced(fetching: Fetching) -> None:
     assert fetching.statuses == [403, 200]
     assert fetching.pixxel.requests("download_job") == 1
     assert fetching.lines(
-        "HTTP 403 (Forbidden): the signed URL has expired, or isn't accepted. Asking for another"
+        "HTTP 403 (Forbidden): the signed URL has expired, or isn't accepted. Requesting another"
     )
 
 
@@ -618,7 +618,7 @@ def test_a_page_is_waited_out_with_another_url_and_isnt_the_package(fetching: Fe
     assert fetching.sink.content == content
     assert fetching.sink.begins == [len(TEN)]
     assert len(fetching.urls) == 2
-    assert fetching.lines("answered with a page, and not with the package. Asking for another one.")
+    assert fetching.lines("answered with a page, and not with the package. Requesting another one.")
 
 
 @pytest.mark.parametrize("body", ["html", "xml"])

@@ -100,7 +100,7 @@ def test_an_empty_folder_that_is_filled_as_it_is_is_empty_again_where_that_fails
 ) -> None:
     monkeypatch.setattr("pixxel_provider.download.unpack._made_like", lambda *_: False)
     (tmp_path / "out").mkdir()
-    with pytest.raises(PixxelDownloadError, match="Nothing half-written is left"):
+    with pytest.raises(PixxelDownloadError, match="No partial file is left"):
         unpack(tmp_path, made({**MEMBERS, "empty/": b""}))
     assert last_move_fails
     assert everything(tmp_path / "out") == {}
@@ -150,7 +150,7 @@ def test_a_move_that_fails_takes_back_what_is_new(tmp_path: Path, last_move_fail
     out = tmp_path / "out"
     out.mkdir()
     (out / "other").write_bytes(b"other")
-    words = r"out can't be written: Disk quota exceeded\. Nothing half-written is left\.$"
+    words = r"out can't be written: Disk quota exceeded\. No partial file is left\.$"
     with pytest.raises(PixxelDownloadError, match=words):
         unpack(tmp_path, made({"new/a.txt": b"a", "empty/": b"", **MEMBERS}))
     assert last_move_fails == ["a.txt", "a.txt"]

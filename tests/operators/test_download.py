@@ -552,7 +552,7 @@ def test_a_url_that_expires_on_the_way_is_renewed(runner: DownloadRunner, tmp_pa
     assert ended.kind == "success", ended.message
     assert (tmp_path / "package.zip").read_bytes() == PACKAGE
     assert runner.pixxel.requests("download_job") == 2
-    assert runner.lines("Asking for another one")
+    assert runner.lines("Requesting another one")
 
 
 def test_a_key_that_is_withdrawn_on_the_way_is_an_error_and_nothing_is_left(
@@ -643,7 +643,7 @@ def test_a_failure_leaves_an_object_store_as_it_was(here: DownloadRunner, memory
         ("https://169.254.169.254/latest/meta-data", "169.254.169.254"),
         ("https://10.1.2.3/package.zip", "10.1.2.3"),
         ("https://[fd00:ec2::254]/package.zip", "fd00:ec2::254"),
-        ("file:///etc/hostname", "isn't an address that can be asked"),
+        ("file:///etc/hostname", "isn't an address that can be requested"),
         ("file://127.0.0.1/etc/hostname", "file://"),
         ("ftp://127.0.0.1/package.zip", "ftp://"),
         ("http://files.example.com/package.zip", "plain http"),
