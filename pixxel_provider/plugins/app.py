@@ -1,4 +1,4 @@
-"""The pages' routes: each is guarded, none writes, and nothing they send runs or loads what isn't theirs."""
+"""The pages' routes: each checks the user's rights, none writes, and a strict policy limits what loads."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from pixxel_provider.plugins.client import PageClient
 
 T = TypeVar("T")
 
-#: How far back the page of all waits looks for those that have ended.
+#: For how long the page of all waits shows those that have ended.
 LATELY = timedelta(hours=24)
-#: Seconds that a page waits for Pixxel before it shows what is known.
+#: Seconds that a page waits for Pixxel before it shows what is cached.
 RETRY_FOR = 5.0
-# And the list, for jobs of which nothing is known.
+# The same for the list, for jobs that aren't cached.
 _PATIENCE_OF_THE_LIST = 1.0
-# Pages that are made at the same time: a large one takes memory, and time that Airflow's own pages lack.
+# Pages that are made at the same time: a large one needs memory and CPU that Airflow's own pages then lack.
 _MADE_AT_ONCE = 2
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-#: The pages' own files, by name: no path comes from a browser.
+#: The pages' own files, by name: no path is taken from a request.
 _FILES = {file.name: file for file in _STATIC.iterdir() if file.suffix in _KINDS}
 _HEADERS = (
     (
@@ -58,7 +58,7 @@ _is_somebody = Depends(requires_authenticated())
 
 
 class WithHeaders:
-    """Puts the headers on every answer of an app, also on refusals and where it breaks."""
+    """Adds the headers to every answer of an app, also to refusals and errors."""
 
     def __init__(self, app: FastAPI) -> None:
         self.app = app
@@ -75,7 +75,7 @@ class WithHeaders:
 def make_app(client: PageClient | None = None) -> WithHeaders:
     """Return the app that serves the pages.
 
-    :param client: what asks Pixxel.
+    :param client: sends the requests to Pixxel.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.client = client or PageClient()
@@ -94,7 +94,7 @@ def make_app(client: PageClient | None = None) -> WithHeaders:
 
 
 def _find(dag_id: str, run_id: str, task_id: str, map_index: str) -> tuple[queries.Instance, bool]:
-    # An unmapped task comes with the placeholder that Airflow left as it was.
+    # An unmapped task has the placeholder of its URL, which Airflow left unchanged.
     index = int(map_index) if _INDEX.fullmatch(map_index) else -1
     found, pixxels = queries.find(dag_id, run_id, task_id, index)
     if found is None:
@@ -106,12 +106,12 @@ _Found = Annotated[tuple[queries.Instance, bool], Depends(_find)]
 
 
 def job_page(request: Request) -> HTMLResponse:
-    """Return the page of a task instance's job; what is on it comes as data."""
+    """Return the page of a task instance's job; its content is fetched as data."""
     return _page(request, "job.html")
 
 
 async def job_data(request: Request, found: _Found) -> JSONResponse:
-    """Return what the page of a job shows."""
+    """Return the data of the page of a job."""
     instance, pixxels = found
     key = instance.job
     if key is None:
@@ -127,7 +127,7 @@ async def job_data(request: Request, found: _Found) -> JSONResponse:
 
 
 async def job_raw(request: Request, found: _Found) -> PlainTextResponse:
-    """Return the job's metadata as Pixxel gave it, byte fields decoded."""
+    """Return the job's metadata as Pixxel sent it, byte fields decoded."""
     key = found[0].job
     if key is None:
         raise HTTPException(404, "This task has no job.")
@@ -144,7 +144,7 @@ def jobs_page(request: Request) -> HTMLResponse:
 
 
 async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
-    """Return what the page of all waits shows: of the DAGs that this person may see."""
+    """Return the data of the page of all waits, for the DAGs that the user may see."""
     now = datetime.now(timezone.utc)
 
     def read() -> tuple[list[queries.Instance], int]:

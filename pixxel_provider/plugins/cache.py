@@ -1,6 +1,6 @@
-"""What Pixxel answered lately, shared by everybody who looks: however many tabs are open, it is asked once.
+"""A cache of Pixxel's answers, shared by all viewers: the number of open tabs doesn't change the requests.
 
-Of one process and one event loop: an API server of several processes asks as many times.
+It belongs to one process and one event loop: an API server of several processes has several.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ V = TypeVar("V")
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which trouble is asked about again.
+#: Seconds after which a request that failed is sent again.
 TROUBLE_LASTS = 5.0
-#: The longest such pause, in seconds, whatever a server asks for: somebody is looking.
+#: The longest delay, in seconds, whatever a server's Retry-After: a person is waiting.
 LONGEST_PAUSE = 300.0
-#: Seconds after which an answer that nobody looked at is forgotten.
+#: Seconds after which an answer that nobody requested is dropped.
 KEPT_FOR = 600.0
-_UNEXPECTED = "Something unexpected went wrong; the log of Airflow's API server says what."
+_UNEXPECTED = "An unexpected error occurred; it is in the log of Airflow's API server."
 
 
 @dataclass(frozen=True)
 class CachedAnswer(Generic[V]):
-    """The newest answer there is, and the trouble that kept a newer one away."""
+    """The newest answer, and the error that prevented a newer one."""
 
     value: V | None = None
     at: datetime | None = None
@@ -50,13 +50,13 @@ class _Entry(Generic[V]):
 
 
 class AnswerCache(Generic[V]):
-    """AnswerCache by key: fresh ones from memory, others asked for, once at a time.
+    """Answers by key: fresh ones from the cache, others requested, once at a time.
 
-    :param threads: where the asking is done.
-    :param keep: how many answers are kept; those nobody looked at for longest are forgotten.
+    :param threads: where the requests run.
+    :param keep: how many answers are kept; the least recently requested are dropped.
     :param room: how many bytes they may have together.
-    :param size: tells how many an answer has.
-    :param told: is told of each answer, also of one that nobody waits for any more.
+    :param size: returns the bytes of an answer.
+    :param told: called with each answer, also with one that nobody waits for any more.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class AnswerCache(Generic[V]):
         lane: Hashable,
         max_wait: float,
     ) -> CachedAnswer[V]:
-        """Return the answer to a question.
+        """Return the answer for a key.
 
-        :param ask: asks Pixxel, in a thread; raises PixxelError.
-        :param lasts: tells for how many seconds an answer is fresh.
-        :param lane: whose threads it takes: the connection, so that one server that hangs holds up no other.
-        :param max_wait: seconds to wait for one that isn't there yet; then what is known has to do.
+        :param ask: sends the request, in a thread; raises PixxelError.
+        :param lasts: returns for how many seconds an answer is fresh.
+        :param lane: whose threads it uses: the connection's, so that a server that hangs blocks no other.
+        :param max_wait: seconds to wait for a missing answer; then the cached one is returned.
         """
         self._forget()
         entry = self._entries.setdefault(key, _Entry(CachedAnswer()))
@@ -100,7 +100,7 @@ class AnswerCache(Generic[V]):
                 answer: asyncio.Future[V] = asyncio.wrap_future(future)
                 entry.asking = asyncio.ensure_future(self._refresh(key, entry, answer, lasts))
         if entry.asking is not None:
-            # Not wait_for: whoever gives up must not take the answer away from the others.
+            # Not wait_for: one caller's timeout must not cancel the request for the others.
             await asyncio.wait({entry.asking}, timeout=max_wait)
         if entry.found.value is None and entry.found.trouble is None:
             return CachedAnswer(
@@ -123,8 +123,8 @@ class AnswerCache(Generic[V]):
             entry.found = replace(entry.found, trouble=trouble.with_traceback(None))
             pause = min(max(trouble.retry_after or 0.0, TROUBLE_LASTS), LONGEST_PAUSE)
         except Exception:
-            # Whatever it is, its words may hold what isn't meant for a browser.
-            log.exception("Pixxel couldn't be asked for a page")
+            # Any exception: its message may contain what isn't meant for a browser.
+            log.exception("The request to Pixxel for a page failed")
             entry.found = replace(entry.found, trouble=PixxelError(_UNEXPECTED))
             pause = TROUBLE_LASTS
         finally:
@@ -134,7 +134,7 @@ class AnswerCache(Generic[V]):
         self._sweep_later()
 
     def _forget(self) -> None:
-        """Forget what nobody has looked at for long, and of the rest what there is no room for."""
+        """Drop what wasn't requested for long, and of the rest what exceeds the limits."""
         total, too_old = sum(entry.size for entry in self._entries.values()), self._monotonic() - KEPT_FOR
         for key, entry in list(self._entries.items()):
             if len(self._entries) <= self._keep and total <= self._room and entry.looked_at > too_old:
@@ -144,7 +144,7 @@ class AnswerCache(Generic[V]):
                 del self._entries[key]
 
     def _sweep_later(self) -> None:
-        # What is left when nobody looks any more.
+        # What is left when nobody requests anything any more.
         if self._monotonic() >= self._sweep_at:
             self._sweep_at = self._monotonic() + KEPT_FOR
             asyncio.get_running_loop().call_later(KEPT_FOR + 1, self._forget)

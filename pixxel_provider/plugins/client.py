@@ -1,4 +1,4 @@
-"""What the pages ask Pixxel: little, seldom, and never on behalf of each viewer."""
+"""The pages' requests to Pixxel: few, cached, and shared by all viewers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pixxel_provider.plugins.job_batch import JobBatch, JobRef
 from pixxel_provider.plugins.redaction import Redactor
 from pixxel_provider.plugins.threads import Threads
 
-#: Seconds for which a running job, one that has ended, a list and an estimate count as known.
+#: Seconds for which a running job, one that has ended, a list and an estimate are fresh.
 RUNNING_LASTS, ENDED_LASTS, LIST_LASTS, ESTIMATE_LASTS = 3.0, 60.0, 10.0, 600.0
 #: Requests that run at the same time with one connection, and those that may wait for their turn.
 AT_ONCE, WAITING = 4, 32
@@ -25,13 +25,13 @@ AT_ONCE, WAITING = 4, 32
 MOST_TASKS, MOST_ERRORS, MOST_LISTED = 1_000, 200, 10_000
 #: Bytes of jobs, and of lists, that are kept.
 ROOM = 32 * 2**20
-#: Jobs of one workflow from which on their list costs less than each of them.
+#: From this number of jobs of one workflow on, their list costs less than each of them.
 FROM_LIST = 4
-#: Questions that one look at the page of all waits may lead to.
+#: The most requests for one refresh of the page of all waits.
 MOST_QUESTIONS = 24
-# Seconds that a look at jobs which are all known waits for something newer.
+# Seconds that a refresh with cached jobs waits for newer ones.
 _KNOWN_WAIT = 0.25
-# What the list shows of a job, and about how many bytes that takes.
+# The fields of a job in the list, and about how many bytes they take.
 _SLIM, _SLIM_BYTES = ("id", "workflow_id", "status", "progress", "cost", "finished_at"), 1_500
 _LONGEST_SLIM = 600
 _BYTE_FIELDS = frozenset({"inputs", "result", "info_logs"})
@@ -42,9 +42,9 @@ class PageJob:
     """A job, and its page in Pixxel's console."""
 
     slim: Job
-    """The job without all that the list doesn't show."""
+    """The job with only the fields that the list shows."""
     packed: bytes = field(repr=False)
-    """What Pixxel sent, less the tasks and validation errors that aren't shown. As JSON's values in Python it
+    """What Pixxel sent, without the tasks and validation errors that aren't shown. As Python objects it
     would take up to twenty times as much."""
     readable: bytes = field(repr=False)
     """The same without the byte fields, which are most of it."""
@@ -53,7 +53,7 @@ class PageJob:
     """How many tasks and validation errors there are."""
     console: str
     redact: Redactor = field(default_factory=Redactor)
-    """Takes the key out of a text: an answer loses it as it comes, and its byte fields are decoded later."""
+    """Redacts the key in a text: byte fields are decoded later than the answer is redacted."""
 
     @classmethod
     def of(cls, job: Job, console: str, redact: Redactor | None = None, counts: Any = None) -> PageJob:
@@ -68,7 +68,7 @@ class PageJob:
 
     @property
     def job(self) -> Job:
-        """The job with its first tasks and validation errors, without byte fields; made anew each time."""
+        """The job with its first tasks and validation errors, without byte fields; a new object each time."""
         return _unpacked(self.readable)
 
     @property
@@ -78,7 +78,7 @@ class PageJob:
 
 
 class PageClient:
-    """The requests of one API server's process to Pixxel."""
+    """The requests to Pixxel of one API server's process."""
 
     def __init__(self) -> None:
         threads = Threads(at_once=AT_ONCE, waiting=WAITING)
@@ -100,11 +100,11 @@ class PageClient:
         )
 
     async def job(self, key: JobRef, max_wait: float) -> CachedAnswer[PageJob]:
-        """Return a job as it was at most a few seconds ago, or the newest that is known."""
+        """Return a job as it was at most a few seconds ago, or the newest cached one."""
         return await self._jobs.get(key, partial(_ask_job, key), _lasts, lane=key.conn_id, max_wait=max_wait)
 
     async def estimate(self, key: JobRef, max_wait: float) -> int | float | None:
-        """Return what Pixxel estimates for a job of the workflow, None where it doesn't say."""
+        """Return Pixxel's estimate for a job of the workflow, None if it has none."""
         question = (key.conn_id, key.workflow_id)
         found = await self._estimates.get(
             question,
@@ -116,7 +116,7 @@ class PageClient:
         return found.value
 
     async def several(self, keys: Collection[JobRef], max_wait: float) -> tuple[Mapping[JobRef, Job], bool]:
-        """Return what is known of these jobs, and whether that is all of them."""
+        """Return the cached jobs among these, and whether that is all of them."""
         return await self._batch.look(keys, max_wait)
 
     async def _list(self, workflow: tuple[str, str], max_wait: float) -> CachedAnswer[dict[str, Job]]:
@@ -130,7 +130,7 @@ class PageClient:
 
 
 def slim(job: Job, redact: Redactor) -> Job:
-    """Return a job without what makes it large, and without the key."""
+    """Return a job without its large fields, and without the key."""
     raw = {name: job.raw.get(name) for name in _SLIM}
     for name, value in raw.items():
         if isinstance(value, str):
@@ -165,7 +165,7 @@ def _packed(raw: Any) -> bytes:
     try:
         return marshal.dumps(raw)
     except ValueError:
-        # Nested deeper than that format goes.
+        # Nested deeper than that format supports.
         return marshal.dumps(parsing.json_safe(raw))
 
 
@@ -182,7 +182,7 @@ def _readable(task: Any) -> Any:
 def _ask_job(key: JobRef) -> PageJob:
     def make() -> calls.Call[tuple[Job, tuple[int, int]]]:
         call = calls.get_job(key.workflow_id, key.job_id)
-        # Before anything of it is read.
+        # Before anything of it is parsed.
         return replace(call, read=lambda answer: (call.read(_cut(answer)), _counts(answer)))  # type: ignore[arg-type, return-value]
 
     settings, redact, (job, counts) = page_hook.ask(key.conn_id, make)

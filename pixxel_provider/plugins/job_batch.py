@@ -1,4 +1,4 @@
-"""Many jobs at a look: by their workflows' lists where that is cheaper, with few questions, in turn."""
+"""Many jobs for one refresh: by their workflows' lists if that is cheaper, with few requests, in turn."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pixxel_provider.plugins.cache import CachedAnswer
 
 Q = TypeVar("Q", bound=Hashable)
-#: A workflow, and where to ask for it.
+#: A workflow, and the connection for its requests.
 Workflow = tuple[str, str]
 
-# Jobs, and turns of questions, that are remembered.
+# Jobs, and turns of requests, that are kept.
 _KEPT = 2_000
 
 
@@ -33,13 +33,13 @@ class JobRef:
 
 
 class JobBatch:
-    """What is known of many jobs. Those that had no turn at a look are shown as they were last seen.
+    """The known state of many jobs. Jobs without a turn in a refresh are shown in their last known state.
 
-    :param one: asks for a job; as soon as there is an answer, :meth:`note` has to be told.
-    :param many: asks for a workflow's list.
-    :param from_list: jobs of one workflow from which on their list is asked for.
-    :param most: questions that one look may lead to.
-    :param known_wait: seconds for which a look at jobs that are all known waits for something newer.
+    :param one: requests a job; for each answer, :meth:`note` has to be called.
+    :param many: requests a workflow's list.
+    :param from_list: from this number of jobs of one workflow on, its list is requested.
+    :param most: the most requests for one refresh.
+    :param known_wait: seconds that a refresh with known jobs waits for newer ones.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class JobBatch:
         self._from_list, self._most = from_list, most
         self._seen: OrderedDict[JobRef, tuple[datetime, Job]] = OrderedDict()
         self._turns: OrderedDict[Hashable, None] = OrderedDict()
-        # Jobs that their lists lacked.
+        # Jobs that were missing from their lists.
         self._lacking: OrderedDict[JobRef, None] = OrderedDict()
 
     async def look(self, keys: Collection[JobRef], max_wait: float) -> tuple[Mapping[JobRef, Job], bool]:
-        """Return what is known of these jobs, and whether that is all of them.
+        """Return the known jobs among these, and whether that is all of them.
 
-        What is asked for and comes later is there at the next look.
+        Later answers are there at the next refresh.
         """
         if all(key in self._seen for key in keys):
             max_wait = min(max_wait, self._known_wait)
@@ -78,14 +78,14 @@ class JobBatch:
             for key in wanted
             if workflow not in crowds or key in self._lacking
         ]
-        # Lists leave a quarter to the jobs that have to be asked for by themselves.
+        # Lists leave a quarter to the jobs that have to be requested one by one.
         lists = self._in_turn(crowds, self._most * 3 // 4 if single else self._most)
         first = self._in_turn(single, self._most - len(lists))
         await asyncio.gather(
             *(self._list(workflow, crowds[workflow], max_wait) for workflow in lists),
             *(self._one(key, max_wait) for key in first),
         )
-        # Those whose lists have only now turned out to lack them.
+        # Those whose lists have only now turned out not to contain them.
         lacking = [
             key for workflow in lists for key in crowds[workflow] if key in self._lacking and key not in first
         ]
@@ -96,7 +96,7 @@ class JobBatch:
         return found, all(key in found for key in keys)
 
     def note(self, key: JobRef, job: Job, at: datetime) -> None:
-        """Remember a job as it was at a moment."""
+        """Record a job as it was at a time."""
         known = self._seen.get(key)
         if known is None or known[0] <= at:
             _keep(self._seen, key, (at, job))
@@ -114,7 +114,7 @@ class JobBatch:
                 _keep(self._lacking, key, None)
 
     def _in_turn(self, questions: Iterable[Q], most: int) -> list[Q]:
-        """Return the questions whose turn it is: those that were asked longest ago, or never."""
+        """Return the requests whose turn it is: the least recently sent ones, or new ones."""
         turns = {question: turn for turn, question in enumerate(self._turns)}
         chosen = sorted(questions, key=lambda question: turns.get(question, -1))[: max(0, most)]
         for question in chosen:
@@ -123,12 +123,12 @@ class JobBatch:
 
 
 def _is_no_help(trouble: PixxelError | None) -> bool:
-    """Tell whether a list is one to do without.
+    """Return whether to do without a list after this error.
 
-    Where nothing can be asked at all, or a server is in trouble, to ask for each job wouldn't help either.
+    If no request can be sent at all, or a server has an error, requests for each job wouldn't help either.
     """
     if trouble is None or isinstance(trouble, PixxelResponseError):
-        # One that is too long can't be read, and the jobs can.
+        # A list that is too long can't be read, but the jobs can.
         return True
     return isinstance(trouble, PixxelApiError) and not trouble.transient and trouble.status_code != 401
 

@@ -1,4 +1,4 @@
-"""One request to Pixxel for a page: with a small answer, a short time, and words that anybody may read."""
+"""One request to Pixxel for a page: with a small answer, a short timeout, and messages that may be shown."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ log = logging.getLogger(__name__)
 
 #: Bytes of an answer that are read; a job of 1,000 tasks has about half a MiB.
 ANSWER_LIMIT = 4 * 2**20
-# The field of an error about a connection that isn't defined; that of any other names the connection.
+# The field of an error about a connection that isn't defined; any other names the connection.
 _ID = "pixxel_conn_id"
-_UNUSABLE = "isn't usable; the log of Airflow's API server says why"
-# A page can say that Pixxel is slow; a thread that waits a minute serves nobody.
+_UNUSABLE = "isn't usable; the reason is in the log of Airflow's API server"
+# A page can show that Pixxel is slow; a thread that waits a minute is of no use.
 _CONNECT, _READ = 5.0, 15.0
 
 
 class PageHook(PixxelHook):
-    """Reads connections of type ``pixxel`` alone, and remembers what mustn't be shown."""
+    """Reads connections of type ``pixxel`` only, and knows what has to be redacted."""
 
     def __init__(self, pixxel_conn_id: str) -> None:
         super().__init__(pixxel_conn_id)
@@ -39,14 +39,14 @@ class PageHook(PixxelHook):
 
     def _read(self) -> Settings:
         found = super()._read()
-        # The API server may read all connections, and what a page shows is read by people who may read none.
+        # The API server may read all connections, but the page's readers may not.
         if found.conn_type != CONNECTION_TYPE:
             raise PixxelInputError(
                 f"connection {found.conn_id!r}: conn_type",
-                f"is {found.conn_type!r}, and the pages use connections of type {CONNECTION_TYPE!r} alone",
+                f"is {found.conn_type!r}, and the pages only use connections of type {CONNECTION_TYPE!r}",
             )
         self.read.append(found)
-        # Nobody waits longer for an answer than a page does.
+        # No timeout is longer than a page waits.
         return replace(
             found,
             connect_timeout=min(found.connect_timeout, _CONNECT),
@@ -55,18 +55,18 @@ class PageHook(PixxelHook):
 
 
 def ask(conn_id: str, make: Callable[[], Call[T]]) -> tuple[Settings, Redactor, T]:
-    """Send a call once, as the page asks again by itself.
+    """Send a call once, as the page refreshes by itself.
 
-    :returns: the connection's settings, what takes its key out of a text, and the answer.
-    :raises PixxelError: there is no answer; its words may be shown.
+    :returns: the connection's settings, the redaction of its key, and the answer.
+    :raises PixxelError: there is no answer; the message may be shown.
     """
     call, hook = make(), PageHook(conn_id)
     try:
         answer = hook.send(replace(call, limit=ANSWER_LIMIT), retry_for=0)
         return hook.settings, Redactor.of(hook.read), answer
     except PixxelInputError as error:
-        # Its words may quote the connection, and whoever may see a task need not be allowed to see that. Of
-        # one that isn't defined nothing can be said.
+        # Its message may quote the connection, which a user who may see the task may not be allowed to see.
+        # If it isn't defined, there is nothing to quote.
         failure: PixxelError = error
         if error.field != _ID:
             log.warning("A page can't use a connection: %s", error)
@@ -75,7 +75,7 @@ def ask(conn_id: str, make: Callable[[], Call[T]]) -> tuple[Settings, Redactor, 
         failure = _presentable(error, Redactor.of(hook.read))
     finally:
         hook.close()
-    # From here, as an error remembers what was handled where it was raised, and that the whole answer.
+    # Outside the handling of the call: an error would keep the whole answer as its context.
     raise failure
 
 

@@ -1,6 +1,6 @@
-"""What Airflow's UI is told: a tab on every task instance and a page of all waits, from Airflow 3.1 on.
+"""The plugin for Airflow's UI: a tab on every task instance and a page of all waits, from Airflow 3.1 on.
 
-Every Airflow process imports this, so it imports nothing but the class that it has to derive from.
+Every Airflow process imports this, so it imports nothing but its base class.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-#: Where the pages live, below Airflow's own address.
+#: The path of the pages, below Airflow's own address.
 MOUNT = "/pixxel"
-#: The tab's, and the list's, part of an address in Airflow's UI.
+#: The paths of the tab and of the list in Airflow's UI.
 TAB, LIST = "pixxel-job", "pixxel-jobs"
 
 
 class LazyApp:
-    """The ASGI app behind the pages, made when somebody first asks for one."""
+    """The ASGI app of the pages, created at the first request."""
 
     def __init__(self) -> None:
         self._app: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Hand the request on."""
+        """Pass the request on."""
         if self._app is None:
             from pixxel_provider.plugins.app import make_app
 
@@ -31,14 +31,14 @@ class LazyApp:
 
 
 class PixxelPlugin(AirflowPlugin):
-    """The pages; on an Airflow that has no place for them, a plugin that does nothing."""
+    """The pages; on an Airflow without support for them, a plugin that does nothing."""
 
     name = "pixxel"
-    # Airflow 3.0 would serve the app and show no way to it.
+    # Airflow 3.0 would serve the app without a link to it.
     if hasattr(AirflowPlugin, "external_views"):
         fastapi_apps = [{"app": LazyApp(), "url_prefix": MOUNT, "name": "Pixxel"}]
-        # Relative, so that they stay below the path that [api] base_url may have; ids in the path, as a query
-        # would turn the + of a run's id into a space on Airflow 3.1.
+        # Relative, so that they stay below the path of [api] base_url; ids in the path, because Airflow 3.1
+        # turns the + of a run's id in a query into a space.
         external_views = [
             {
                 "name": "Pixxel job",

@@ -1,4 +1,4 @@
-"""What Airflow's database knows of Pixxel's jobs: which task instance has which, and which wait now."""
+"""Pixxel's jobs in Airflow's database: which task instance has which, and which are waiting."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from pixxel_provider.plugins.stored_tasks import (
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-#: States of a task instance that isn't over.
+#: States of a task instance that hasn't ended.
 LIVE = ("running", "deferred", "up_for_reschedule", "up_for_retry", "queued", "scheduled", "restarting")
-# States in which the next try hasn't begun, so that what is known is the last one's; and those that a try
-# also passes through after each of its pauses.
+# States in which the next try hasn't begun, so that the known job is the last try's; and those that a try
+# also has after each of its pauses.
 _BETWEEN_TRIES, _BACK_TO_WORK = (None, "queued", "scheduled", "up_for_retry"), ("queued", "scheduled")
 #: The most rows that the page of all waits shows.
 MOST_ROWS = 500
 # Pushed by every operator of this package as soon as it knows its job.
 _KEYS = (*ARGUMENTS, "status", "cost", "estimated_cost")
-# What Airflow puts in the place of a secret.
+# Airflow's replacement for a secret.
 _MASK = "***"
-# How long before its end a wait may have begun, to be found among those that ended lately.
+# How long before its end a wait may have begun, to be found among those that ended recently.
 _LONGEST = timedelta(days=8)
-# Databases bound how many values a statement may have.
+# Databases limit the number of values in a statement.
 _MOST_VALUES = 5_000
 
 _NAMES = ("dag_id", "run_id", "task_id", "map_index")
@@ -59,9 +59,9 @@ _COLUMNS = (
     TaskInstance.end_date,
     TaskInstance.operator,
 )
-# What an instance is found by stands before them.
+# The columns that identify an instance come before them.
 _ROW, _FIRST = (TaskInstance.id, TaskInstance.dag_version_id, *_COLUMNS), 2
-# Airflow forgets both when the try is over.
+# Airflow deletes both when the try has ended.
 _HAS_PAUSED = or_(
     TaskInstance.next_method.is_not(None), exists().where(TaskReschedule.ti_id == TaskInstance.id)
 )
@@ -73,7 +73,7 @@ def _same(table: Any) -> Any:
 
 @dataclass(frozen=True)
 class Instance:
-    """A task instance, its own arguments, and what its XComs say of its job."""
+    """A task instance, its own arguments, and its XComs about its job."""
 
     dag_id: str
     run_id: str
@@ -85,26 +85,26 @@ class Instance:
     end: datetime | None
     operator: str
     task: PixxelTask | None = None
-    """Its operator, None where that isn't one of this package's."""
+    """Its operator, None if that isn't one of this package's."""
     xcoms: dict[str, Any] = field(default_factory=dict)
     rendered: dict[str, Any] = field(default_factory=dict)
     """The operator's arguments as Airflow has stored them for this task instance, if it has."""
     has_paused: bool = False
-    """Whether its try was deferred or rescheduled before; known of one that was looked for by itself."""
+    """Whether its try was deferred or rescheduled before; only known for a single task instance."""
 
     @property
     def is_live(self) -> bool:
-        """Whether the task instance isn't over."""
+        """Whether the task instance hasn't ended."""
         return self.state in LIVE
 
     @property
     def is_between_tries(self) -> bool:
-        """Whether its next try hasn't begun, so that what is known of its job is the last one's."""
+        """Whether its next try hasn't begun, so that the known job is the last try's."""
         return self.state in _BETWEEN_TRIES and not (self.has_paused and self.state in _BACK_TO_WORK)
 
     @cached_property
     def job(self) -> JobRef | None:
-        """The job, as soon as it is known, and only where it is the task's own."""
+        """The job, as soon as it is known, and only if it is the task's own."""
         pushed, own = self._pushed, self._own
         if pushed is None or own is None or own.items() - pushed.items():
             return None
@@ -121,7 +121,7 @@ class Instance:
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether its XComs name a job, and its own arguments aren't known to compare them with."""
+        """Whether its XComs name a job, but its own arguments aren't known for a comparison."""
         return self._pushed is not None and self.task is not None and self._own is None
 
     @cached_property
@@ -131,7 +131,7 @@ class Instance:
 
     @cached_property
     def _own(self) -> dict[str, str] | None:
-        """The arguments that the task itself has; the run's operator has no job_id."""
+        """The task's own arguments; the run's operator has no job_id."""
         if self.task is None:
             return None
         found = {}
@@ -145,7 +145,7 @@ class Instance:
         return found
 
     def text(self, key: str) -> str:
-        """Return an XCom that is text, as UTF-8 can hold it; an empty one for anything else."""
+        """Return an XCom that is text, in valid UTF-8; an empty one for anything else."""
         value = self.xcoms.get(key)
         return parsing.text(value) if isinstance(value, str) else ""
 
@@ -178,9 +178,9 @@ def find(dag_id: str, run_id: str, task_id: str, map_index: int) -> tuple[Instan
 
 
 def lately(dag_ids: Collection[str], since: datetime) -> tuple[list[Instance], int]:
-    """Return the task instances that are live, newest first, then those that ended since, newest first.
+    """Return the task instances that haven't ended, newest first, then those that ended since, newest first.
 
-    :param dag_ids: the DAGs to look in.
+    :param dag_ids: the DAGs to search.
     :returns: at most :data:`MOST_ROWS`, and how many there are.
     """
     marked = select(*_ROW).join(XComModel, _same(XComModel)).where(XComModel.key == CONNECTION)
@@ -208,7 +208,7 @@ def _within(session: Session, statement: Any, dag_ids: Collection[str]) -> Itera
 
 
 def _of_pixxel(session: Session, rows: Sequence[Any]) -> list[tuple[Any, PixxelTask]]:
-    """Return those whose operator is one of this package's, and that."""
+    """Return those whose operator is one of this package's, with it."""
     stored = _stored.find(session, {(row.dag_id, row.dag_version_id) for row in rows})
     tasks = [(row, stored.get((row.dag_id, row.dag_version_id), {}).get(row.task_id)) for row in rows]
     return [(row, task) for row, task in tasks if task is not None]
@@ -218,9 +218,9 @@ def _with_arguments(session: Session, found: Sequence[tuple[Any, PixxelTask]]) -
     xcoms: defaultdict[tuple[Any, ...], dict[str, Any]] = defaultdict(dict)
     rendered: dict[tuple[Any, ...], Any] = {}
     if found:
-        # By one number each, and not by four names; in the answer names are quicker to read.
+        # By one number each, and not by four names; in the result, names are faster to read.
         wanted = TaskInstance.id.in_([row.id for row, _ in found])
-        # The column, and not its deserialisation: that would make a number of an id that looks like one.
+        # The column, without deserialisation: that would turn an id of digits into a number.
         names = [getattr(XComModel, name) for name in _NAMES]
         pushed = select(*names, XComModel.key, XComModel.value).join(TaskInstance, _same(XComModel))
         for *key, name, value in session.execute(pushed.where(wanted, XComModel.key.in_(_KEYS))):

@@ -1,4 +1,4 @@
-"""Texts as a browser may have them: without the key, however short it is, and not too long."""
+"""Redacts texts for a browser: without the key, however short it is, and not too long."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass, field
 from pixxel_provider.api.redaction import without_secrets
 from pixxel_provider.connection import Settings
 
-#: Characters of a single text; a log that was put into a message fills no screen.
+#: The most characters of a single text, so that a log in a message doesn't fill the screen.
 LONGEST = 4_000
 
 
 @dataclass(frozen=True)
 class Redactor:
-    """Takes the key of a connection out of texts."""
+    """Redacts the key of a connection in texts."""
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """The longest first."""
 
     @classmethod
     def of(cls, read: Iterable[Settings]) -> Redactor:
-        """Return what takes out the key of a connection, which may have been read more than once."""
+        """Return the redaction of a connection's key, which may have been read more than once."""
         found: set[str] = set()
         for settings in read:
-            # The client looks for long ones alone; here it does no harm to hide a word too many.
+            # The client only redacts long keys; here, a redacted word too many does no harm.
             header = settings.authorization
             found |= {*settings.secrets, header, header.split(None, 1)[-1]}
-        # One that holds another is gone with that.
+        # A key that contains another one covers it.
         parts = [each for each in found if not any(other in each for other in found - {each})]
         return cls(tuple(sorted(parts, key=len, reverse=True)))
 
@@ -38,17 +38,17 @@ class Redactor:
         return text
 
     def shown(self, text: str) -> str:
-        """Return the text without the key, its addresses without what makes them secret, and not too long."""
+        """Return the text without the key, its addresses without their secret parts, and not too long."""
         if not text:
             return text
-        # Cut before anything is looked for, and again where what is left is still too long.
+        # Cut before the search, and again if it is still too long.
         clean = without_secrets(self(self._beginning(text)))
         if len(clean) <= LONGEST and len(text) <= 2 * LONGEST:
             return clean
         return f"{clean[: LONGEST - 1]}…"
 
     def _beginning(self, text: str) -> str:
-        """Return the beginning of a long text, which ends neither in half a key nor in half an address."""
+        """Return the beginning of a long text, which doesn't end within a key or an address."""
         if len(text) <= 2 * LONGEST:
             return text
         text = text[: 2 * LONGEST]

@@ -1,6 +1,6 @@
-"""Which tasks of a DAG are of this package, and with which arguments: as the DAG processor has stored it.
+"""Which tasks of a DAG are of this package, and with which arguments: as the DAG processor stored it.
 
-Nobody but the author of the DAG decides what stands there. XComs can be written by many others.
+Only the DAG's author decides what is stored there. XComs can be written by many others.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-#: The arguments that say which job it is.
+#: The arguments that identify the job.
 CONNECTION, WORKFLOW, JOB = ARGUMENTS = ("pixxel_conn_id", "workflow_id", "job_id")
-#: A DAG, and the version of it that a task instance ran with; None for one from before DAGs had versions.
+#: A DAG, and its version that a task instance ran with; None for one from before DAGs had versions.
 Version = tuple[str, Any]
 
 _LINK = "_link_PixxelJobLink"
 _PACKAGE = f"{__name__.partition('.')[0]}."
 #: Characters; no id is longer.
 LONGEST = 600
-# Stored DAGs whose tasks are remembered.
+# Stored DAGs whose tasks are kept.
 _KEPT = 2_000
-# Databases bound how many values a statement may have.
+# Databases limit the number of values in a statement.
 _MOST_VALUES = 500
 
 
@@ -39,13 +39,13 @@ class PixxelTask:
     """A task of this package."""
 
     templated: frozenset[str]
-    """Those of the arguments that Airflow renders, and stores once they are."""
+    """Arguments that Airflow renders, and stores once they are rendered."""
     literals: Mapping[str, str]
-    """Those that are known without rendering."""
+    """Arguments that are known without rendering."""
 
 
 class StoredTasks:
-    """Reads each stored DAG once: one that task instances ran with is never changed."""
+    """Reads each stored DAG once: a version that task instances ran with never changes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,7 +54,7 @@ class StoredTasks:
     def find(
         self, session: Session, versions: Collection[Version]
     ) -> Mapping[Version, Mapping[str, PixxelTask]]:
-        """Return the tasks of this package by DAG and id; none for a DAG that isn't stored any more."""
+        """Return the tasks of this package by DAG and id; none for a DAG that is no longer stored."""
         stored = dict(_stored(session, versions))
         with self._lock:
             known = {key: self._known[key] for key in stored.values() if key in self._known}
@@ -75,7 +75,7 @@ class StoredTasks:
 
 
 def _stored(session: Session, versions: Collection[Version]) -> Iterator[tuple[Version, tuple[Any, str]]]:
-    """Yield where each version is stored, and the hash of what stands there."""
+    """Yield where each version is stored, and its hash."""
     dag_of = {number: dag_id for dag_id, number in versions if number is not None}
     columns = (SerializedDagModel.id, SerializedDagModel.dag_hash)
     for numbers in _in_parts(list(dag_of)):
@@ -86,7 +86,7 @@ def _stored(session: Session, versions: Collection[Version]) -> Iterator[tuple[V
             yield (dag_of[number], number), (key, digest)
     for dag_ids in _in_parts([dag_id for dag_id, number in versions if number is None]):
         statement = select(SerializedDagModel.dag_id, *columns).where(SerializedDagModel.dag_id.in_(dag_ids))
-        # The newest comes last, and stays.
+        # The newest comes last, and is kept.
         for dag_id, key, digest in session.execute(statement.order_by(SerializedDagModel.created_at)):
             yield (dag_id, None), (key, digest)
 
@@ -101,8 +101,8 @@ def _tasks(data: Any) -> Iterator[tuple[str, PixxelTask]]:
     for entry in dag.get("tasks", ()):
         task = _plain(entry)
         templated = frozenset(task.get("template_fields") or ()) & frozenset(ARGUMENTS)
-        # A class may be called like ours. The link is what all that have a job share, subclasses among them;
-        # who puts it onto an operator of their own shows what their own arguments name, and nothing else.
+        # Another class may have the same name. The link is common to all that have a job, with subclasses;
+        # an author who adds it to another operator only shows what its own arguments name.
         if _LINK in (task.get("_operator_extra_links") or {}).values() and CONNECTION in templated:
             yield str(task.get("task_id")), PixxelTask(templated, dict(_literals(task, templated)))
 
@@ -114,13 +114,13 @@ def _literals(task: Mapping[str, Any], templated: Iterable[str]) -> Iterator[tup
         value = values.get(name)
         if name == CONNECTION and mapped and value is None and _has_the_default(task):
             value = DEFAULT_CONNECTION_ID
-        # A template may turn into anything.
+        # A template may be rendered to anything.
         if isinstance(value, str) and "{" not in value and len(value) <= LONGEST:
             yield name, value
 
 
 def _has_the_default(task: Mapping[str, Any]) -> bool:
-    """Tell whether a mapped task that doesn't name a connection has this package's default."""
+    """Return whether a mapped task that doesn't name a connection has this package's default."""
     if not str(task.get("_task_module")).startswith(_PACKAGE):
         # A subclass may have a default of its own.
         return False
@@ -129,6 +129,6 @@ def _has_the_default(task: Mapping[str, Any]) -> bool:
 
 
 def _plain(value: Any) -> Mapping[str, Any]:
-    """Return an object, without what says how it was serialized; an empty one for anything else."""
+    """Return an object, without its serialization data; an empty one for anything else."""
     found = value.get("__var", value) if isinstance(value, Mapping) else None
     return found if isinstance(found, Mapping) else {}

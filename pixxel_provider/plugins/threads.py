@@ -1,4 +1,4 @@
-"""Threads for requests that may hang: few for each connection, and no process waits for them at its end."""
+"""Threads for requests that may hang: few for each connection, and never waited for at the process's end."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class _Lane:
 
 
 class Threads:
-    """Runs work in daemon threads, which come and go with it.
+    """Runs work in daemon threads, which start and end with it.
 
-    Not a ThreadPoolExecutor: at its end Python waits for what runs in one, and one for all connections is
+    Not a ThreadPoolExecutor: at its end Python waits for running work, and one for all connections is
     full as soon as one server hangs.
 
-    :param at_once: how much runs at the same time for one key.
-    :param waiting: how much may wait for its turn for one key.
+    :param at_once: the most work that runs at the same time for one key.
+    :param waiting: the most work that may wait for its turn for one key.
     """
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
@@ -32,7 +32,7 @@ class Threads:
         self._lanes: dict[Hashable, _Lane] = {}
 
     def submit(self, key: Hashable, work: Callable[[], Any]) -> Future[Any] | None:
-        """Run work as soon as it is its turn; None where too much waits already."""
+        """Run work when it is its turn; None if too much is waiting already."""
         with self._lock:
             lane = self._lanes.setdefault(key, _Lane())
             if len(lane.queue) >= self._waiting:
@@ -55,7 +55,7 @@ class Threads:
                 future, work = lane.queue.popleft()
             if future.set_running_or_notify_cancel():
                 _finish(future, work)
-            # An answer that nobody wants any more would stay until the next one.
+            # An answer that is no longer wanted would otherwise stay until the next one.
             del future, work
 
 

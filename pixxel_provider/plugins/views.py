@@ -1,4 +1,4 @@
-"""What the pages show, as JSON: words and numbers made from a job and a task instance. No I/O, no clock."""
+"""The data of the pages, as JSON: texts and numbers made from a job and a task instance. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from pixxel_provider.plugins.job_batch import JobRef
 from pixxel_provider.plugins.queries import MOST_ROWS, Instance
 from pixxel_provider.plugins.redaction import Redactor
 
-# What makes a text one that may be shown.
+# Makes a text safe to be shown.
 Words = Callable[[str], str]
 
-#: Seconds after which a page looks again.
+#: Seconds after which a page refreshes.
 LOOK_AGAIN, LIST_AGAIN = 5.0, 10.0
 # Characters of the raw job.
 _LONGEST_RAW = 1_000_000
-# Levels; what lies deeper is left out of JSON.
+# The most levels; deeper values are left out of the JSON.
 _DEEPEST = 40
-# A job may take a while until it can be seen; whoever doesn't wait for it has ended before.
+# A new job may not be visible at once; a task that doesn't wait for it has ended before.
 _UNSEEN = timedelta(minutes=2)
 
 _NOT_PIXXELS = "This task doesn't run or wait for a Pixxel job."
 _NO_JOB_YET = "There is no Pixxel job yet: this page shows it as soon as the task knows it."
-_ENDED_WITHOUT = "This task has ended without a Pixxel job. Its log says why."
+_ENDED_WITHOUT = "This task has ended without a Pixxel job. Its log has the reason."
 _CONTRADICTED = (
     "Nothing is shown: this task's XComs name another connection, workflow or job than its own arguments."
 )
@@ -52,12 +52,12 @@ _UNCONFIRMED = (
 _LAST_TRY = "This is the job of the task's last try; the next one hasn't begun."
 
 
-#: Makes a text that isn't of an answer one that a browser may have.
+#: Makes a text from another source than an answer safe for a browser.
 words: Words = Redactor().shown
 
 
 def without_job(instance: Instance, now: datetime, *, pixxels: bool) -> dict[str, Any]:
-    """Return what is shown of a task instance that has no job (yet)."""
+    """Return the data for a task instance that has no job (yet)."""
     if not pixxels:
         message, poll = _NOT_PIXXELS, None
     elif instance.is_contradicted or instance.is_unconfirmed:
@@ -73,7 +73,7 @@ def without_job(instance: Instance, now: datetime, *, pixxels: bool) -> dict[str
 def job_page(
     instance: Instance, key: JobRef, seen: CachedAnswer[PageJob], estimate: int | float | None, now: datetime
 ) -> dict[str, Any]:
-    """Return what is shown of a task instance and its job."""
+    """Return the data for a task instance and its job."""
     notes = [_LAST_TRY] if instance.is_between_tries else []
     page: dict[str, Any] = {"kind": "job", "now": _time(now), "task": _instance(instance)}
     trouble = seen.trouble
@@ -81,7 +81,7 @@ def job_page(
         page["kind"] = "trouble"
         notes.append(_sentence(trouble))
         if seen.at is not None:
-            notes.append("Below is what Pixxel said before.")
+            notes.append("Below is Pixxel's last known answer.")
             page["as_of"] = _time(seen.at)
     running = True
     if seen.value is not None:
@@ -102,7 +102,7 @@ def job_page(
 
 
 def _is_final(trouble: PixxelError, instance: Instance, now: datetime) -> bool:
-    """Tell whether looking again can't help: by Pixxel's word alone, as all else may be mended meanwhile."""
+    """Return whether refreshing can't help: only after Pixxel's own refusal, as all else may be corrected."""
     if not isinstance(trouble, PixxelAuthError | PixxelNotFoundError):
         return False
     fresh = instance.end is not None and now - instance.end < _UNSEEN
@@ -114,17 +114,17 @@ def _left_out(what: str, total: int, most: int) -> list[str]:
 
 
 def _goes_on(instance: Instance) -> bool:
-    # Without a state is what was cleared a moment ago.
+    # A task that has just been cleared has no state.
     return instance.is_live or instance.state is None
 
 
 def jobs_page(
     rows: Sequence[Instance], total: int, jobs: Mapping[JobRef, Job], now: datetime, *, complete: bool
 ) -> dict[str, Any]:
-    """Return what the page of all waits shows."""
+    """Return the data of the page of all waits."""
     notes = [f"The newest {MOST_ROWS} of {total} are shown."] if total > len(rows) else []
     if not complete:
-        notes.append("Of some of them it isn't known yet where they stand.")
+        notes.append("The state of some of them isn't known yet.")
     return {
         "now": _time(now),
         "poll": LIST_AGAIN,
@@ -135,7 +135,7 @@ def jobs_page(
 
 
 def raw_text(seen: PageJob) -> str:
-    """Return the job as Pixxel gave it, in readable JSON, with its byte fields decoded."""
+    """Return the job as Pixxel sent it, in readable JSON, with its byte fields decoded."""
     job, redact = seen.whole, seen.redact
     raw = {**job.raw, **({"spec": job.spec} if "spec" in job.raw else {})}
     if isinstance(raw.get("tasks"), list):
@@ -143,13 +143,13 @@ def raw_text(seen: PageJob) -> str:
     beginning = _Beginning(_LONGEST_RAW, lambda text: without_secrets(redact(text)))
     clean = parsing.json_safe(beginning.of(raw))
     parts, length = [], 0
-    # Written in parts, as what is nested deep takes a line of blanks for each bracket.
+    # Written in parts, as deeply nested values need a line of blanks for each bracket.
     for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(clean):
         parts.append(part)
         length += len(part)
         if length > _LONGEST_RAW:
             break
-    # Numbers are no texts, and a key may consist of digits.
+    # Numbers aren't texts, and a key may consist of digits.
     text = redact("".join(parts))
     left_out = _left_out("tasks", seen.tasks, MOST_TASKS) + _left_out(
         "validation errors", seen.errors, MOST_ERRORS
@@ -162,14 +162,14 @@ def raw_text(seen: PageJob) -> str:
 class _Beginning:
     """The beginning of a value: no less than is shown, not much more, and nothing secret.
 
-    :param clean: takes the secrets out of a text; before that is cut, which might leave half a key.
+    :param clean: redacts the secrets in a text, before it is cut, which might leave half a key.
     """
 
     def __init__(self, characters: int, clean: Words) -> None:
         self._left, self._clean = characters, clean
 
     def of(self, value: Any, depth: int = 0) -> Any:
-        """Return what there is room for."""
+        """Return as much as there is room for."""
         # A bracket or a number, a comma, a line break and its blanks.
         self._left -= 3 + 2 * depth
         if isinstance(value, str):
@@ -207,12 +207,12 @@ def _meaning(verdict: Verdict, status: str, instance: Instance) -> str:
     if (
         verdict in (Verdict.WAITING, Verdict.UNCLEAR)
         and instance.state == "success"
-        # A task that doesn't wait is content with a job that runs.
+        # A task that doesn't wait has succeeded with a job that runs.
         and word
         and word not in WAITING_WORDS
         and word == normalise(instance.text("status"))
     ):
-        # By the words of its own that the task was given: it ended with this one.
+        # By its own list of statuses: the task ended with this one.
         verdict = Verdict.SUCCEEDED
     return verdict.value
 
@@ -236,7 +236,7 @@ def _job(
         "updated_at": _time(job.updated_at),
         "finished_at": _time(job.finished_at),
         "expected_end": _time(schedule.expected_end(job)),
-        # Of those that are left out nobody knows.
+        # Nothing is known of tasks that are left out.
         "tasks_done": tasks_done(job) if 0 < seen.tasks <= MOST_TASKS else None,
         "tasks_total": seen.tasks,
         "console": seen.console,
@@ -278,10 +278,10 @@ def _task_meaning(task: Task) -> str:
 
 
 def _row(instance: Instance, job: Job | None) -> dict[str, Any]:
-    # Without a job that is the task's own, nothing of what its XComs say.
+    # Without a job that is the task's own, nothing from its XComs.
     known = instance if instance.job is not None else replace(instance, xcoms={})
     status = job.status if job is not None else known.text("status")
-    # Of a job that isn't asked for there is the word in XCom, which is pushed when a job has ended.
+    # A job that isn't requested has its status in XCom, which is pushed when it has ended.
     verdict = job.verdict() if job is not None else StatusRules().verdict(status, ended=bool(status))
     return {
         **_instance(instance),

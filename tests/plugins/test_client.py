@@ -296,7 +296,7 @@ def test_only_connections_of_pixxels_type_are_used(
     assert isinstance(found.trouble, PixxelInputError)
     assert "conn_type" in str(found.trouble)
     assert pixxel.requests() == 0
-    assert conn_type == "postgres" or "connections of type 'pixxel' alone" in caplog.text
+    assert conn_type == "postgres" or "the pages only use connections of type 'pixxel'" in caplog.text
 
 
 def test_the_type_counts_anew_where_the_connection_is_read_anew(
