@@ -1,4 +1,4 @@
-"""How a wait ended, turned into what Airflow sees: once, for every mode."""
+"""The result of a wait, turned into what Airflow sees: once, for every mode."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _UNSTARTED = "unstarted"
 
 
 class PixxelJobFailedError(AirflowFailException):
-    """The job has failed and stays failed: waiting again is no use, so Airflow doesn't retry the task."""
+    """The job has failed and stays failed, so Airflow doesn't retry the task."""
 
 
 @contextmanager
 def without_causes() -> Iterator[None]:
-    """Let Airflow log an error that leaves an operator without its causes: its message tells what matters."""
+    """Let Airflow log an operator's error without its causes: its message is complete."""
     try:
         yield
     except (PixxelError, AirflowFailException, AirflowSensorTimeout, AirflowSkipException) as error:
@@ -39,13 +39,13 @@ def without_causes() -> Iterator[None]:
 
 
 def event_of(result: PollResult) -> dict[str, Any]:
-    """Return the payload of the event that a trigger fires; it says everything, and is JSON."""
+    """Return the payload of a trigger's event; it is complete, and JSON."""
     # Not asdict(): it copies every task of the metadata, which nobody changes.
     return {"version": _EVENT_VERSION, **vars(result)}
 
 
 def unstarted(reason: str, started_at: float) -> dict[str, Any]:
-    """Return the payload of a trigger that leaves it to a worker to begin the wait, or to go on with it.
+    """Return the payload of a trigger that lets a worker begin the wait, or continue it.
 
     :param started_at: when the wait began, in Unix seconds: its deadline stays.
     """
@@ -53,16 +53,16 @@ def unstarted(reason: str, started_at: float) -> dict[str, Any]:
 
 
 def started_at(event: object) -> float | None:
-    """Return when the wait began whose trigger left it to a worker, None where the event doesn't say."""
+    """Return when the wait of such an event began, None if the event doesn't have it."""
     found = event.get("started_at") if _is_ours(event) else None
     return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
 
 def why_no_result(event: object) -> str:
-    """Return why an event of which :func:`result_of` finds no result brings a worker into the wait."""
+    """Return why an event without a result for :func:`result_of` lets a worker wait."""
     if _is_ours(event) and event["kind"] == _UNSTARTED:
         return str(event.get("message", ""))
-    return "the trigger's event isn't one that this version understands"
+    return "the trigger's event isn't one that this version can read"
 
 
 def _is_ours(event: object) -> TypeGuard[Mapping[str, Any]]:
@@ -70,7 +70,7 @@ def _is_ours(event: object) -> TypeGuard[Mapping[str, Any]]:
 
 
 def result_of(event: object) -> PollResult | None:
-    """Return the result that an event tells of, None where it tells of none that this version knows."""
+    """Return the result in an event, None if it has none that this version knows."""
     if not _is_ours(event) or str(event["kind"]) not in _KINDS:
         return None
     return PollResult(
@@ -82,30 +82,30 @@ def result_of(event: object) -> PollResult | None:
 
 
 def push_job(context: Context, workflow_id: str, job_id: str, pixxel_conn_id: str) -> None:
-    """Push at the start of a try which job it is, and the connection to ask for it, under single keys."""
+    """Push the job's and the connection's ids at the start of a try, each under its own key."""
     _push(context, {"job_id": job_id, "workflow_id": workflow_id, "pixxel_conn_id": pixxel_conn_id})
 
 
 def push_end(context: Context, metadata: Mapping[str, Any]) -> None:
-    """Push ``status`` and ``cost``; the job's ids are there since the start, also after a deferral."""
+    """Push ``status`` and ``cost``; the ids were pushed at the start, and survive a deferral."""
     _push(context, {key: metadata.get(key) for key in ("status", "cost")})
 
 
 def _push(context: Context, found: Mapping[str, Any]) -> None:
-    # Each is a request to Airflow: that's why the end doesn't push the ids again.
+    # Each push is a request to Airflow, so the ids aren't pushed again at the end.
     for key, value in found.items():
         context["ti"].xcom_push(key=key, value=value)
 
 
 def conclude(result: PollResult, *, soft_fail: bool = False, never_fail: bool = False) -> dict[str, Any]:
-    """Return the job's metadata where it has succeeded, raise what Airflow should see otherwise.
+    """Return the job's metadata if it succeeded, otherwise raise what Airflow should see.
 
-    :param soft_fail: skip where the job failed or the time was over; an error (a wrong key) still fails.
-    :param never_fail: skip whatever it was.
+    :param soft_fail: skip if the job failed or the timeout is over; an error (a wrong key) still fails.
+    :param never_fail: skip whatever the error.
     :raises PixxelJobFailedError: the job has failed.
-    :raises AirflowSensorTimeout: the job had not ended in time.
+    :raises AirflowSensorTimeout: the job hadn't ended in time.
     :raises AirflowSkipException: one of those, with ``soft_fail`` or ``never_fail``.
-    :raises PixxelError: the API refused, or the job has ended in a status that nobody knows.
+    :raises PixxelError: the API refused, or the job has ended in an unknown status.
     """
     if result.kind == "succeeded":
         return result.metadata or {}

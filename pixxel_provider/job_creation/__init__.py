@@ -1,1 +1,1 @@
-"""One task instance, one bill: create a job, find it again, remember it across tries."""
+"""One task instance, one bill: create a job, reconcile it with the list, keep a checkpoint across tries."""

@@ -1,4 +1,4 @@
-"""What a task remembers of the job it runs, across its tries: a record in Airflow's ``task_state_store``."""
+"""The checkpoint of a task's job, kept across its tries: a record in Airflow's ``task_state_store``."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-#: Where the record lies. Renaming it would make running tasks forget their jobs.
+#: The key of the record. After a renaming, running tasks wouldn't find their jobs.
 KEY = "pixxel_job"
 _VERSION = 1
 
-#: A request to create a job may be under way, or may have been when the worker died.
+#: A request to create a job may be in progress, or may have been when the worker died.
 ASKING = "asking"
 #: The job is known.
 CREATED = "created"
-#: Nobody could say whether there is a job, and a person was told so.
+#: It isn't known whether there is a job, and the task has failed with a message about it.
 UNCONFIRMED = "unconfirmed"
-#: The task has what it wanted of the job.
+#: The task has used the job's result.
 DONE = "done"
 _STATES = frozenset({ASKING, CREATED, UNCONFIRMED, DONE})
 
 
 @dataclass(frozen=True)
 class Record:
-    """Where a task instance stands with its one job. JSON types only."""
+    """The state of a task instance's one job. JSON types only."""
 
     state: str
     began_at: float
     """Unix seconds before the request to create the job."""
     known: list[str] | None = None
-    """Ids of jobs that were there just before the request; None where that isn't known for certain."""
+    """Ids of jobs that were listed just before the request; None if that isn't known for certain."""
     over_by: float | None = None
     """Unix seconds at which the request was over at the latest, answered or not."""
     workflow_id: str | None = None
-    """The workflow that the request was about."""
+    """The workflow of the request."""
     job_id: str | None = None
     estimated_cost: int | float | None = None
     clearing: int = 0
@@ -46,7 +46,7 @@ class Record:
 
     @classmethod
     def read(cls, stored: object) -> Record | None:
-        """Read what was stored; None where it isn't a record that this version understands."""
+        """Read a stored record; None if this version can't read it."""
         if not isinstance(stored, Mapping) or stored.get("version") != _VERSION:
             return None
         fields = {name: stored.get(name) for name in cls.__dataclass_fields__}
@@ -58,7 +58,7 @@ class Record:
 class Checkpoint:
     """Reads and writes the record of one task instance.
 
-    Airflow has such a store from 3.3 on. Without one, or with ``durable=False``, nothing is remembered.
+    Airflow has such a store from 3.3 on. Without one, or with ``durable=False``, nothing is stored.
     """
 
     def __init__(self, context: Context, durable: bool) -> None:
@@ -68,33 +68,33 @@ class Checkpoint:
         self.clearing = int(getattr(ti, "max_tries", 0) or 0)
         self.attempt = int(ti.try_number)
         retries = int(getattr(getattr(ti, "task", None), "retries", 0) or 0)
-        # Airflow sets max_tries to the tries there were and the retries, whenever a task is cleared.
+        # Airflow sets max_tries to the past tries plus the retries, whenever a task is cleared.
         self._tries_before = self.clearing - retries
         self.first_try = self.attempt <= self._tries_before + 1
 
     @property
     def lasts(self) -> bool:
-        """Tell whether the next try will find what is stored now."""
+        """Return whether the next try can read what is stored now."""
         return self._store is not None
 
     def load(self) -> Record | None:
         """Return what an earlier try stored.
 
-        :raises ValueError: there is something, and this version doesn't understand it.
+        :raises ValueError: there is a record, but this version can't read it.
         """
         stored = self._store.get(KEY) if self._store is not None else None
         if stored is None:
             return None
         record = Record.read(stored)
         if record is None:
-            raise ValueError("The task's stored record isn't one that this version understands")
+            raise ValueError("The task's stored record isn't one that this version can read")
         return record
 
     def cleared_since(self, record: Record) -> bool:
-        """Tell whether a person cleared the task after this was written."""
+        """Return whether a person has cleared the task since this was written."""
         if record.clearing != self.clearing:
             return True
-        # Where the DAG has fewer retries by now, max_tries may be the same again.
+        # If the DAG has fewer retries now, max_tries may be the same again.
         return record.state == DONE and self._tries_before == record.attempt
 
     def stamped(self, record: Record) -> Record:
@@ -102,7 +102,7 @@ class Checkpoint:
         return replace(record, clearing=self.clearing, attempt=self.attempt)
 
     def finish(self, job_id: str, now: float) -> None:
-        """Remember that the task has what it wanted of the job: a later clearing wants a new one."""
+        """Record that the task has used the job's result: after a later clearing, a new job is created."""
         if self._store is not None:
             record = self.load() or Record(state=DONE, began_at=now)
             self.save(self.stamped(replace(record, state=DONE, job_id=job_id)))
@@ -113,7 +113,7 @@ class Checkpoint:
             self._store.set(KEY, {"version": _VERSION, **asdict(record)}, **_forever())
 
     def restore(self, before: Record | None) -> None:
-        """Store what was stored before, None for nothing: the request was turned away."""
+        """Restore the previous record, None for none: the request was rejected."""
         if before is not None:
             self.save(before)
         elif self._store is not None:
@@ -121,7 +121,7 @@ class Checkpoint:
 
 
 def _forever() -> dict[str, Any]:
-    # A job may run for longer than the 30 days after which Airflow would drop the record.
+    # A job may run for longer than the 30 days after which Airflow would delete the record.
     try:
         from airflow.sdk.execution_time.context import NEVER_EXPIRE
     except ImportError:

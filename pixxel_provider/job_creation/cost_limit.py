@@ -1,4 +1,4 @@
-"""What a job may cost: the limit people set, and what happens where Pixxel's estimate is above it."""
+"""The cost limit: ``max_cost``, and the error if Pixxel's estimate is above it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Credits = int | float
 
 
 class PixxelCostError(AirflowFailException):
-    """A job would cost more than ``max_cost``, or the estimate is no number of credits.
+    """A job would cost more than ``max_cost``, or the estimate isn't a number of credits.
 
     Nothing was created, and Airflow doesn't retry the task.
     """
 
 
 def read_max_cost(value: object) -> Credits | None:
-    """Return ``max_cost`` as a number of credits; None, and an empty text, mean that there is no limit.
+    """Return ``max_cost`` as a number of credits; None, and an empty text, mean no limit.
 
     :raises PixxelInputError: it isn't a number, or is negative.
     """
@@ -38,16 +38,16 @@ def read_max_cost(value: object) -> Credits | None:
 
 
 def check_estimate(workflow_id: str, estimate: Credits, max_cost: Credits | None) -> str:
-    """Return a sentence for the log on an estimate that is within the limit.
+    """Return a log message on an estimate within the limit.
 
-    :raises PixxelCostError: it is above, or no amount of credits; the error names both numbers.
+    :raises PixxelCostError: it is above, or not a number of credits; the error names both numbers.
     """
     if max_cost is None:
         return f"Pixxel estimates {plain(estimate)} credits for a job of workflow {workflow_id}"
-    # Whatever isn't a number of credits is no reason to spend.
+    # An estimate that isn't a number of credits never permits a bill.
     if isinstance(estimate, bool) or not isinstance(estimate, (int, float)) or not 0 <= estimate < math.inf:
         raise PixxelCostError(
-            f"Pixxel estimates {estimate!r} for a job of workflow {workflow_id}, which is no number of "
+            f"Pixxel estimates {estimate!r} for a job of workflow {workflow_id}, which isn't a number of "
             f"credits, and max_cost is {plain(max_cost)}: no job was created."
         )
     words = f"Pixxel estimates {plain(estimate)} credits for a job of workflow {workflow_id}"

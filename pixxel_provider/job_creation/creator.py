@@ -1,4 +1,4 @@
-"""Get a task instance its one job: create it, find it again, or say that a person has to look."""
+"""Get a task instance its one job: create it, adopt it, resume it, or fail for a person to check."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 class PixxelUnconfirmedJobError(AirflowFailException):
-    """Whether a job was created isn't known, and a second one would be billed: a person has to look.
+    """It isn't known whether a job was created, and a second one would be billed: a person has to check.
 
-    Airflow doesn't retry the task. Clearing it is the person's word that a new job may be created.
+    Airflow doesn't retry the task. By clearing it, a person confirms that a new job may be created.
     """
 
 
 @dataclass
 class CreatedJob:
-    """The job of a task instance; ``job`` is its answer, where there was one.
+    """The job of a task instance; ``job`` is the API's answer, if there was one.
 
-    :param read: whether ``job`` was just asked for by its id, as the wait's first look would.
+    :param read: whether ``job`` was just read by its id, as the wait's first poll would.
     """
 
     job_id: str
@@ -45,11 +45,11 @@ class CreatedJob:
 
 @dataclass
 class JobCreator:
-    """The decision whether to create a job, with everything that it depends on.
+    """Decides whether to create a job.
 
-    :param begun: when the DAG run began; all there is to go by in a retry without a checkpoint.
-    :param tell: is told the job's id as soon as it is known.
-    :param tell_estimate: is told what Pixxel estimates before that is compared with ``max_cost``.
+    :param begun: when the DAG run began; all that a retry without a checkpoint can use.
+    :param tell: called with the job's id as soon as it is known.
+    :param tell_estimate: called with Pixxel's estimate before that is compared with ``max_cost``.
     """
 
     hook: PixxelHook
@@ -65,16 +65,16 @@ class JobCreator:
     durable: bool = True
     begun: datetime | None = None
     asking: bool = field(default=False, init=False)
-    """Whether a request to create a job is under way."""
+    """Whether a request to create a job is in progress."""
     _estimate: Credits | None = field(default=None, init=False)
 
     def job(self) -> CreatedJob:
         """Return the one job of this task instance: an earlier try's, or a new one.
 
-        :raises PixxelUnconfirmedJobError: there may be a job, and which one can't be told.
+        :raises PixxelUnconfirmedJobError: there may be a job, and it isn't known which.
         :raises PixxelCostError: the job would cost more than ``max_cost``.
-        :raises PixxelError: the API refused, or couldn't be reached. Where there may be a job all the same,
-            the checkpoint says so, and the next try looks for it first.
+        :raises PixxelError: the API refused, or couldn't be reached. If there may be a job all the same,
+            the checkpoint has it, and the next try searches for it first.
         """
         try:
             record = self.checkpoint.load()
@@ -97,7 +97,7 @@ class JobCreator:
     def _create(self, before: Record | None = None) -> CreatedJob:
         """Create a job.
 
-        :param before: what an earlier try left.
+        :param before: the checkpoint of an earlier try.
         """
         self._check_cost()
         began_at = self.search.now()
@@ -105,7 +105,7 @@ class JobCreator:
         earlier = [before.job_id] if before is not None and before.job_id else []
         known = None if listed is None else [*reconcile.worth_remembering(listed, began_at), *earlier]
         if before is not None and not before.job_id:
-            # A request is still in doubt, and what appears may have come of that one.
+            # An earlier request is still in doubt, and a new job in the list may be its result.
             known = None
         record = replace(
             self._blank(),
@@ -114,7 +114,7 @@ class JobCreator:
             over_by=self.search.now() + self._longest_request(),
             estimated_cost=self._estimate,
         )
-        # From here on, a worker that dies leaves word that there may be a job.
+        # From here on, a worker that dies leaves a checkpoint that there may be a job.
         self.checkpoint.save(record)
         self.asking = True
         try:
@@ -125,8 +125,8 @@ class JobCreator:
                 self.checkpoint.restore(before)
                 raise
             self.log.warning(
-                f"{error} The job may have been created all the same. It isn't asked for again, which could "
-                "be billed twice, but looked for in the workflow's list",
+                f"{error} The job may have been created all the same. The request isn't sent again, as it "
+                "could be billed twice; the job is searched for in the workflow's list",
             )
             return self._found(self._look_for(record, str(error), self.search.now()), record)
         self.log.info(f"{name_of(self.workflow_id, job.id)} is created: {status_of(job)}")
@@ -136,11 +136,11 @@ class JobCreator:
         call = calls.create_job(self.workflow_id, self.project_id)
         job = self.hook.send(call)
         if job.id in there:
-            raise PixxelResponseError(f"{call}: the answer names job {job.id}, which was there before.")
+            raise PixxelResponseError(f"{call}: the answer names job {job.id}, which existed before.")
         return job
 
     def _longest_request(self) -> float:
-        # Tried again for as long as that, and twice where the key is read anew.
+        # Retried for as long as that, and sent twice if the key is read again.
         return RETRY_FOR + 2 * self.hook.settings.exchange_timeout
 
     def _check_cost(self) -> None:
@@ -161,7 +161,7 @@ class JobCreator:
             return None
 
     def _say_unlisted(self, error: PixxelError) -> None:
-        words = f"{error} Without the list of jobs, one whose creation is in doubt can't be found again"
+        words = f"{error} Without the list of jobs, a job whose answer is lost can't be found"
         self.log.warning(words)
 
     def _known(self, record: Record, job: Job) -> CreatedJob:
@@ -175,8 +175,8 @@ class JobCreator:
         try:
             self.checkpoint.save(record)
         except Exception as error:
-            # The job runs and is waited for; only a crash from here on would have to look for it.
-            self.log.warning(f"The job couldn't be stored for a next try: {type(error).__name__}: {error}")
+            # The job runs and is waited for; only after a crash would it have to be searched for.
+            self.log.warning(f"The job couldn't be stored for the next try: {type(error).__name__}: {error}")
 
     # ------------------------------------------------------------------------------ what an earlier try left
 
@@ -189,7 +189,7 @@ class JobCreator:
         cleared = self.checkpoint.cleared_since(record)
         job: Job | None = None
         try:
-            # To believe too soon that it is gone would be paid for.
+            # Treating it as gone too soon would cost a second bill.
             job = self.search.job(job_id) if cleared else self._read(job_id)
         except PixxelNotFoundError as error:
             if cleared:
@@ -200,7 +200,7 @@ class JobCreator:
             self.log.warning(f"Job {job_id} of an earlier try failed: a new job is created")
             return self._create(record)
         state = "not found" if job is None else status_of(job)
-        self.log.info(f"Taking up job {job_id} of an earlier try, which is {state}: no new one is created")
+        self.log.info(f"Resuming job {job_id} of an earlier try, which is {state}: no new one is created")
         self._save(self.checkpoint.stamped(record))
         self.tell(job_id)
         return CreatedJob(job_id, job, read=job is not None)
@@ -214,7 +214,7 @@ class JobCreator:
 
     def _in_doubt(self, record: Record) -> CreatedJob:
         told = record.state == UNCONFIRMED
-        self.log.info("An earlier try may have created a job: looking for it before anything else")
+        self.log.info("An earlier try may have created a job: searching for it first")
         if told and self.checkpoint.cleared_since(record):
             found = None
             try:
@@ -227,7 +227,7 @@ class JobCreator:
                 return self._found(found, record)
             self.log.info("The task was cleared since: a new job is created")
             return self._create(record)
-        why = "An earlier try ended while it asked Pixxel to create a job."
+        why = "An earlier try ended during its request to create a job."
         return self._found(self._look_for(record, why, record.began_at), record)
 
     def _of_another_workflow(self, record: Record) -> CreatedJob:
@@ -260,7 +260,7 @@ class JobCreator:
             return found
         trouble = finding.trouble
         if trouble is not None and trouble.transient and self.checkpoint.lasts:
-            self.log.warning(f"{why} {trouble} There may be a job: the next try looks for it first")
+            self.log.warning(f"{why} {trouble} There may be a job: the next try searches for it first")
             raise trouble
         raise self._for_a_person(f"{why} {trouble or ''}".rstrip(), _which(finding.jobs), record)
 
@@ -274,17 +274,17 @@ class JobCreator:
             # A list has no validation errors.
             return CreatedJob(job.id, self._read(job.id), read=True)
         except PixxelError as error:
-            self.log.warning(f"{error} The job is as the list has it")
+            self.log.warning(f"{error} The job is used as the list has it")
             return started
 
     def _for_a_person(self, why: str, which: str, record: Record) -> PixxelUnconfirmedJobError:
         told = " ".join(filter(None, (why, which)))
         words = (
-            f"Whether Pixxel created a job of workflow {self.workflow_id} isn't known. {told} No "
-            "second job is created, as it could be billed twice. Look at the workflow's jobs in Pixxel's "
+            f"It isn't known whether Pixxel created a job of workflow {self.workflow_id}. {told} No "
+            "second job is created, as it could be billed twice. Check the workflow's jobs in Pixxel's "
             "console; then wait for the right one with PixxelJobSensor, or clear this task to create one."
         )
-        # First, as clearing what is stored so counts as the word of somebody who was told.
+        # First, because a clearing after this is stored counts as a person's confirmation.
         self.log.error(words)
         self._save(self.checkpoint.stamped(replace(record, state=UNCONFIRMED)))
         return PixxelUnconfirmedJobError(words)
@@ -295,12 +295,12 @@ class JobCreator:
 
 
 def _refuses_the_list(error: PixxelApiError) -> bool:
-    """Tell whether the key may create jobs and not list them; 401 and 404 are about more than the list."""
+    """Return whether the key may create jobs but not list them; 401 and 404 are about more than the list."""
     return not error.transient and error.status_code not in (401, 404)
 
 
 def _which(found: list[Job] | None) -> str:
     if found is None:
-        return "The list of jobs couldn't be had."
-    # Newest first: where there are many, the older ones are the less likely.
+        return "The list of jobs couldn't be read."
+    # Newest first: of many, the older ones are less likely.
     return f"It may be one of these: {reconcile.describe(found[::-1])}." if found else "No new job is listed."

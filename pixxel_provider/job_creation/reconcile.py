@@ -1,7 +1,7 @@
-"""Which listed job is the one that a request created whose answer was lost.
+"""Which listed job was created by a request whose answer was lost.
 
-Creating a job is billed and has no idempotency key, so such a request is never sent again. The list is all
-there is to learn from, and it may lack a job: nothing here takes its silence for a "no".
+Creating a job is billed and has no idempotency key, so such a request is never sent again. The list is the
+only source, and it may lack a job: a missing entry never proves that there is none.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from pixxel_provider.hooks.pixxel import PixxelHook
     from pixxel_provider.job_creation.checkpoint import Record
 
-#: How far Pixxel's clock may be from the worker's, in seconds, before a job seems not to be of a request.
+#: The largest difference between Pixxel's clock and the worker's, in seconds, for a job to be of a request.
 CLOCK_SKEW = 300.0
-#: The longest pause between two requests for the list, in seconds.
+#: The longest delay between two requests for the list, in seconds.
 _LONGEST_PAUSE = 10.0
 #: How many jobs a message lists.
 _SHOWN = 5
 
 
 def may_have_been_accepted(error: PixxelError) -> bool:
-    """Tell whether a request that ended in this error may have been carried out all the same.
+    """Return whether a request that ended in this error may have been carried out all the same.
 
-    Not where it never left, where it was turned away with 429, or where the API refused it in its own words.
+    It can't have been if it was never sent, was rejected with 429, or was refused by the API itself.
     """
     if isinstance(error, PixxelConnectionError):
         return error.sent
@@ -63,10 +63,10 @@ def candidates(
 
     :param since: when the request began, in Unix seconds. A job may seem up to five minutes older, as clocks
         differ; one without a readable time of creation is kept.
-    :param until: when it was over at the latest, in Unix seconds, None where that isn't known. What was
-        created more than five minutes later is somebody else's.
-    :param known: ids that were listed just before the request, None where that isn't known.
-    :param created_by: the user to whom the API key belongs, where that is known.
+    :param until: when it was over at the latest, in Unix seconds, None if that isn't known. A job
+        that was created more than five minutes later belongs to another run.
+    :param known: ids that were listed just before the request, None if that isn't known.
+    :param created_by: the user to whom the API key belongs, if that is known.
     """
     found = [
         job
@@ -81,8 +81,8 @@ def candidates(
 
 
 def worth_remembering(listed: Iterable[Job], since: float) -> list[str]:
-    """Return the ids of a list without which :func:`candidates` would take an older job for a new one."""
-    # Twice: the one who reads them may have begun a little before.
+    """Return the ids of a list without which :func:`candidates` would treat an older job as new."""
+    # Twice the difference: the request of the record may have begun a little earlier.
     before = _moment(since - 2 * CLOCK_SKEW)
     return sorted({job.id for job in listed if job.created_at is None or job.created_at >= before})
 
@@ -107,7 +107,7 @@ def _moment(seconds: float) -> datetime:
 
 @dataclass(frozen=True)
 class Match:
-    """What a search has found: the jobs it may be, None where the list couldn't be had, and why not."""
+    """The result of a search: the possible jobs, None if the list couldn't be read, and the reason."""
 
     jobs: list[Job] | None
     trouble: PixxelError | None = None
@@ -115,10 +115,10 @@ class Match:
 
 @dataclass
 class JobSearch:
-    """Looks for jobs that a request may have created.
+    """Searches for jobs that a request may have created.
 
-    :param created_by: the user to whom the API key belongs, where that is known.
-    :param grace: seconds during which a job that was created may be missing from the list.
+    :param created_by: the user to whom the API key belongs, if that is known.
+    :param grace: seconds for which a created job may be missing from the list.
     """
 
     hook: PixxelHook
@@ -132,7 +132,7 @@ class JobSearch:
     def once(self, record: Record, retry_for: float = RETRY_FOR) -> list[Job]:
         """Return the jobs that the request of a record may have created, oldest first.
 
-        :raises PixxelError: the list can't be had.
+        :raises PixxelError: the list can't be read.
         """
         listed = self.hook.send(calls.list_jobs(self.workflow_id), retry_for=retry_for)
         return candidates(
@@ -145,16 +145,16 @@ class JobSearch:
         )
 
     def until_settled(self, record: Record, since: float) -> Match:
-        """Look until there is a job, or the grace is over; where the list can't be read, for a minute.
+        """Search until there is a job, or the grace period is over; for a minute if the list can't be read.
 
-        :param since: when the grace began, in Unix seconds.
+        :param since: when the grace period began, in Unix seconds.
         """
         began = self.monotonic()
         until = began + min(max(since + self.grace - self.now(), 0.0), self.grace)
         pause = 1.0
         while True:
             found = self._look(record)
-            # A list that can't be read says nothing, however late it is.
+            # A list that can't be read proves nothing, however late it is.
             left = (until if found.jobs is not None else began + RETRY_FOR) - self.monotonic()
             if found.jobs or left <= 0 or (found.trouble is not None and not found.trouble.transient):
                 return found
@@ -162,9 +162,9 @@ class JobSearch:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def job(self, job_id: str) -> Job:
-        """Return a job, asked for by its id; while it is missing, ask again until the grace is over.
+        """Return a job by its id; while it is missing, request it again until the grace period is over.
 
-        :raises PixxelNotFoundError: it was missing for as long as the grace, each time.
+        :raises PixxelNotFoundError: it was missing for the whole grace period, each time.
         :raises PixxelError: it can't be read.
         """
         call = calls.get_job(self.workflow_id, job_id)
@@ -180,7 +180,7 @@ class JobSearch:
             except PixxelError as error:
                 if since is None or not error.transient or self.monotonic() - began > self.grace + RETRY_FOR:
                     raise
-                # As in a wait, any other answer ends the row of 404s.
+                # As in a wait, any other answer interrupts the row of 404s.
                 since, left = None, pause
             self.pause(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -193,8 +193,8 @@ class JobSearch:
 
 
 def beyond_doubt(jobs: list[Job] | None, record: Record) -> Job | None:
-    """Return the only job that it may be, where it is known what was there before the request."""
-    # Without that, the only one found may be older than the request.
+    """Return the only possible job, if it is known which jobs existed before the request."""
+    # Without that, the only one may be older than the request.
     if not jobs or len(jobs) > 1 or record.known is None:
         return None
     return jobs[0] if calls.can_be_sent(jobs[0].id) else None

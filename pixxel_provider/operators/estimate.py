@@ -1,4 +1,4 @@
-"""Ask what a job would cost, before anybody pays for one."""
+"""Estimate the cost of a job before one is created."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 class PixxelEstimateCostOperator(BaseOperator):
-    """Ask Pixxel what one job of a workflow would cost. Nothing is created, and nothing is billed.
+    """Estimate the cost of one job of a workflow. Nothing is created or billed.
 
     XCom: the estimate, a number of credits, as ``return_value`` and as ``estimated_cost``; ``workflow_id``.
-    Both keys are there also where the estimate is above ``max_cost``.
+    Both keys are also pushed if the estimate is above ``max_cost``.
 
     :param workflow_id: the workflow (templated).
     :param pixxel_conn_id: id of the Airflow connection (templated).
-    :param max_cost: credits; where the estimate is above, the task fails (templated). Without it, and with an
-        empty text, any estimate will do.
+    :param max_cost: credits; if the estimate is above, the task fails (templated). None and an
+        empty text mean no limit.
     :raises PixxelCostError: the estimate is above ``max_cost``, or negative; not retried.
-    :raises PixxelInputError: an argument or the connection can't be used; nothing was asked.
-    :raises PixxelError: there is no estimate; trouble that may pass is tried again for 60 seconds first.
+    :raises PixxelInputError: an argument or the connection can't be used; no request was sent.
+    :raises PixxelError: there is no estimate; transient errors are retried for 60 seconds first.
     """
 
     template_fields: Sequence[str] = ("workflow_id", "pixxel_conn_id", "max_cost")
@@ -48,7 +48,7 @@ class PixxelEstimateCostOperator(BaseOperator):
 
     @without_causes()
     def execute(self, context: Context) -> Credits:
-        """Fetch the estimate, compare it with ``max_cost``, and return it."""
+        """Request the estimate, compare it with ``max_cost``, and return it."""
         # Imported here: a DAG file that is only parsed never needs them.
         from pixxel_provider.api.calls import estimate_cost
         from pixxel_provider.hooks.pixxel import PixxelHook
@@ -56,7 +56,7 @@ class PixxelEstimateCostOperator(BaseOperator):
         call = estimate_cost(self.workflow_id)
         limit = read_max_cost(self.max_cost)
         estimate = PixxelHook(self.pixxel_conn_id).send(call)
-        # Before the limit is judged: whoever asks why the task failed finds the number here.
+        # Before the comparison: the number is in XCom even if the task fails.
         for key, value in {"estimated_cost": estimate, "workflow_id": self.workflow_id}.items():
             context["ti"].xcom_push(key=key, value=value)
         self.log.info(check_estimate(self.workflow_id, estimate, limit))

@@ -1,4 +1,4 @@
-"""What people write in DAGs besides the sensor; everything is imported from here."""
+"""The operators; everything is imported from here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class PixxelGetJobOperator(BaseOperator):
-    """Fetch a job once and put its metadata into XCom, whatever its status.
+    """Read a job once and push its metadata to XCom, whatever its status.
 
     XCom: the metadata as ``return_value``, and ``job_id``, ``workflow_id``, ``pixxel_conn_id``,
     ``status``, ``cost`` one by one.
@@ -36,8 +36,8 @@ class PixxelGetJobOperator(BaseOperator):
     :param job_id: the job (templated).
     :param pixxel_conn_id: id of the Airflow connection (templated).
     :param include: raw fields to add, decoded: ``spec``, and of each task ``inputs``, ``result``,
-        ``info_logs``. The whole stays below 64 KiB; what had to go is named under ``truncated``.
-    :raises PixxelError: the job can't be read; trouble that may pass is tried again for 60 seconds first.
+        ``info_logs``. At most 64 KiB in all; shortened and removed fields are named under ``truncated``.
+    :raises PixxelError: the job can't be read; transient errors are retried for 60 seconds first.
     """
 
     template_fields: Sequence[str] = ("workflow_id", "job_id", "pixxel_conn_id")
@@ -61,7 +61,7 @@ class PixxelGetJobOperator(BaseOperator):
 
     @without_causes()
     def execute(self, context: Context) -> dict[str, Any]:
-        """Fetch the job and return its metadata."""
+        """Read the job and return its metadata."""
         # Imported here: a DAG file that is only parsed never needs them.
         from pixxel_provider.api.calls import get_job
         from pixxel_provider.api.job import check_include
@@ -77,7 +77,7 @@ class PixxelGetJobOperator(BaseOperator):
         self.log.info("%s: %s", job.id, progress_line(job))
         metadata = job.metadata(include)
         if include:
-            # Bytes that were only decoded now may echo the key as well as any text.
+            # Bytes that were decoded only now may contain the key, like any other text.
             metadata = json.loads(hook.settings.redact_bytes(json.dumps(metadata).encode()))
         push_end(context, metadata)
         return metadata

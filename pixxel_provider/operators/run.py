@@ -25,48 +25,48 @@ if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
     from pixxel_provider.job_creation.creator import CreatedJob, JobCreator
 
-# Stands for the id of a job that isn't there yet, where everything else of a plan is checked.
+# Stands for the id of a job that doesn't exist yet, while the rest of a plan is checked.
 _NO_JOB_YET = "job"
 
 
 class PixxelRunJobOperator(PixxelWaitingOperator):
     """Create one job of a workflow, which is billed, and wait until it has ended.
 
-    One task instance pays for one job, whatever dies in between: an answer that is lost is never followed by
-    a second request, and from Airflow 3.3 on a task whose worker died takes up the job of its earlier try. A
-    new one is created only where the old one failed, or after a task that had succeeded was cleared.
+    One task instance pays for one job, whatever process dies: after a lost answer, no second request is
+    sent, and from Airflow 3.3 on a task whose worker died resumes the job of its earlier try. A
+    new one is created only if the old one failed, or after a task that had succeeded was cleared.
 
     XCom: the job's metadata as ``return_value``, ``job_id``, ``workflow_id``, ``pixxel_conn_id``,
-    ``status``, ``cost`` one by one, and ``estimated_cost`` where ``max_cost`` is set. ``job_id`` is there
+    ``status``, ``cost`` one by one, and ``estimated_cost`` if ``max_cost`` is set. ``job_id`` is pushed
     before the wait begins.
 
     :param workflow_id: the workflow to run (templated).
     :param project_id: the project it belongs to (templated).
     :param pixxel_conn_id: id of the Airflow connection (templated).
-    :param max_cost: credits; where Pixxel's estimate is above, nothing is created and the task fails
+    :param max_cost: credits; if Pixxel's estimate is above, nothing is created and the task fails
         (templated).
-    :param wait: wait for the job's end. Without it the task ends as soon as the job is created, and returns
+    :param wait: wait until the job has ended. Without it the task ends as soon as the job is created, and
         its id.
-    :param durable: remember the job across tries; without it each try creates a job of its own.
-    :param created_by: id of the user to whom the API key belongs (templated). Where it is given, jobs of
-        other users aren't taken for the one whose creation is in doubt.
-    :param not_found_grace: seconds after a creation during which the job may be missing from the list, and
-        seconds, from the first 404 in a row, that looks may miss it.
+    :param durable: keep a checkpoint across tries; without it each try creates a job of its own.
+    :param created_by: id of the user to whom the API key belongs (templated). If it is given, jobs of
+        other users are never adopted after a lost answer.
+    :param not_found_grace: seconds after a creation for which the job may be missing from the list, and
+        seconds, from the first 404 in a row, for which polls may miss it.
     :param success_statuses: as of :class:`~pixxel_provider.sensors.pixxel.PixxelJobSensor`, like all other
         arguments that concern the wait: ``failure_statuses``, ``deferrable``, ``poke_interval``,
         ``timeout``, ``mode``, ``exponential_backoff``, ``max_wait``, ``soft_fail``, ``never_fail``,
         ``silent_fail``.
 
     :raises PixxelCostError: the estimate is above ``max_cost``, or negative; not retried.
-    :raises PixxelUnconfirmedJobError: whether a job was created isn't known; not retried.
+    :raises PixxelUnconfirmedJobError: it isn't known whether a job was created; not retried.
     :raises PixxelJobFailedError: the job failed, or failed validation; not retried.
-    :raises AirflowSensorTimeout: the job had not ended in time; not retried, and the job goes on.
+    :raises AirflowSensorTimeout: the job hadn't ended in time; not retried, and the job continues.
     :raises PixxelError: the API refused, or couldn't be reached before anything was created.
     """
 
     template_fields: Sequence[str] = ("workflow_id", "project_id", "pixxel_conn_id", "max_cost", "created_by")
 
-    # An answer that does for the wait's first look.
+    # An answer that can replace the wait's first poll.
     _just_read: Job | None = None
 
     def __init__(
@@ -91,7 +91,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
 
     @without_causes()
     def execute(self, context: Context) -> Any:
-        """Create the job or take up that of an earlier try, and wait for it."""
+        """Create the job or resume that of an earlier try, and wait for it."""
         # Again: a cluster policy may have set it after __init__.
         self._check_mode()
         self._context = context
@@ -112,23 +112,23 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             and not self.deferrable
             and not (self.durable and AIRFLOW_V_3_3_PLUS)
         ):
-            # Each look of that mode is a run of its own, which would have to know the job.
+            # Each poll of that mode is a process of its own, which would have to know the job.
             raise PixxelInputError(
                 "mode", "can be 'reschedule' only from Airflow 3.3 on and with durable; use deferrable=True"
             )
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take over from the trigger."""
+        """Receive the trigger's event."""
         self._recall(context, event)
         return super().execute_complete(context, event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the trigger; where that broke or never answered, look at the job before giving up."""
+        """Resume after the trigger; if that crashed or never answered, poll the job before failing."""
         self._recall(context, (next_kwargs or {}).get("event"))
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Say which job goes on running: Pixxel can't cancel one."""
+        """Log which job continues: Pixxel can't cancel one."""
         job_id, hook = self.job_id, getattr(self, "_hook", None)
         if job_id:
             link = self._link(self._context, resumed=True) if hook is not None else ""
@@ -136,7 +136,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             self.log.warning(f"{name} goes on running and is billed: Pixxel can't cancel it. {link}")
         elif hasattr(self, "_creation") and self._creation.asking:
             self.log.warning(
-                f"Pixxel was being asked to create a job of workflow {self.workflow_id}: there may be one",
+                f"A request to create a job of workflow {self.workflow_id} was in progress: there may be one",
             )
 
     def _prepare(self, context: Context) -> JobCreator:
@@ -150,7 +150,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         if self.created_by is not None:
             calls.check_id("created_by", self.created_by)
         self._hook = super()._open_hook()
-        # Read now, so that a connection that can't be used is found before anything is created.
+        # Read now, so that an unusable connection is an error before anything is created.
         self._link(context)
 
         def tell(job_id: str) -> None:
@@ -184,7 +184,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         )
 
     def _connect(self, context: Context, resumed: bool) -> None:
-        # Where this process has created the job or taken it up, the connection was read and the XComs pushed.
+        # If this process has created or resumed the job, the connection was read and the XComs pushed.
         if not hasattr(self, "_creation"):
             super()._connect(context, resumed)
 
@@ -203,7 +203,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         self._conclude(PollResult("failed", words, job.metadata()), context)
 
     def _recall(self, context: Context, event: Any) -> None:
-        """Find the job's id after a deferral: in the event, or where the task itself has put it."""
+        """Return the job's id after a deferral: from the event, or from the task's own XCom or checkpoint."""
         if self.job_id:
             return
         result = result_of(event)
@@ -217,7 +217,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         if limit is not None and isinstance(cost, (int, float)) and cost > limit:
             self.log.warning(
                 f"{name_of(self.workflow_id, self.job_id)} cost {plain(cost)} credits, and max_cost is "
-                f"{plain(limit)}: Pixxel had estimated less",
+                f"{plain(limit)}: Pixxel's estimate was lower",
             )
         self._remember_done(context)
         return metadata
@@ -229,6 +229,6 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             Checkpoint(context, self.durable).finish(self.job_id, time.time())
         except Exception as error:
             self.log.warning(
-                "That the task is done with the job couldn't be stored, so that clearing the task will take "
-                f"it up again instead of creating a new one: {type(error).__name__}: {error}",
+                "The end of the job couldn't be stored, so clearing the task will resume "
+                f"it instead of creating a new one: {type(error).__name__}: {error}",
             )

@@ -1,1 +1,1 @@
-"""Sensors: hold a pipeline until something at Pixxel has happened."""
+"""Sensors: wait until something at Pixxel has happened."""

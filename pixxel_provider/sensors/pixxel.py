@@ -1,4 +1,4 @@
-"""Hold a pipeline until a job has ended."""
+"""The sensor for a job."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
 
 
 class PixxelJobSensor(PixxelWaitingOperator):
-    """Wait until a job has ended; succeed with its metadata where the job succeeded, fail where it failed.
+    """Wait until a job has ended; return its metadata if the job succeeded, fail if it failed.
 
-    Trouble that may pass (no connection, a time-out, 429, 5xx, an unreadable answer) never ends the wait;
+    Transient errors (no connection, a timeout, 429, 5xx, an unreadable answer) never end the wait;
     400, 401 and 403 do, at once. All arguments and outcomes are the same in poke, reschedule and deferrable
-    mode, and where the scheduler starts the wait in the triggerer.
+    mode, and if the scheduler starts the wait in the triggerer.
 
     :param workflow_id: the workflow the job belongs to (templated).
     :param job_id: the job (templated).
     :param pixxel_conn_id: id of the Airflow connection (templated).
-    :param success_statuses: statuses that end the wait well, instead of the default ones. Compared without
+    :param success_statuses: statuses that mean success, in place of the default ones. Compared without
         case, spaces, hyphens and underscores.
-    :param failure_statuses: statuses that fail the task, instead of the default ones.
-    :param not_found_grace: seconds, from the first 404 in a row, that a job may be missing: it may be new, or
-        a gateway have lost its way for a moment. After that a 404 ends the wait.
+    :param failure_statuses: statuses that mean failure, in place of the default ones.
+    :param not_found_grace: seconds, from the first 404 in a row, for which a job may be missing: it may be
+        new, or a gateway may have lost its route. After that a 404 ends the wait.
     :param deferrable: wait in the triggerer, without a worker.
     :param start_from_trigger: wait in the triggerer from the start: one short run on a worker, at the end,
-        instead of two. From Airflow 3.3 on; where it can't be, a worker starts the wait and says why.
-    :param end_from_trigger: with ``start_from_trigger``, end the task without a worker too, where nothing is
-        due that only a worker does, such as callbacks. Experimental.
-    :param poke_interval: seconds between two looks at the most, 0.5 at the least, jittered.
-    :param timeout: seconds the wait may take. A job that has ended by then has ended, whoever looked when.
-    :param exponential_backoff: let the gap between looks grow: the interval plus the time waited so far.
-    :param max_wait: the longest gap with ``exponential_backoff``, in seconds or as a timedelta.
-    :param soft_fail: skip instead of failing where the job failed or the time was over. Errors still fail.
-    :param never_fail: skip instead of failing, whatever happened.
-    :param silent_fail: go on waiting after errors that would end the wait; a failed job still ends it.
+        instead of two. From Airflow 3.3 on; otherwise a worker starts the wait and logs the reason.
+    :param end_from_trigger: with ``start_from_trigger``, end the task without a worker too, unless something
+        has to be done that only a worker can do, such as callbacks. Experimental.
+    :param poke_interval: the longest time between two polls in seconds, with jitter; at least 0.5.
+    :param timeout: seconds the wait may take. A job that has ended by the last poll counts as ended.
+    :param exponential_backoff: increase the time between polls: the interval plus the time waited so far.
+    :param max_wait: the longest time between polls with ``exponential_backoff``; seconds or a timedelta.
+    :param soft_fail: skip instead of failing if the job failed or the timeout is over. Errors still fail.
+    :param never_fail: skip instead of failing, whatever the error.
+    :param silent_fail: keep waiting after errors that would end the wait; a failed job still ends it.
 
     :raises PixxelJobFailedError: the job failed; Airflow doesn't retry the task.
-    :raises AirflowSensorTimeout: the job had not ended in time; Airflow doesn't retry the task.
+    :raises AirflowSensorTimeout: the job hadn't ended in time; Airflow doesn't retry the task.
     :raises PixxelError: the API refused, an argument or the connection can't be used, or the job ended in an
         unknown status.
     """

@@ -1,4 +1,4 @@
-"""Whether a sensor can start in the triggerer, and what the scheduler then needs to know."""
+"""Whether a sensor can start in the triggerer, and the arguments for the scheduler."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
 
-# What the trigger renders.
+# The fields that the trigger renders.
 _TEMPLATES = ("workflow_id", "job_id", "pixxel_conn_id")
 _TRIGGER = "pixxel_provider.triggers.pixxel.PixxelJobTrigger"
 # Methods that a cluster policy may replace on the instance.
 _HOOKS = frozenset({"execute", "pre_execute", "post_execute", "render_template_fields"})
-# Airflow keeps these limits when it hands a task to a worker, and only then.
+# Airflow applies these limits only to tasks that it sends to a worker.
 _LIMITS = ("max_active_tis_per_dag", "max_active_tis_per_dagrun")
-# What Airflow does on a worker only, by the state the task ends in. An error may be the last one, too.
+# What Airflow does only on a worker, by the state in which the task ends. An error may be the last one, too.
 _DUE = {
     "success": ("on_success_callback", "outlets", "returns_dag_result"),
     "skipped": ("on_skipped_callback",),
@@ -34,10 +34,10 @@ _ALWAYS_DUE = ("on_execute_callback", "_pre_execute_hook", "_post_execute_hook")
 
 
 class AsItStands:
-    """An attribute of a sensor that is worked out whenever it is read.
+    """An attribute of a sensor that is computed on each access.
 
     A cluster policy, or the DAG's file, may change the sensor until Airflow stores the DAG. On the class it
-    is what Airflow's own operators have: what a class says reaches mapped tasks, with the class's arguments.
+    has the value of Airflow's own operators: mapped tasks use the class, with the class's arguments.
     """
 
     def __init__(self, on_class: Any, work_out: Callable[[Any], Any]) -> None:
@@ -51,20 +51,20 @@ class AsItStands:
         return self._on_class if sensor is None else self._work_out(sensor)
 
     def __set__(self, sensor: Any, value: Any) -> None:
-        # The wish, which may be withdrawn as well; what comes of it depends on everything else.
+        # What was requested, which may be changed later as well; the effect depends on the other attributes.
         vars(sensor)[self._name] = value
 
 
 def needs_worker(sensor: BaseSensorOperator) -> str:
-    """Return why a worker has to start this sensor; an empty string where the scheduler can."""
+    """Return why a worker has to start this sensor; an empty string if the scheduler can."""
     if not AIRFLOW_V_3_3_PLUS:
-        return "Airflow can do without only from 3.3 on"
+        return "Airflow before 3.3 needs one"
     if not getattr(sensor, "deferrable", False):
         return "deferrable is off"
     if why := _administrator_needs_worker():
         return why
     if _HOOKS & vars(sensor).keys():
-        return "its methods were replaced, which only a worker calls"
+        return "its methods were replaced, and only a worker calls them"
     if sensor.pool != "default_pool" or sensor.pool_slots != 1:
         return "pools count only tasks that a worker starts"
     for limit in _LIMITS:
@@ -81,14 +81,14 @@ def _administrator_needs_worker() -> str:
     from airflow.settings import get_policy_plugin_manager
 
     if get_policy_plugin_manager().hook.task_instance_mutation_hook.get_hookimpls():
-        return "task_instance_mutation_hook may change what only a worker heeds"
+        return "task_instance_mutation_hook may change what only a worker applies"
     if conf.getboolean("triggerer", "queues_enabled", fallback=False):
-        return "only a worker tells for which queue of triggerers a wait is"
+        return "only a worker can choose a triggerer's queue"
     return ""
 
 
 def as_template(value: Any) -> Any:
-    """Return an XComArg as the template it stands for, if it does for one; anything else as it is."""
+    """Return an XComArg as the template it stands for, if there is one; anything else unchanged."""
     text = str(value) if isinstance(value, XComArg) else ""
     return text if text.startswith("{{") else value
 
@@ -96,7 +96,7 @@ def as_template(value: Any) -> Any:
 def start_trigger_args(sensor: Any) -> StartTriggerArgs | None:
     """Return what the scheduler starts the trigger with; None where a worker starts it, or will refuse it."""
     wishes = vars(sensor)
-    # Airflow reads this in __init__ already, before everything is there.
+    # Airflow reads this in __init__ already, before all attributes are set.
     if not wishes.get("start_from_trigger") or wishes.get("start_trigger_args", ...) is None:
         return None
     if needs_worker(sensor):
@@ -105,7 +105,7 @@ def start_trigger_args(sensor: Any) -> StartTriggerArgs | None:
 
     try:
         plan = sensor._as_plan()
-        # When Airflow ends the deferral by itself; it also rescues one whose triggerer is gone.
+        # When Airflow ends the deferral itself; it also ends one whose triggerer is gone.
         limit = min(sensor._deferral_timeout(), sensor.execution_timeout or LONGEST_DEFERRAL)
         arguments = plan.fields() | {
             **{name: as_template(getattr(sensor, name)) for name in _TEMPLATES},
@@ -121,7 +121,7 @@ def start_trigger_args(sensor: Any) -> StartTriggerArgs | None:
 
 
 def end_arguments(sensor: BaseSensorOperator) -> dict[str, Any]:
-    """Return what the trigger needs to know to end the task by itself."""
+    """Return the trigger's arguments for ending the task by itself."""
     due = {state for state, names in _DUE.items() if any(getattr(sensor, name, None) for name in names)}
     if sensor.email and sensor.email_on_failure:
         due |= {"failed", "retry"}

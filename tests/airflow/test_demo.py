@@ -96,8 +96,8 @@ SAID = (
     "Something that Airflow says",
     "Pixxel estimates 120 credits for a job of workflow wf-succeeds; max_cost is 200",
     "POST /v0/workflows/wf-succeeds/jobs: could not get an answer from http://127.0.0.1:1: the connection "
-    "was dropped before the answer was complete. The job may have been created all the same. It isn't asked "
-    "for again, which could be billed twice, but looked for in the workflow's list",
+    "was dropped before the answer was complete. The job may have been created all the same. The request "
+    "isn't sent again, as it could be billed twice; the job is searched for in the workflow's list",
     f"Adopting {JOB} (created, of 2026-01-01T00:00:00+00:00 by user-1): the only job of the workflow that "
     "appeared since the request to create one",
     f"Pixxel job {JOB} of workflow wf-succeeds: running, 7 %, 0 of 5 tasks done, now scene-fetch 2.1.0, "

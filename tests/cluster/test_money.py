@@ -82,7 +82,7 @@ def test_dying_between_request_and_answer_costs_one_job(start: Any, airflow: Any
     job = finish(pixxel, run)
     assert pixxel.bill().jobs == (job,)
     log = run.log("run", 2)
-    assert "An earlier try may have created a job: looking for it before anything else" in log
+    assert "An earlier try may have created a job: searching for it first" in log
     assert f"Adopting {job}" in log
 
 
@@ -131,7 +131,7 @@ def test_dying_while_polling_takes_up_the_job(start: Any, airflow: Any, pixxel: 
     kill_the_task(run, airflow)
     next_try(run)
     eventually(
-        lambda: f"Taking up job {job} of an earlier try" in run.log("run", 2), "the job's being taken up"
+        lambda: f"Resuming job {job} of an earlier try" in run.log("run", 2), "the job's being resumed"
     )
     assert finish(pixxel, run) == job
     assert pixxel.bill().jobs == (job,)
@@ -150,7 +150,7 @@ def test_dying_after_the_resumption_takes_over_the_result(
     next_try(run)
     assert finish(pixxel, run) == job
     assert pixxel.bill().jobs == (job,)
-    assert f"Taking up job {job} of an earlier try, which is completed" in run.log("run", 2)
+    assert f"Resuming job {job} of an earlier try, which is completed" in run.log("run", 2)
 
 
 def test_a_deferred_run_outlives_its_triggerer_and_a_clearing_runs_a_second_job(

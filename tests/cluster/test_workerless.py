@@ -81,7 +81,7 @@ def test_a_wait_takes_as_many_workers_as_promised_and_says_the_same(
 def test_before_3_3_a_worker_starts_the_wait_and_says_so_once(trigger: Any, pixxel: Any) -> None:
     run: Run = trigger("unaided_gate")
     run.until("success")
-    assert run.log().count("This wait starts on a worker: Airflow can do without only from 3.3 on.") == 1
+    assert run.log().count("This wait starts on a worker: Airflow before 3.3 needs one.") == 1
 
 
 @needs_3_3

@@ -378,7 +378,7 @@ class Life:
         if self.history.store and self.clearing - 1 in self.asked_a_person:
             assert now or self.clearing in self.died_asking
         ours = [post.job for post in now if post.job and post.job in self.listed]
-        if "The list of jobs couldn't be had." in ended.message:
+        if "The list of jobs couldn't be read." in ended.message:
             assert self.history.lists
         elif "No new job is listed." in ended.message:
             assert ours == []

@@ -536,7 +536,7 @@ def test_a_list_that_stays_in_trouble_asks_a_person_where_no_next_try_would_know
     ended = unremembering.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     assert "503" in ended.message
-    assert "The list of jobs couldn't be had" in ended.message
+    assert "The list of jobs couldn't be read" in ended.message
     assert unremembering.pixxel.requests("create_job") == 1
 
 
@@ -608,7 +608,7 @@ def test_the_next_try_reconnects_to_a_running_job(runs: RunRunner) -> None:
     ended = runs.run()
     assert ended.kind == "success"
     assert runs.ti.try_number == 2
-    assert any("Taking up job" in line and "no new one is created" in line for line in runs.said)
+    assert any("Resuming job" in line and "no new one is created" in line for line in runs.said)
     assert ended.xcoms["_link_PixxelJobLink"]
     assert ended.xcoms["pixxel_conn_id"] == "pixxel_default"
 
