@@ -35,4 +35,4 @@ def test_a_package_that_isnt_ready_is_waited_for_in_the_triggerer_and_fetched_on
         shown = run.log("download") + repr(found)
         assert KEY not in shown
         assert "signature=" not in shown
-    assert "is there already" in run.log("download")
+    assert "is already there" in run.log("download")

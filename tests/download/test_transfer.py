@@ -459,7 +459,7 @@ def test_a_host_that_turns_every_url_away_is_given_up_after_the_patience(fetchin
     fetching.package(content=TEN)
     fetching.fault(status=403, times=0)
     error = fetching.fail()
-    assert f"nothing new for {RETRY_FOR:g} s, after 0 bytes." in str(error)
+    assert f"no new byte for {RETRY_FOR:g} s, after 0 bytes." in str(error)
     assert "At last: The storage host answered HTTP 403" in str(error)
     assert fetching.slept <= RETRY_FOR
     # One that waits ever longer asks no more than a few dozen times.
@@ -518,7 +518,7 @@ def test_less_than_was_announced_isnt_taken_for_the_whole(fetching: Fetching, mo
 def test_a_host_that_always_announces_more_is_given_up(fetching: Fetching) -> None:
     fetching.package(size=1000, ranges=False)
     fetching.fault(announce="+5", times=0)
-    assert "nothing new for 30 s, after 1000 bytes of 1005 bytes" in str(fetching.fail(stall_timeout=30.0))
+    assert "no new byte for 30 s, after 1000 bytes of 1005 bytes" in str(fetching.fail(stall_timeout=30.0))
 
 
 def test_more_than_was_announced_shows_in_the_checksum(fetching: Fetching) -> None:
@@ -712,7 +712,7 @@ def test_what_drips_before_and_after_the_package_is_given_up(host: Host, fetchin
     host.replies = [drip] * 9
     storage = StorageClient(settings_for(host.origin), 0.3)
     transfer = fetching.transfer(storage=storage, renew=lambda: host.url, stall_timeout=0.3)
-    with pytest.raises(PixxelDownloadError, match=r"nothing new for 0\.3 s, after 5 bytes"):
+    with pytest.raises(PixxelDownloadError, match=r"no new byte for 0\.3 s, after 5 bytes"):
         transfer.run(host.url)
     assert len(host.heads) < 9
 

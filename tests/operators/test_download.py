@@ -479,7 +479,7 @@ def test_what_is_there_already_isnt_transferred_again(
         "transferred": 0,
         "checked": 0,
     }
-    assert here.lines("is there already")
+    assert here.lines("is already there")
     assert sum(seen.bytes_sent for seen in here.pixxel.counters.seen) < 100_000
 
 
@@ -574,7 +574,7 @@ FAILURES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] 
     "empty": ({"content": b""}, {}, {}, "is empty: it has 0 bytes"),
     "wrong checksum": ({"checksum": "Digest", "wrong_checksum": True}, {}, {}, "its sha256 differs"),
     "too large": ({}, {}, {"max_bytes": 299_999}, "max_bytes is 293.0 KiB"),
-    "never whole": ({}, {"status": 503, "times": 0}, {"stall_timeout": 20}, "nothing new for 20 s"),
+    "never whole": ({}, {"status": 503, "times": 0}, {"stall_timeout": 20}, "no new byte for 20 s"),
     "no length": (
         {},
         {"announce": "none", "times": 0},
@@ -600,7 +600,7 @@ FAILURES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] 
         "answered with a JSON document",
     ),
     "no answer of a file": ({}, {"status": 204, "times": 0}, {}, "HTTP 204"),
-    "not a zip": ({}, {}, {"unpack": True}, "isn't a zip"),
+    "not a zip": ({}, {}, {"unpack": True}, "isn't a readable zip"),
     "redirected to a private address": ({}, {"location": "https://10.0.0.1/x"}, {}, "10.0.0.1"),
 }
 
