@@ -1,4 +1,4 @@
-"""One poll for all who wait on jobs of a workflow: the list is asked for once, and each hears its answer."""
+"""One poll for all waits for jobs of a workflow: one list request, whose answer goes to each of them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 
 #: What one full job is taken to on_size before one was seen, in bytes.
 _USUAL_JOB = 8_000
-#: How many hear the news of a list before the loop turns to other things.
+#: How many subscribers receive a list's changes before other tasks of the loop run.
 _AT_A_TIME = 25
 #: Seconds without lists after two that couldn't be read; they double with each further one, up to an hour.
 _LIST_PAUSE, _LONGEST_LIST_PAUSE = 60.0, 3600.0
-#: Seconds for which an answer to one keeps others quiet at most: what it means for them is a guess.
+#: The longest Retry-After, in seconds, that delays others than its receiver: for them it is a guess.
 RETRY_AFTER_LIMIT = 300.0
-#: From how many polls of a connection on jobs asked for by id are read in full only once they look ended.
+#: From how many polls of a connection on a single job is read in full only once it seems to have ended.
 MANY = 33
 
 
@@ -53,9 +53,9 @@ async def subscribe(
     pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Subscription]:
-    """Join those of this event loop who watch jobs of a workflow; leaving changes nothing for the others.
+    """Join the poll of this event loop for jobs of a workflow; leaving doesn't affect the others.
 
-    The connection is read anew for each who joins; where it has changed, the poll is another one.
+    The connection is read again for each subscriber; if it has changed, the poll is another one.
 
     :param ended: whether a job's status means the end to this subscriber: such a job is read in full first.
     :param pause: sleeps for a number of seconds; the first subscriber's counts, like ``monotonic``, its
@@ -83,7 +83,7 @@ async def subscribe(
 
 @dataclass(eq=False)
 class Subscription:
-    """One who waits for news of one job."""
+    """The wait of one trigger for changes of one job."""
 
     poller: SharedPoller = field(repr=False)
     job_id: str
@@ -104,10 +104,10 @@ class Subscription:
         return random.random() if shared is None else shared
 
     async def next_answer(self, within: float, at_most: float = math.inf) -> JobAnswer:
-        """Return the next look at the job; errors are returned too.
+        """Return the next answer about the job; errors are returned, too.
 
-        :param within: seconds in which to look, where the server doesn't want to be left alone.
-        :param at_most: seconds after which to look all the same.
+        :param within: seconds within which to poll, unless a Retry-After is longer.
+        :param at_most: seconds after which to poll in any case.
         """
         self.answer = asyncio.get_running_loop().create_future()
         self.due = self.poller.monotonic() + within
@@ -120,10 +120,10 @@ class Subscription:
 
 
 class SharedPoller:
-    """Watches jobs of one workflow for as long as somebody subscribes; see :func:`subscribe`.
+    """Polls jobs of one workflow while there are subscribers; see :func:`subscribe`.
 
-    The list is a hint and never a verdict: a job that is missing from it is asked for by id, and one that
-    looks ended is read in full before anybody is told.
+    The list is a hint and never a verdict: a job that is missing from it is requested by id, and one that
+    seems to have ended is read in full before any subscriber gets it.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class SharedPoller:
     # ------------------------------------------------------------------------------------- coming and going
 
     def join(self, job_id: str, ended: Callable[[Job], bool]) -> Subscription:
-        """Add a subscriber; the poll starts with the first look that one asks for."""
+        """Add a subscriber; the poll starts with its first request."""
         subscription = Subscription(self, job_id, ended)
         self._subscriptions.setdefault(job_id, set()).add(subscription)
         return subscription
@@ -199,10 +199,10 @@ class SharedPoller:
             try:
                 await self._poll_once(waiting)
             except Exception as error:
-                # Whatever it was, everybody must hear of it: they would wait for ever.
-                log.exception("The watch over workflow %s broke", self.workflow_id)
+                # Every subscriber must receive the error: they would otherwise wait for ever.
+                log.exception("The poll of workflow %s broke", self.workflow_id)
                 self._deliver(
-                    waiting, PixxelError(f"The watch over the workflow broke: {type(error).__name__}.")
+                    waiting, PixxelError(f"The poll of the workflow broke: {type(error).__name__}.")
                 )
 
     def _due(self, subscription: Subscription) -> float:
@@ -267,10 +267,10 @@ class SharedPoller:
     def _do_without_list(self, why: PixxelError, seconds: float) -> None:
         self._no_list_until = self.monotonic() + seconds
         span = "from now on" if seconds == math.inf else f"for {seconds:.0f} s"
-        log.warning("%s Jobs of workflow %s are asked for one by one %s.", why, self.workflow_id, span)
+        log.warning("%s Jobs of workflow %s are read one by one %s.", why, self.workflow_id, span)
 
     def _without_list_after(self, refusal: PixxelError) -> float:
-        """Return for how long lists aren't asked for: for good, unless a gateway may have lost its way."""
+        """Return for how long lists aren't requested: for good, unless a gateway may have lost its route."""
         if not isinstance(refusal, PixxelNotFoundError):
             return math.inf
         self._unreadable += 1
@@ -280,7 +280,7 @@ class SharedPoller:
         """Find out whether it is about the list, or about everything, as a page about maintenance is."""
         self._unreadable += 1
         if self._unreadable > 1:
-            # One job tells, where all of them would be a flood upon a server in trouble.
+            # One job shows it, where all of them would be too many requests to a failing server.
             job_id = waiting[0].job_id
             probe = await self._send(calls.get_job(self.workflow_id, job_id), self._job_size)
             self._deliver(self._subscriptions.get(job_id, ()), probe)
@@ -303,8 +303,8 @@ class SharedPoller:
             if found is None:
                 found = await self._send(calls.get_job(self.workflow_id, job_id), self._job_size)
         except Exception as error:
-            log.exception("Asking for job %s broke", job_id)
-            found = PixxelError(f"Asking for the job broke: {type(error).__name__}.")
+            log.exception("The request for job %s broke", job_id)
+            found = PixxelError(f"The request for the job broke: {type(error).__name__}.")
         self._gets.pop(job_id, None)
         self._deliver(self._subscriptions.get(job_id, ()), found)
 
@@ -365,7 +365,7 @@ class SharedPoller:
 
 
 def _refuses_the_list(error: PixxelError) -> bool:
-    # 401 concerns the key and so everybody; trouble that passes says nothing about lists.
+    # 401 is about the key and so about everything; transient errors aren't about lists.
     return isinstance(error, PixxelApiError) and not error.transient and error.status_code != 401
 
 

@@ -107,7 +107,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
         return self._conclude(self._poll.timed_out(), context)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look at the job once."""
+        """Poll the job once."""
         if not hasattr(self, "_poll"):
             self._begin(context)
         result = self._poll.judge(self._ask())
@@ -115,10 +115,10 @@ class PixxelWaitingOperator(BaseSensorOperator):
 
     @without_causes()
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take over from the trigger, whose event says how the wait ended."""
+        """Receive the trigger's event, which has the result of the wait."""
         result = result_of(event)
         if result is None:
-            self.log.warning("Looking again, on a worker: %s.", why_no_result(event))
+            self.log.warning("Polling again, on a worker: %s.", why_no_result(event))
             self._begin(context, resumed=True)
             began = started_at(event)
             if began is not None:
@@ -128,7 +128,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
 
     @without_causes()
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the trigger; where that broke or never answered, look at the job before giving up."""
+        """Resume after the trigger; if that crashed or never answered, poll the job before failing."""
         if next_method == _TRIGGER_FAILED:
             why = str((next_kwargs or {}).get("error", ""))
             self._begin(context, resumed=True)

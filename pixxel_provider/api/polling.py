@@ -1,4 +1,4 @@
-"""One wait for one job: what an answer means, what the time means, and when to look again.
+"""One wait for one job: what an answer means, what the time means, and when to poll again.
 
 The sensor's poke and the trigger both ask this; it neither sleeps nor reads a clock.
 """
@@ -47,24 +47,24 @@ _FIXED_PART = 0.8
 
 @dataclass(frozen=True)
 class WaitPlan:
-    """What a wait was asked to do. Only JSON types, so that it travels into the triggerer as it is."""
+    """What a wait was asked to do. Only JSON types, so that it can be sent to the triggerer unchanged."""
 
     workflow_id: str
     job_id: str
     success_statuses: list[str] | None = None
     failure_statuses: list[str] | None = None
     poke_interval: float = 30.0
-    """Seconds; the longest gap between two looks."""
+    """Seconds; the longest time between two polls."""
     timeout: float = 7 * 24 * 3600.0
     """Seconds from the wait's start."""
     exponential_backoff: bool = False
-    """Let the gap grow with the time waited: it is the interval plus what has passed, up to ``max_wait``."""
+    """Increase the time between polls: the interval plus the time waited so far, up to ``max_wait``."""
     max_wait: float | None = None
-    """Seconds; the longest gap with ``exponential_backoff``."""
+    """Seconds; the longest time between polls with ``exponential_backoff``."""
     not_found_grace: float = 60.0
     """Seconds, from the first 404 in a row, that a job may be missing: it may be new, or a gateway astray."""
     silent_fail: bool = False
-    """Go on waiting after errors that would end the wait."""
+    """Keep waiting after errors that would end the wait."""
 
     def fields(self) -> dict[str, Any]:
         """Return the plan as keyword arguments."""
@@ -105,7 +105,7 @@ class PollState:
     log: Log
     jitter: Callable[[], float] = random.random
     retries_soon: bool = True
-    """Look again soon after trouble. Not in reschedule mode, where each look is a new process."""
+    """Poll again soon after a transient error. Not in reschedule mode, where each poll is a new process."""
     longest_not_found: float = math.inf
     """Seconds of 404s in a row that end the wait after the grace, where nobody remembers a longer row."""
     _rules: StatusRules = field(init=False)
@@ -122,7 +122,7 @@ class PollState:
         self._rules = StatusRules.of(self.plan.success_statuses, self.plan.failure_statuses)
 
     def judge(self, answer: Job | PixxelError) -> PollResult | None:
-        """Take in what a look at the job gave; return the result if that is one.
+        """Process the answer of a poll; return the result if the wait is over.
 
         Transient errors never end a wait. A missing job is recorded: :meth:`overdue` decides.
         """
@@ -195,7 +195,7 @@ class PollState:
         )
 
     def next_delay(self, elapsed: float) -> float:
-        """Return the seconds to the next look: jittered, at the server's Retry-After, within the deadline."""
+        """Return the seconds to the next poll: with jitter, after a Retry-After, within the deadline."""
         plan = self.plan
         steady = plan.poke_interval
         if plan.exponential_backoff:
@@ -289,7 +289,7 @@ class PollState:
 
 
 def check_plan(plan: WaitPlan) -> None:
-    """Check everything of a plan that can be wrong before anything is asked.
+    """Check everything of a plan that can be wrong before any request.
 
     :raises PixxelInputError: with the name of the argument.
     """

@@ -1,4 +1,4 @@
-"""Fetch what a job has made: wait for its package, and put that where it belongs, whole or not at all."""
+"""Download the results of a job: wait for its package, and store it completely or not at all."""
 
 from __future__ import annotations
 
@@ -43,36 +43,36 @@ _SLEEP = 1.0
 class PixxelDownloadJobOperator(BaseOperator):
     """Download the package of a job's files, or of one task's, to a disk or an object store.
 
-    What is at ``destination`` afterwards is the whole package or what was there before. A broken transfer is
-    resumed, an expired URL replaced. Where the package is there already, nothing is transferred.
+    ``destination`` then holds the whole package or what was there before. A broken transfer is
+    resumed, an expired URL replaced. If the package is already there, nothing is transferred.
 
     XCom: ``path``, ``bytes`` and ``sha256`` one by one, ``job_id``, ``workflow_id`` and ``pixxel_conn_id``;
     as ``return_value`` a dict with the first three, ``checked`` (the checksums of the storage host that were
     compared) and ``transferred`` (bytes); with ``unpack`` also ``paths``, ``files``, ``written`` and
     ``unpacked_bytes``, ``path`` then being the folder, ``bytes`` and ``sha256`` the package's. The signed URL
-    goes nowhere.
+    is never stored or shown.
 
     :param workflow_id: the workflow the job belongs to (templated).
     :param job_id: the job, which has ended (templated).
     :param destination: a path, a URL such as ``s3://bucket/key.zip``, or an ``ObjectStoragePath``; with
         ``unpack`` a folder (templated).
-    :param pixxel_task_id: the job's task whose files are wanted, instead of the whole job's (templated). Not
+    :param pixxel_task_id: download the files of this task of the job, not the whole job's (templated). Not
         ``task_id``, which is the id of the Airflow task.
     :param storage_conn_id: id of the Airflow connection for the object store (templated).
     :param pixxel_conn_id: id of the Airflow connection to Pixxel (templated).
     :param unpack: unpack the package, a zip, into the folder ``destination``.
     :param deferrable: wait in the triggerer until the package is ready.
-    :param poke_interval: seconds between two looks at the most, 0.5 at the least, jittered.
+    :param poke_interval: the longest time between two polls in seconds, with jitter; at least 0.5.
     :param timeout: seconds from the start of the wait until the package has to be ready, however often the
         task is deferred meanwhile. The transfer has no limit but ``stall_timeout`` and ``execution_timeout``.
     :param not_found_grace: seconds, from the first 404 in a row, during which a 404 doesn't end the wait.
-    :param stall_timeout: seconds without a new byte after which the transfer is given up.
+    :param stall_timeout: seconds without a new byte after which the transfer fails.
     :param max_bytes: refuse a larger package.
     :param max_unpacked_bytes: refuse a package that unpacks to more.
-    :param max_ratio: refuse a package, or a member of it, that unpacks to so many times its size.
+    :param max_ratio: refuse a package, or a member, that unpacks to more than this multiple of its size.
 
-    :raises PixxelDownloadError: the package couldn't be fetched or written; the subclasses
-        ``PixxelAddressError`` and ``PixxelArchiveError`` say that its URL, or what is in it, is refused.
+    :raises PixxelDownloadError: the package couldn't be downloaded or written; the subclasses
+        ``PixxelAddressError`` and ``PixxelArchiveError`` mean that its URL or its content is refused.
     :raises AirflowSensorTimeout: the package wasn't ready in time; Airflow doesn't retry the task.
     :raises PixxelError: the API refused, or an argument or the connection can't be used.
     """
@@ -128,7 +128,7 @@ class PixxelDownloadJobOperator(BaseOperator):
 
     @without_causes()
     def execute(self, context: Context) -> dict[str, Any]:
-        """Wait for the package, fetch it, and say where it is."""
+        """Wait for the package, download it, and return where it is."""
         return self._run(context)
 
     @without_causes()
@@ -136,7 +136,7 @@ class PixxelDownloadJobOperator(BaseOperator):
         """Take over from the trigger: its event says that the package is ready, and never where."""
         result = result_of(event)
         if result is None:
-            self.log.warning("Looking again, on a worker: %s.", why_no_result(event))
+            self.log.warning("Polling again, on a worker: %s.", why_no_result(event))
         else:
             conclude(result)
         return self._run(context, _passed(context, event))
