@@ -44,7 +44,7 @@ def read_destination(given: Any, conn_id: str | None = None, *, folder: bool = F
     """
     text = _decoded(_text(given))
     if not text.strip() or any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in text):
-        raise PixxelInputError("destination", "is empty, or has a line break or an invalid character")
+        raise PixxelInputError("destination", "is empty, or holds a line break or an invalid character")
     if text != text.strip():
         raise PixxelInputError("destination", "begins or ends with a space")
     if not isinstance(given, str) and ("{{" in text or "{%" in text):

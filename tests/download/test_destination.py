@@ -285,7 +285,7 @@ def test_members_of_a_stored_folder_have_one_slash_before_them(memory: Any, give
 def test_nothing_and_control_characters_are_refused(given: str, folder: bool) -> None:
     found = refusal(given, folder=folder)
     assert found.field == "destination"
-    assert "is empty, or has a line break" in found.problem
+    assert "is empty, or holds a line break" in found.problem
     assert "\n" not in str(found)
 
 
