@@ -91,7 +91,9 @@ def test_without_a_length_there_is_a_line_a_minute(
     for second in range(1, 181):
         clock.now += 1
         progress.at(second * MIB)
-    assert [line.partition(" so far")[0] for line in said] == [f"Received {mib}.0 MiB" for mib in (60, 120, 180)]
+    assert [line.partition(" so far")[0] for line in said] == [
+        f"Received {mib}.0 MiB" for mib in (60, 120, 180)
+    ]
 
 
 def test_a_long_transfer_says_ten_lines_and_a_slow_one_a_line_a_minute(
