@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,11 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
     conf,
 )
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
 from pixxel_provider.api.polling import PollResult, PollState, WaitPlan, check_plan
+from pixxel_provider.compat.tasks import TRIGGER_FAILED, was_rescheduled
+from pixxel_provider.compat.versions import EXECUTION_TIMEOUT_ENDS_DEFERRAL
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.outcome import (
     conclude,
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
     from pixxel_provider.hooks.pixxel import PixxelHook
 
-# What Airflow resumes a task with whose trigger crashed, or never answered.
-_TRIGGER_FAILED = "__fail__"
 # The trigger keeps the deadline itself; Airflow's comes this many seconds later, if the triggerer is gone.
 _SLACK = 120.0
 #: Seconds for which reschedule mode keeps its worker while a job is missing.
@@ -128,8 +126,8 @@ class PixxelWaitingOperator(BaseSensorOperator):
 
     @without_causes()
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the trigger; if that crashed or never answered, poll the job before failing."""
-        if next_method == _TRIGGER_FAILED:
+        """Go on after the trigger; where that broke or never answered, look at the job before giving up."""
+        if next_method == TRIGGER_FAILED:
             why = str((next_kwargs or {}).get("error", ""))
             self._begin(context, resumed=True)
             result = self._poll.judge(self._ask())
@@ -144,7 +142,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
 
     def _deferral_limit(self) -> float:
         # execution_timeout too ends a deferral of Airflow 2, or of the scheduler, and none says which it was.
-        if self.execution_timeout is None or (AIRFLOW_V_3_0_PLUS and not self.start_from_trigger):
+        if self.execution_timeout is None or not (EXECUTION_TIMEOUT_ENDS_DEFERRAL or self.start_from_trigger):
             return self.timeout
         return min(self.timeout, self.execution_timeout.total_seconds())
 
@@ -204,21 +202,9 @@ class PixxelWaitingOperator(BaseSensorOperator):
         try:
             return self._hook.settings.console_link(self.workflow_id, self.job_id)
         except PixxelError:
-            if resumed or self._was_rescheduled(context):
+            if resumed or (self.reschedule and not self.deferrable and was_rescheduled(self, context)):
                 return ""
             raise
-
-    def _was_rescheduled(self, context: Context) -> bool:
-        if self.deferrable or not self.reschedule:
-            return False
-        ti: Any = context["ti"]
-        if AIRFLOW_V_3_0_PLUS:
-            return ti.get_first_reschedule_date(context) is not None
-        # Airflow 2 asks its database, and only so.
-        base = sys.modules[BaseSensorOperator.__module__]
-        first_try = ti.max_tries - (self.retries or 0) + 1
-        key = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
-        return base._orig_start_date(**key, try_number=first_try) is not None
 
     def _ask(self) -> Job | PixxelError:
         from pixxel_provider.api import calls

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.compat.connections import file_system
 from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.object_store import StoreTarget
 
@@ -173,7 +172,7 @@ def _stored(scheme: str, rest: str, conn_id: str | None, *, folder: bool) -> Sto
             "destination", f"names the account {account!r}, and the connection leads to {reached!r}"
         )
     plain = f"{host}{slash}{key}"
-    path = fs._strip_protocol(plain if scheme in _PROVIDERS else f"{scheme}://{plain}")
+    path = fs._strip_protocol(plain if scheme in _PROVIDERS else f"{scheme}://{plain}")  # noqa: SLF001
     if not path.rstrip("/").endswith(key.rstrip("/")):
         raise PixxelInputError(
             "destination", f"is read as {path!r} by the storage's library: choose another name"
@@ -182,11 +181,9 @@ def _stored(scheme: str, rest: str, conn_id: str | None, *, folder: bool) -> Sto
 
 
 def _file_system(scheme: str, conn_id: str | None, address: str) -> Any:
-    # What an ObjectStoragePath does, which can't be created with every release of its own library.
-    attach = import_module("airflow.sdk.io" if AIRFLOW_V_3_0_PLUS else "airflow.io.store").attach
     problem: Exception
     try:
-        return attach(_ALIASES.get(scheme, scheme), conn_id).fs
+        return file_system(_ALIASES.get(scheme, scheme), conn_id)
     except AirflowNotFoundException:
         words = f"is {conn_id!r}, and no such connection is defined"
         raise PixxelInputError("storage_conn_id", words) from None
@@ -198,8 +195,8 @@ def _file_system(scheme: str, conn_id: str | None, address: str) -> Any:
 
         try:
             kind = get_filesystem_class(_ALIASES.get(scheme, scheme))
-            # Some need the host, or the account, which only the address has.
-            return kind(**kind._get_kwargs_from_urls(address))
+            # Some need the host, or the account, that only the address has.
+            return kind(**kind._get_kwargs_from_urls(address))  # noqa: SLF001
         except (ImportError, ValueError) as error:
             problem = error
         except Exception as error:

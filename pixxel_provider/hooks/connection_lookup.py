@@ -8,21 +8,18 @@ are never chained or quoted: they may contain the connection's contents.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError, PixxelInputError
+from pixxel_provider.compat import connections
 from pixxel_provider.connection import Settings, read_connection
 
 _UNDECODABLE = (
     "is defined, but can't be decoded: it must be a JSON object with Airflow's own field names, or a URI "
     "whose key is percent-encoded"
 )
-
-# Not queried again: Airflow's supervisor never gives a reason, and without Airflow's database no task runs.
-_SILENT = frozenset({"ExecutionAPISecretsBackend", "MetastoreBackend"})
 
 
 def look_up(conn_id: str) -> Settings:
@@ -44,16 +41,11 @@ def look_up(conn_id: str) -> Settings:
 
 async def look_up_async(conn_id: str) -> Settings:
     """Do the same in an event loop; see :func:`look_up`."""
-    from airflow.providers.common.compat.connection import get_async_connection
     from asgiref.sync import sync_to_async
 
     found, failure = None, ""
     try:
-        try:
-            found = await get_async_connection(conn_id)
-        except AirflowNotFoundException:
-            # In dag.test() of Airflow 3.3, a connection in the database is only found this way.
-            found = await sync_to_async(BaseHook.get_connection)(conn_id)
+        found = await connections.get_connection(conn_id)
     except Exception as error:
         failure = type(error).__name__
     if failure:
@@ -80,10 +72,8 @@ def _read(conn_id: str, found: Any) -> Settings:
 
 def _why_not(conn_id: str, failure: str) -> PixxelError:
     away = ""
-    for backend in _backends():
+    for backend in connections.secrets_backends():
         name = type(backend).__name__
-        if name in _SILENT:
-            continue
         try:
             value = _value(backend, conn_id)
         except Exception as error:
@@ -120,20 +110,3 @@ def _is_decodable(backend: Any, conn_id: str, value: Any) -> bool:
     except Exception:
         return False
     return True
-
-
-def _backends() -> list[Any]:
-    load: Callable[[], list[Any]]
-    try:
-        from airflow.sdk.execution_time import supervisor
-
-        load = supervisor.ensure_secrets_backend_loaded
-    except ImportError:
-        from airflow import configuration
-
-        load = configuration.ensure_secrets_loaded
-    try:
-        return load()
-    except Exception:
-        # A backend that can't even be created. Without it, the reason is only less certain.
-        return []

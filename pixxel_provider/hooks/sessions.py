@@ -125,8 +125,8 @@ async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, Non
         trust_env=False,
         **bounded.LIMITS,
     )
-    # If a kept connection broke, the exchange sends once more; aiohttp would do so after any failure.
-    session._retry_connection = False
+    # Where a kept connection broke, the exchange sends once more; aiohttp would do so whatever broke.
+    session._retry_connection = False  # noqa: SLF001
     try:
         yield session
     finally:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pixxel_provider.compat.tasks import task_state_store, without_expiry
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -62,8 +64,7 @@ class Checkpoint:
     """
 
     def __init__(self, context: Context, durable: bool) -> None:
-        store: Any = context.get("task_state_store") if durable else None
-        self._store = store
+        self._store = task_state_store(context) if durable else None
         ti: Any = context["ti"]
         self.clearing = int(getattr(ti, "max_tries", 0) or 0)
         self.attempt = int(ti.try_number)
@@ -110,7 +111,8 @@ class Checkpoint:
     def save(self, record: Record) -> None:
         """Store the record for the next try."""
         if self._store is not None:
-            self._store.set(KEY, {"version": _VERSION, **asdict(record)}, **_forever())
+            # A job may run for longer than Airflow would keep the record.
+            self._store.set(KEY, {"version": _VERSION, **asdict(record)}, **without_expiry())
 
     def restore(self, before: Record | None) -> None:
         """Restore the previous record, None for none: the request was rejected."""
@@ -118,12 +120,3 @@ class Checkpoint:
             self.save(before)
         elif self._store is not None:
             self._store.delete(KEY)
-
-
-def _forever() -> dict[str, Any]:
-    # A job may run for longer than the 30 days after which Airflow would delete the record.
-    try:
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-    except ImportError:
-        return {}
-    return {"retention": NEVER_EXPIRE}

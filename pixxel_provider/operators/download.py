@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from pixxel_provider.api.errors import PixxelError, PixxelInputError, PixxelNotFoundError
 from pixxel_provider.api.polling import WaitPlan, check_plan
 from pixxel_provider.api.retry import RETRY_FOR
+from pixxel_provider.compat.tasks import TRIGGER_FAILED
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.outcome import (
     conclude,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from pixxel_provider.api.models import Download
 
-# What Airflow resumes a task with whose trigger crashed, or never answered.
-_TRIGGER_FAILED = "__fail__"
 # The trigger keeps the deadline itself; Airflow's comes this many seconds later, if the triggerer is gone.
 _SLACK = 120.0
 # Airflow can't add more seconds than these to a date.
@@ -144,7 +143,7 @@ class PixxelDownloadJobOperator(BaseOperator):
     @without_causes()
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where that broke or never answered, look once more before giving up."""
-        if next_method == _TRIGGER_FAILED:
+        if next_method == TRIGGER_FAILED:
             self._begin(context, _passed(context))
             why = str((next_kwargs or {}).get("error", ""))
             answer = self._ask()

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
-
 from pixxel_provider.api.errors import PixxelError, PixxelInputError
 from pixxel_provider.api.messages import failure_text, name_of, plain
 from pixxel_provider.api.polling import PollResult, check_plan
 from pixxel_provider.api.status import StatusRules, Verdict
+from pixxel_provider.compat.versions import HAS_TASK_STATE_STORE
 from pixxel_provider.job_creation.cost_limit import read_max_cost
 from pixxel_provider.links.pixxel import publish_link
 from pixxel_provider.outcome import push_job, result_of, without_causes
@@ -110,7 +109,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             self.reschedule
             and self.wait
             and not self.deferrable
-            and not (self.durable and AIRFLOW_V_3_3_PLUS)
+            and not (self.durable and HAS_TASK_STATE_STORE)
         ):
             # Each poll of that mode is a process of its own, which would have to know the job.
             raise PixxelInputError(

@@ -11,18 +11,19 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity
-from airflow.api_fastapi.core_api.security import (
-    GetUserDep,
-    requires_access_dag,
-    requires_access_view,
-    requires_authenticated,
-)
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
+from pixxel_provider.compat.api_server import (
+    AccessView,
+    DagAccessEntity,
+    GetUserDep,
+    get_auth_manager,
+    requires_access_dag,
+    requires_access_view,
+    requires_authenticated,
+)
 from pixxel_provider.plugins import queries, views
 from pixxel_provider.plugins.client import PageClient
 

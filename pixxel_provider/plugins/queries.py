@@ -9,14 +9,16 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.renderedtifields import RenderedTaskInstanceFields
-from airflow.models.taskinstance import TaskInstance
-from airflow.models.taskreschedule import TaskReschedule
-from airflow.models.xcom import XComModel
-from airflow.utils.session import create_session
 from sqlalchemy import and_, exists, or_, select
 
 from pixxel_provider.api import parsing
+from pixxel_provider.compat.database import (
+    RenderedTaskInstanceFields,
+    TaskInstance,
+    TaskReschedule,
+    XComModel,
+    create_session,
+)
 from pixxel_provider.plugins.job_batch import JobRef
 from pixxel_provider.plugins.stored_tasks import (
     ARGUMENTS,

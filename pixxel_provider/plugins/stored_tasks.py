@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.serialized_dag import SerializedDagModel
 from sqlalchemy import select
 
+from pixxel_provider.compat.database import SerializedDagModel
+from pixxel_provider.compat.serialized_dag import SerializedTask, tasks_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -97,38 +98,26 @@ def _in_parts(values: list[Any]) -> Iterator[list[Any]]:
 
 
 def _tasks(data: Any) -> Iterator[tuple[str, PixxelTask]]:
-    dag = data.get("dag", {}) if isinstance(data, Mapping) else {}
-    for entry in dag.get("tasks", ()):
-        task = _plain(entry)
-        templated = frozenset(task.get("template_fields") or ()) & frozenset(ARGUMENTS)
-        # Another class may have the same name. The link is common to all that have a job, with subclasses;
-        # an author who adds it to another operator only shows what its own arguments name.
-        if _LINK in (task.get("_operator_extra_links") or {}).values() and CONNECTION in templated:
-            yield str(task.get("task_id")), PixxelTask(templated, dict(_literals(task, templated)))
+    for task in tasks_of(data):
+        templated = task.template_fields & frozenset(ARGUMENTS)
+        # A class may be called like ours. The link is what all that have a job share, subclasses among them;
+        # who puts it onto an operator of their own shows what their own arguments name, and nothing else.
+        if _LINK in task.links and CONNECTION in templated:
+            yield task.task_id, PixxelTask(templated, dict(_literals(task, templated)))
 
 
-def _literals(task: Mapping[str, Any], templated: Iterable[str]) -> Iterator[tuple[str, str]]:
-    mapped = bool(task.get("_is_mapped"))
-    values = _plain(task.get("partial_kwargs")) if mapped else task
+def _literals(task: SerializedTask, templated: frozenset[str]) -> Iterator[tuple[str, str]]:
     for name in templated:
-        value = values.get(name)
-        if name == CONNECTION and mapped and value is None and _has_the_default(task):
+        value = task.arguments.get(name)
+        if name == CONNECTION and value is None and _has_the_default(task):
             value = DEFAULT_CONNECTION_ID
         # A template may be rendered to anything.
         if isinstance(value, str) and "{" not in value and len(value) <= LONGEST:
             yield name, value
 
 
-def _has_the_default(task: Mapping[str, Any]) -> bool:
-    """Return whether a mapped task that doesn't name a connection has this package's default."""
-    if not str(task.get("_task_module")).startswith(_PACKAGE):
-        # A subclass may have a default of its own.
-        return False
-    expanded = _plain(task.get("expand_input"))
-    return expanded.get("type") == "dict-of-lists" and CONNECTION not in _plain(expanded.get("value"))
-
-
-def _plain(value: Any) -> Mapping[str, Any]:
-    """Return an object, without its serialization data; an empty one for anything else."""
-    found = value.get("__var", value) if isinstance(value, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+def _has_the_default(task: SerializedTask) -> bool:
+    """Tell whether a mapped task that doesn't name a connection has this package's default."""
+    # A subclass may have a default of its own.
+    is_ours = task.is_mapped and task.module.startswith(_PACKAGE)
+    return is_ours and task.expanded is not None and CONNECTION not in task.expanded

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XComArg, conf
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from pixxel_provider.compat.tasks import EXECUTE_HOOKS, has_task_instance_policy
+from pixxel_provider.compat.versions import STARTS_IN_TRIGGERER
 from pixxel_provider.waiting import LONGEST_DEFERRAL
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _DUE = {
     "failed": ("on_failure_callback", "retries", "retry_policy"),
     "retry": ("on_failure_callback", "on_retry_callback", "retry_policy"),
 }
-_ALWAYS_DUE = ("on_execute_callback", "_pre_execute_hook", "_post_execute_hook")
+_ALWAYS_DUE = ("on_execute_callback", *EXECUTE_HOOKS)
 
 
 class AsItStands:
@@ -56,9 +57,9 @@ class AsItStands:
 
 
 def needs_worker(sensor: BaseSensorOperator) -> str:
-    """Return why a worker has to start this sensor; an empty string if the scheduler can."""
-    if not AIRFLOW_V_3_3_PLUS:
-        return "Airflow before 3.3 needs one"
+    """Return why a worker has to start this sensor; an empty string where the scheduler can."""
+    if not STARTS_IN_TRIGGERER:
+        return "Airflow can do without only from 3.3 on"
     if not getattr(sensor, "deferrable", False):
         return "deferrable is off"
     if why := _administrator_needs_worker():
@@ -78,10 +79,8 @@ def needs_worker(sensor: BaseSensorOperator) -> str:
 
 
 def _administrator_needs_worker() -> str:
-    from airflow.settings import get_policy_plugin_manager
-
-    if get_policy_plugin_manager().hook.task_instance_mutation_hook.get_hookimpls():
-        return "task_instance_mutation_hook may change what only a worker applies"
+    if has_task_instance_policy():
+        return "task_instance_mutation_hook may change what only a worker heeds"
     if conf.getboolean("triggerer", "queues_enabled", fallback=False):
         return "only a worker can choose a triggerer's queue"
     return ""
@@ -104,9 +103,9 @@ def start_trigger_args(sensor: Any) -> StartTriggerArgs | None:
     from airflow.triggers.base import StartTriggerArgs
 
     try:
-        plan = sensor._as_plan()
-        # When Airflow ends the deferral itself; it also ends one whose triggerer is gone.
-        limit = min(sensor._deferral_timeout(), sensor.execution_timeout or LONGEST_DEFERRAL)
+        plan = sensor._as_plan()  # noqa: SLF001
+        # When Airflow ends the deferral by itself; it also rescues one whose triggerer is gone.
+        limit = min(sensor._deferral_timeout(), sensor.execution_timeout or LONGEST_DEFERRAL)  # noqa: SLF001
         arguments = plan.fields() | {
             **{name: as_template(getattr(sensor, name)) for name in _TEMPLATES},
             "task_end": end_arguments(sensor) if sensor.end_from_trigger else None,

@@ -18,6 +18,7 @@ from airflow.triggers.base import TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.messages import Log
+from pixxel_provider.compat.triggerer import state_of
 from pixxel_provider.links.pixxel import publish_link
 from pixxel_provider.outcome import conclude, event_of, push_end, push_job, unstarted
 
@@ -194,20 +195,9 @@ async def task_goes_on(ti: Any) -> bool:
     if ti is None:
         return False
     try:
-        return await asyncio.wait_for(_state(ti), STATE_TIMEOUT) in _GOES_ON
+        return await asyncio.wait_for(state_of(ti), STATE_TIMEOUT) in _GOES_ON
     except Exception:
         return False
-
-
-async def _state(ti: Any) -> str | None:
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-    from asgiref.sync import sync_to_async
-
-    states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
-    )
-    name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
-    return states.get(ti.run_id, {}).get(name)  # type: ignore[no-any-return]
 
 
 def hand_over(reason: NeedsWorker, result: PollResult | None, started_at: float) -> TriggerEvent:

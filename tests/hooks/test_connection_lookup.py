@@ -13,6 +13,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError, PixxelInputError
+from pixxel_provider.compat import connections
 from pixxel_provider.hooks.connection_lookup import look_up, look_up_async
 from tests.support import CANARY
 from tests.vault import Vault
@@ -96,16 +97,14 @@ def test_a_vault_that_is_away_is_no_connection_that_is_not_defined(error_of: Any
 def test_a_vault_that_is_back_when_it_is_asked_once_more_is_not_taken_for_undecodable(
     error_of: Any, vault: type[Vault], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pixxel_provider.hooks import connection_lookup
-
-    backends = connection_lookup._backends
+    backends = connections.secrets_backends
 
     def come_back() -> list[Any]:
         vault.away = False
         return backends()
 
     vault.away = True
-    monkeypatch.setattr(connection_lookup, "_backends", come_back)
+    monkeypatch.setattr(connections, "secrets_backends", come_back)
     error = error_of("in_vault")
     assert isinstance(error, PixxelConnectionError)
     assert "Vault could not be reached for a moment" in str(error)

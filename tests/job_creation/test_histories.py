@@ -427,7 +427,7 @@ def live(history: History, pixxel: Any, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(logging.root.manager, "disable", logging.INFO)
     pixxel.reset()
     patch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", pixxel.connection_json())
-    patch.setattr(run_module, "AIRFLOW_V_3_3_PLUS", history.store)
+    patch.setattr(run_module, "HAS_TASK_STATE_STORE", history.store)
     clock = FakeClock()
     clock.now += history.skew
     runner = RunRunner(

@@ -8,8 +8,8 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.api.errors import PixxelConnectionError
+from pixxel_provider.compat import xcom as compat_xcom
 from pixxel_provider.hooks.pixxel import PixxelHook
-from pixxel_provider.links import pixxel as links
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.operators.pixxel import PixxelGetJobOperator
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
@@ -24,7 +24,7 @@ def test_the_link_is_read_where_the_task_published_it(context: Any, monkeypatch:
         def get_value(*, ti_key: Any, key: str) -> Any:
             return ti_key.xcoms.get(key)
 
-    monkeypatch.setattr(links, "XCom", XCom)
+    monkeypatch.setattr(compat_xcom, "XCom", XCom)
     assert link.get_link(None, ti_key=context["ti"]) == "https://console.example.com/j"  # type: ignore[arg-type]
     context["ti"].xcoms.clear()
     assert link.get_link(None, ti_key=context["ti"]) == ""  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ def test_with_a_custom_backend_the_link_is_stored_as_airflow_stores_its_own(
     sent: list[Any] = []
     supervisor = SimpleNamespace(send=sent.append)
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
-    monkeypatch.setattr(links, "ConfiguredXCom", Elsewhere)
+    monkeypatch.setattr(compat_xcom, "ConfiguredXCom", Elsewhere)
     publish_link(context, "https://console.example.com/j")
     where = {"dag_id": "dag", "task_id": "wait", "run_id": "run", "map_index": -1}
     Elsewhere._set_xcom_in_db("_link_PixxelJobLink", "https://console.example.com/j", **where)
@@ -98,8 +98,8 @@ class TestOnWorkers:
             found.append(key)
             return "https://stored/"
 
-        monkeypatch.setattr(links, "XCom", SimpleNamespace(get_value=get_value))
-        monkeypatch.setattr(links, "ConfiguredXCom", links.XCom)
+        monkeypatch.setattr(compat_xcom, "XCom", SimpleNamespace(get_value=get_value))
+        monkeypatch.setattr(compat_xcom, "ConfiguredXCom", compat_xcom.XCom)
         return found
 
     def link(self, context: Any, resumed: bool = False, **arguments: Any) -> str:

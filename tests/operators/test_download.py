@@ -867,10 +867,7 @@ def test_a_store_without_its_provider_says_what_to_install(
     def missing(*_: Any, **__: Any) -> Any:
         raise ImportError("no module")
 
-    io_module = destination_module.import_module(
-        "airflow.sdk.io" if destination_module.AIRFLOW_V_3_0_PLUS else "airflow.io.store"
-    )
-    monkeypatch.setattr(io_module, "attach", missing)
+    monkeypatch.setattr(destination_module, "file_system", missing)
     monkeypatch.setattr(fsspec, "filesystem", missing)
     ended = here.run(destination="s3://bucket/package.zip")
     assert ended.kind == "PixxelInputError"

@@ -20,7 +20,7 @@ MODES = ("poke", "reschedule", "deferred")
 @pytest.fixture(params=MODES)
 def runner(request: pytest.FixtureRequest, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> RunRunner:
     """A task's surroundings in each mode in turn, with a store that outlives its tries."""
-    monkeypatch.setattr("pixxel_provider.operators.run.AIRFLOW_V_3_3_PLUS", True)
+    monkeypatch.setattr("pixxel_provider.operators.run.HAS_TASK_STATE_STORE", True)
     return RunRunner(request.param, pixxel, FakeClock(), monkeypatch, FakeTaskInstance())
 
 
@@ -119,7 +119,7 @@ def test_without_waiting_the_id_is_returned_at_once(make: Callable[..., RunRunne
 def test_a_reschedule_asks_no_more_than_a_look_each_time(
     make: Callable[..., RunRunner], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("pixxel_provider.operators.run.AIRFLOW_V_3_3_PLUS", True)
+    monkeypatch.setattr("pixxel_provider.operators.run.HAS_TASK_STATE_STORE", True)
     runner = make("reschedule")
     runner.run()
     assert runner.workers > 3
@@ -193,7 +193,7 @@ def test_a_plan_that_can_not_be_waited_by_is_refused_before_anything_is_created(
 def test_reschedule_mode_needs_a_memory(
     monkeypatch: pytest.MonkeyPatch, airflow: bool, durable: bool
 ) -> None:
-    monkeypatch.setattr("pixxel_provider.operators.run.AIRFLOW_V_3_3_PLUS", airflow)
+    monkeypatch.setattr("pixxel_provider.operators.run.HAS_TASK_STATE_STORE", airflow)
     with pytest.raises(PixxelInputError, match="mode"):
         PixxelRunJobOperator(
             task_id="run",

@@ -30,7 +30,7 @@ def away_from(step: str, runner: RunRunner, vault: type[Vault]) -> None:
 def runner(
     request: pytest.FixtureRequest, pixxel: Any, vault: type[Vault], monkeypatch: pytest.MonkeyPatch
 ) -> RunRunner:
-    monkeypatch.setattr("pixxel_provider.operators.run.AIRFLOW_V_3_3_PLUS", True)
+    monkeypatch.setattr("pixxel_provider.operators.run.HAS_TASK_STATE_STORE", True)
     return RunRunner(request.param, pixxel, FakeClock(), monkeypatch, FakeTaskInstance(), retries=0)
 
 
