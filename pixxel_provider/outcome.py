@@ -18,7 +18,6 @@ from pixxel_provider.api.polling import PollResult
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-    from airflow.providers.common.compat.sdk import Context
 
 _EVENT_VERSION = 1
 _KINDS = frozenset({"succeeded", "failed", "timed_out", "error"})
@@ -79,22 +78,6 @@ def result_of(event: object) -> PollResult | None:
         metadata=event.get("metadata"),
         error=event.get("error"),
     )
-
-
-def push_job(context: Context, workflow_id: str, job_id: str, pixxel_conn_id: str) -> None:
-    """Push the job's and the connection's ids at the start of a try, each under its own key."""
-    _push(context, {"job_id": job_id, "workflow_id": workflow_id, "pixxel_conn_id": pixxel_conn_id})
-
-
-def push_end(context: Context, metadata: Mapping[str, Any]) -> None:
-    """Push ``status`` and ``cost``; the ids were pushed at the start, and survive a deferral."""
-    _push(context, {key: metadata.get(key) for key in ("status", "cost")})
-
-
-def _push(context: Context, found: Mapping[str, Any]) -> None:
-    # Each push is a request to Airflow, so the ids aren't pushed again at the end.
-    for key, value in found.items():
-        context["ti"].xcom_push(key=key, value=value)
 
 
 def conclude(result: PollResult, *, soft_fail: bool = False, never_fail: bool = False) -> dict[str, Any]:

@@ -22,14 +22,13 @@ from pixxel_provider.compat.versions import EXECUTION_TIMEOUT_ENDS_DEFERRAL
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.outcome import (
     conclude,
-    push_end,
-    push_job,
     result_of,
     started_at,
     why_no_result,
     without_causes,
 )
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.xcom import push_end, push_job
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelError
 from pixxel_provider.api.polling import PollResult
-from pixxel_provider.outcome import PixxelJobFailedError, conclude, event_of, push_end, push_job, result_of
+from pixxel_provider.outcome import PixxelJobFailedError, conclude, event_of, result_of
 
 AUTH = PixxelAuthError("no", status_code=401, code="unauthorized", details={"a": 1}, request="GET /x")
 RESULTS = [
@@ -78,11 +78,3 @@ def test_no_error_of_this_package_is_one_that_airflow_skips_on() -> None:
         return {kind}.union(*(all_below(below) for below in kind.__subclasses__()))
 
     assert not [kind for kind in all_below(PixxelError) if issubclass(kind, AirflowException)]
-
-
-def test_the_single_keys_are_pushed_with_their_types(context: Any) -> None:
-    push_job(context, "w", "j", "pixxel_eu")
-    start = {"workflow_id": "w", "job_id": "j", "pixxel_conn_id": "pixxel_eu"}
-    assert context["ti"].xcoms == start
-    push_end(context, {"status": "completed", "cost": 12, "id": "j", "tasks": []})
-    assert context["ti"].xcoms == {**start, "status": "completed", "cost": 12}

@@ -8,14 +8,12 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.compat.tasks import is_first_process
-from pixxel_provider.compat.xcom import pull_plain, push_plain
+from pixxel_provider.xcom import LINK, pull_link, push_link
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
-# Where Airflow 3 reads a link of this class from. Pushed early, it makes the button work during the wait.
-_XCOM_KEY = "_link_PixxelJobLink"
-# The attribute in which a task keeps what it has published.
+# Where a task keeps in memory what it has published.
 _PUBLISHED = "_published_link"
 
 
@@ -26,8 +24,8 @@ class PixxelJobLink(BaseOperatorLink):
 
     @property
     def xcom_key(self) -> str:
-        """Return the key under which the task publishes its link."""
-        return _XCOM_KEY
+        """Return where the task publishes its link."""
+        return LINK
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return what the task published; an empty string if it hasn't.
@@ -41,7 +39,7 @@ class PixxelJobLink(BaseOperatorLink):
             found = ""
         elif found is None and getattr(operator, "start_from_trigger", False):
             found = _of_connection(operator)
-        return found if found is not None else pull_plain(ti_key, _XCOM_KEY) or ""
+        return found if found is not None else pull_link(ti_key)
 
 
 def _of_connection(operator: Any) -> str | None:
@@ -58,6 +56,6 @@ def _of_connection(operator: Any) -> str | None:
 def publish_link(context: Context, url: str) -> None:
     """Publish the link at the start of a try: XComs of an earlier one are deleted."""
     ti: Any = context["ti"]
-    push_plain(ti, _XCOM_KEY, url)
+    push_link(context, url)
     if (task := getattr(ti, "task", None)) is not None:
         setattr(task, _PUBLISHED, url)

@@ -18,13 +18,13 @@ from pixxel_provider.compat.tasks import TRIGGER_FAILED
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.outcome import (
     conclude,
-    push_job,
     result_of,
     started_at,
     why_no_result,
     without_causes,
 )
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.xcom import PACKAGE_KEYS, push, push_job
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -298,8 +298,7 @@ class PixxelDownloadJobOperator(BaseOperator):
             found = collect(answer.signed_url, self._place)
         finally:
             self._hook.close()
-        for key in ("path", "bytes", "sha256"):
-            context["ti"].xcom_push(key=key, value=found[key])
+        push(context, {key: found[key] for key in PACKAGE_KEYS})
         self._check_stopped()
         return found
 

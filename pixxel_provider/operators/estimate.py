@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from pixxel_provider.job_creation.cost_limit import Credits, check_estimate, read_max_cost
 from pixxel_provider.outcome import without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.xcom import ESTIMATED_COST, WORKFLOW, push
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -56,8 +57,7 @@ class PixxelEstimateCostOperator(BaseOperator):
         call = estimate_cost(self.workflow_id)
         limit = read_max_cost(self.max_cost)
         estimate = PixxelHook(self.pixxel_conn_id).send(call)
-        # Before the comparison: the number is in XCom even if the task fails.
-        for key, value in {"estimated_cost": estimate, "workflow_id": self.workflow_id}.items():
-            context["ti"].xcom_push(key=key, value=value)
+        # Before the limit is judged: whoever asks why the task failed finds the number here.
+        push(context, {ESTIMATED_COST: estimate, WORKFLOW: self.workflow_id})
         self.log.info(check_estimate(self.workflow_id, estimate, limit))
         return estimate

@@ -12,8 +12,9 @@ from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.operators.download import PixxelDownloadJobOperator
 from pixxel_provider.operators.estimate import PixxelEstimateCostOperator
 from pixxel_provider.operators.run import PixxelRunJobOperator
-from pixxel_provider.outcome import push_end, push_job, without_causes
+from pixxel_provider.outcome import without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.xcom import push_end, push_job
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -14,9 +14,10 @@ from pixxel_provider.api.status import StatusRules, Verdict
 from pixxel_provider.compat.versions import HAS_TASK_STATE_STORE
 from pixxel_provider.job_creation.cost_limit import read_max_cost
 from pixxel_provider.links.pixxel import publish_link
-from pixxel_provider.outcome import push_job, result_of, without_causes
+from pixxel_provider.outcome import result_of, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting import PixxelWaitingOperator
+from pixxel_provider.xcom import ESTIMATED_COST, pull_job_id, push, push_job
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -176,7 +177,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             rules=self._rules(),
             log=self.log,
             tell=tell,
-            tell_estimate=lambda credits: context["ti"].xcom_push(key="estimated_cost", value=credits),
+            tell_estimate=lambda credits: push(context, {ESTIMATED_COST: credits}),
             max_cost=read_max_cost(self.max_cost),
             durable=self.durable,
             begun=getattr(context.get("dag_run"), "start_date", None),
@@ -207,8 +208,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             return
         result = result_of(event)
         found = (result.metadata or {}).get("id") if result is not None else None
-        ti: Any = context["ti"]
-        self.job_id = found or ti.xcom_pull(task_ids=ti.task_id, key="job_id", map_indexes=ti.map_index)
+        self.job_id = found or pull_job_id(context)
 
     def _conclude(self, result: PollResult, context: Context) -> dict[str, Any]:
         metadata = super()._conclude(result, context)

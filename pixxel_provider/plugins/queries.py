@@ -20,15 +20,8 @@ from pixxel_provider.compat.database import (
     create_session,
 )
 from pixxel_provider.plugins.job_batch import JobRef
-from pixxel_provider.plugins.stored_tasks import (
-    ARGUMENTS,
-    CONNECTION,
-    JOB,
-    LONGEST,
-    WORKFLOW,
-    PixxelTask,
-    StoredTasks,
-)
+from pixxel_provider.plugins.stored_tasks import LONGEST, PixxelTask, StoredTasks
+from pixxel_provider.xcom import CONNECTION, END_KEYS, ESTIMATED_COST, JOB, JOB_KEYS, WORKFLOW
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -41,8 +34,8 @@ _BETWEEN_TRIES, _BACK_TO_WORK = (None, "queued", "scheduled", "up_for_retry"), (
 #: The most rows that the page of all waits shows.
 MOST_ROWS = 500
 # Pushed by every operator of this package as soon as it knows its job.
-_KEYS = (*ARGUMENTS, "status", "cost", "estimated_cost")
-# Airflow's replacement for a secret.
+_KEYS = (*JOB_KEYS, *END_KEYS, ESTIMATED_COST)
+# What Airflow puts in the place of a secret.
 _MASK = "***"
 # How long before its end a wait may have begun, to be found among those that ended recently.
 _LONGEST = timedelta(days=8)
@@ -128,7 +121,7 @@ class Instance:
 
     @cached_property
     def _pushed(self) -> dict[str, str] | None:
-        found = {name: self.text(name) for name in ARGUMENTS}
+        found = {name: self.text(name) for name in JOB_KEYS}
         return found if all(0 < len(value) <= LONGEST for value in found.values()) else None
 
     @cached_property

@@ -16,16 +16,14 @@ from sqlalchemy import select
 from pixxel_provider.compat.database import SerializedDagModel
 from pixxel_provider.compat.serialized_dag import SerializedTask, tasks_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.xcom import CONNECTION, JOB_KEYS, LINK
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-#: The arguments that identify the job.
-CONNECTION, WORKFLOW, JOB = ARGUMENTS = ("pixxel_conn_id", "workflow_id", "job_id")
-#: A DAG, and its version that a task instance ran with; None for one from before DAGs had versions.
+#: A DAG, and the version of it that a task instance ran with; None for one from before DAGs had versions.
 Version = tuple[str, Any]
 
-_LINK = "_link_PixxelJobLink"
 _PACKAGE = f"{__name__.partition('.')[0]}."
 #: Characters; no id is longer.
 LONGEST = 600
@@ -99,10 +97,10 @@ def _in_parts(values: list[Any]) -> Iterator[list[Any]]:
 
 def _tasks(data: Any) -> Iterator[tuple[str, PixxelTask]]:
     for task in tasks_of(data):
-        templated = task.template_fields & frozenset(ARGUMENTS)
+        templated = task.template_fields & frozenset(JOB_KEYS)
         # A class may be called like ours. The link is what all that have a job share, subclasses among them;
         # who puts it onto an operator of their own shows what their own arguments name, and nothing else.
-        if _LINK in task.links and CONNECTION in templated:
+        if LINK in task.links and CONNECTION in templated:
             yield task.task_id, PixxelTask(templated, dict(_literals(task, templated)))
 
 

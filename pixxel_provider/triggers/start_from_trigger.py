@@ -20,7 +20,8 @@ from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.messages import Log
 from pixxel_provider.compat.triggerer import state_of
 from pixxel_provider.links.pixxel import publish_link
-from pixxel_provider.outcome import conclude, event_of, push_end, push_job, unstarted
+from pixxel_provider.outcome import conclude, event_of, unstarted
+from pixxel_provider.xcom import END_KEYS, RETURN_VALUE, push_end, push_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ STATE_TIMEOUT = 5.0
 _GOES_ON = frozenset({"deferred", "scheduled", "queued", "running", "up_for_reschedule"})
 
 # What a finished try leaves behind. A worker would clear it; nobody does for a trigger.
-_LEFT_BEHIND = ("return_value", "status", "cost")
+_LEFT_BEHIND = (RETURN_VALUE, *END_KEYS)
 
 
 class NeedsWorker(Exception):
@@ -177,7 +178,7 @@ def last_event(
         if result.metadata is not None:
             push_end(context, result.metadata)
         if returned is not None and do_xcom_push:
-            ti.xcom_push(key="return_value", value=returned)
+            ti.xcom_push(key=RETURN_VALUE, value=returned)
 
     _write(push)
     getattr(log, level)(words)
