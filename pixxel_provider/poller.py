@@ -22,6 +22,7 @@ from pixxel_provider.api.errors import (
     PixxelResponseError,
 )
 from pixxel_provider.api.job import Job
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.connection_lookup import as_transient
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.hooks.shared_hooks import acquire
@@ -61,7 +62,7 @@ async def subscribe(
     :param pause: sleeps for a number of seconds; the first subscriber's counts, like ``monotonic``, its
         clock.
     """
-    connection = acquire(pixxel_conn_id, monotonic)
+    connection = acquire(pixxel_conn_id, Clock(monotonic=monotonic))
     try:
         shared, unread = await connection.join()
         pollers: dict[str, SharedPoller] = shared.pollers

@@ -190,7 +190,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
         # Imported here, like the trigger: a DAG file that is only parsed never needs it.
         from pixxel_provider.hooks.pixxel import PixxelHook
 
-        return PixxelHook(self.pixxel_conn_id, monotonic=time.monotonic)
+        return PixxelHook(self.pixxel_conn_id)
 
     def _link(self, context: Context, resumed: bool = False) -> str:
         """Return the job's page, which is the first thing that needs the connection.

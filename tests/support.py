@@ -13,6 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from pixxel_provider.clock import CLOCK
+
 #: The key of every test; a test that finds it in what people can see has found a leak.
 CANARY = "canary-5up3r-53cr3t-k3y"
 #: How many random histories a property is tried with; fewer where only another Airflow is in question.
@@ -83,8 +85,10 @@ class FakeClock:
         self.slept: list[float] = []
         self.on_sleep: list[Callable[[float], Any]] = []
 
-    def __call__(self) -> float:
+    def time(self) -> float:
         return self.now
+
+    monotonic = __call__ = time
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -92,8 +96,13 @@ class FakeClock:
         for listener in self.on_sleep:
             listener(seconds)
 
-    async def asleep(self, seconds: float) -> None:
+    async def async_sleep(self, seconds: float) -> None:
         self.sleep(seconds)
+
+    def put_in(self, monkeypatch: Any) -> None:
+        """Let this be the clock of whatever isn't handed one, as what an operator makes."""
+        for name in ("time", "monotonic", "sleep", "async_sleep"):
+            monkeypatch.setattr(CLOCK, name, getattr(self, name))
 
 
 class FakeTaskInstance:

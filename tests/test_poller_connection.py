@@ -9,6 +9,7 @@ import pytest
 
 from pixxel_provider import poller
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelInputError, PixxelNotFoundError
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from tests.poller_support import Script, ending, has_ended, run, settings_of, wait_for
 
@@ -178,7 +179,7 @@ def test_a_connection_without_a_reading_is_asked_for_by_the_rule(monkeypatch: py
     monkeypatch.setattr(module, "_look_up", away)
 
     async def work() -> None:
-        hook = PixxelAsyncHook("c", monotonic=lambda: now[0])
+        hook = PixxelAsyncHook("c", clock=Clock(monotonic=lambda: now[0]))
         for _ in range(600):
             with pytest.raises(PixxelConnectionError, match="the vault is away"):
                 await hook.send(calls.get_job("w", "j"), retry_for=0)

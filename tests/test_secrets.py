@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 from pixxel_provider.operators.pixxel import PixxelGetJobOperator, PixxelRunJobOperator
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
@@ -93,7 +94,7 @@ def test_an_exception_shows_no_key_in_any_of_its_parts(
 ) -> None:
     if fault:
         pixxel.fail_next("get_job", times=0, **fault)
-    monkeypatch.setattr(PixxelHook, "_pause", lambda *_: None)
+    monkeypatch.setattr(CLOCK, "sleep", lambda *_: None)
     operator = PixxelGetJobOperator(task_id="get", workflow_id="wf-succeeds", job_id="job-finished")
     try:
         shown = [json.dumps(operator.execute(context))]

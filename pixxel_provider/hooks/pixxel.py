@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +13,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from pixxel_provider.api import calls, retry
 from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError, PixxelResponseError
+from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.connection import Settings
 from pixxel_provider.hooks import protocol, requests_transport
 from pixxel_provider.hooks.connection_lookup import look_up
@@ -50,9 +50,9 @@ _STALE = "%s The connection as it was read before stays in use."
 class PixxelHook(BaseHook):
     """Reach the API of Pixxel from a task.
 
-    :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``. It is read at first use, and again
-        after a 401 and at intervals while requests fail: it may have been corrected.
-    :param monotonic: the clock for these intervals.
+    :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``. It is read at first use, and anew
+        after a 401 and now and then while requests fail: somebody may be mending it.
+    :param clock: the clock for that, and for the pauses between attempts.
 
     Every method that sends a request raises :class:`~pixxel_provider.api.errors.PixxelInputError` for an
     argument or a connection that can't be used, :class:`~pixxel_provider.api.errors.PixxelApiError` for an
@@ -66,15 +66,10 @@ class PixxelHook(BaseHook):
     conn_type = CONNECTION_TYPE
     hook_name = "Pixxel"
 
-    def __init__(
-        self,
-        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, pixxel_conn_id: str = DEFAULT_CONNECTION_ID, *, clock: Clock = CLOCK) -> None:
         super().__init__()
         self.pixxel_conn_id = pixxel_conn_id
-        self._monotonic = monotonic
+        self._clock = clock
         self._refresh = ConnectionRefresh()
         self._session: requests.Session | None = None
 
@@ -117,9 +112,9 @@ class PixxelHook(BaseHook):
         try:
             found = look_up(self.pixxel_conn_id)
         except PixxelError as error:
-            self._refresh.was_read(self._monotonic(), error)
+            self._refresh.was_read(self._clock.monotonic(), error)
             raise
-        self._refresh.was_read(self._monotonic())
+        self._refresh.was_read(self._clock.monotonic())
         return found
 
     def get_conn(self) -> requests.Session:
@@ -149,7 +144,7 @@ class PixxelHook(BaseHook):
             return self._attempt(call)
         from tenacity import Retrying
 
-        answer: T = Retrying(sleep=self._pause, **retry.policy(call, retry_for))(self._attempt, call)
+        answer: T = Retrying(sleep=self._clock.sleep, **retry.policy(call, retry_for))(self._attempt, call)
         return answer
 
     def get_job(self, workflow_id: str, job_id: str) -> Job:
@@ -231,11 +226,8 @@ class PixxelHook(BaseHook):
             return f"There is a server at {self.settings.base_url}, but it isn't a Pixxel API: {error}"
         return f"{self.settings.base_url} is a Pixxel API, but its projects can't be read: {error}"
 
-    # Tests hand in a fake one.
-    _pause = staticmethod(time.sleep)
-
     def _attempt(self, call: Call[T]) -> T:
-        if "settings" in self.__dict__ and self._refresh.due(self._monotonic()):
+        if "settings" in self.__dict__ and self._refresh.due(self._clock.monotonic()):
             try:
                 self.reread()
             except PixxelError as error:
@@ -243,9 +235,9 @@ class PixxelHook(BaseHook):
         try:
             answer = self._send_once(call)
         except PixxelError as error:
-            self._refresh.ended(self._monotonic(), error)
+            self._refresh.ended(self._clock.monotonic(), error)
             raise
-        self._refresh.ended(self._monotonic(), None)
+        self._refresh.ended(self._clock.monotonic(), None)
         return answer
 
     def _send_once(self, call: Call[T]) -> T:
@@ -270,7 +262,7 @@ class PixxelHook(BaseHook):
 
         :raises PixxelError: it can't be read now, so it isn't known whether the key is wrong.
         """
-        if self.settings is before and self._refresh.due_at_401(self._monotonic()):
+        if self.settings is before and self._refresh.due_at_401(self._clock.monotonic()):
             with contextlib.suppress(PixxelError):
                 self.reread()
         if unread := self._refresh.unread:
@@ -324,15 +316,10 @@ class PixxelAsyncHook(BaseHook):
     :param pixxel_conn_id: id of an Airflow connection of type ``pixxel``.
     """
 
-    def __init__(
-        self,
-        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, pixxel_conn_id: str = DEFAULT_CONNECTION_ID, *, clock: Clock = CLOCK) -> None:
         super().__init__()
         self.pixxel_conn_id = pixxel_conn_id
-        self._monotonic = monotonic
+        self._clock = clock
         self._refresh = ConnectionRefresh()
         self._settings: Settings | None = None
         self._reading = asyncio.Lock()
@@ -357,7 +344,7 @@ class PixxelAsyncHook(BaseHook):
     def adopt(self, settings: Settings) -> None:
         """Use from now on the settings that another hook of the same connection has read."""
         self._settings = settings
-        self._refresh.was_read(self._monotonic())
+        self._refresh.was_read(self._clock.monotonic())
 
     async def get_settings(self) -> Settings:
         """Return the settings; they are read at first use, and at intervals while requests fail."""
@@ -376,7 +363,7 @@ class PixxelAsyncHook(BaseHook):
                 return self._settings
 
     def _usable(self) -> Settings | None:
-        if self._refresh.due(self._monotonic()):
+        if self._refresh.due(self._clock.monotonic()):
             return None
         if self._settings is None and (unread := self._refresh.unread):
             raise unread
@@ -386,7 +373,7 @@ class PixxelAsyncHook(BaseHook):
         try:
             found = await _look_up(self.pixxel_conn_id)
         except PixxelError as error:
-            self._refresh.was_read(self._monotonic(), error)
+            self._refresh.was_read(self._clock.monotonic(), error)
             raise
         if self._settings is not None:
             # Its file of certificates may have changed, under the same name.
@@ -410,18 +397,15 @@ class PixxelAsyncHook(BaseHook):
         from tenacity import AsyncRetrying
 
         policy = retry.policy(call, retry_for)
-        return await AsyncRetrying(sleep=self._pause, **policy)(self._attempt, call, on_size)
-
-    # Tests hand in a fake one.
-    _pause = staticmethod(asyncio.sleep)
+        return await AsyncRetrying(sleep=self._clock.async_sleep, **policy)(self._attempt, call, on_size)
 
     async def _attempt(self, call: Call[T], on_size: Callable[[int], None] | None) -> T:
         try:
             answer = await self._send_once(call, on_size)
         except PixxelError as error:
-            self._refresh.ended(self._monotonic(), error)
+            self._refresh.ended(self._clock.monotonic(), error)
             raise
-        self._refresh.ended(self._monotonic(), None)
+        self._refresh.ended(self._clock.monotonic(), None)
         return answer
 
     async def _send_once(self, call: Call[T], on_size: Callable[[int], None] | None = None) -> T:
@@ -450,7 +434,7 @@ class PixxelAsyncHook(BaseHook):
     async def _read_anew(self, before: Settings) -> Settings:
         """Return the settings after a 401; see :meth:`PixxelHook._read_anew`."""
         async with self._reading:
-            if self._settings is before and self._refresh.due_at_401(self._monotonic()):
+            if self._settings is before and self._refresh.due_at_401(self._clock.monotonic()):
                 with contextlib.suppress(PixxelError):
                     await self._reread()
         if unread := self._refresh.unread:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.hooks.sessions import release_session
 
@@ -28,11 +28,11 @@ class SharedConnection:
     settings that work for them; if they don't work, they switch to those that the new wait has read.
     """
 
-    def __init__(self, conn_id: str, monotonic: Callable[[], float]) -> None:
-        self.conn_id, self.monotonic = conn_id, monotonic
+    def __init__(self, conn_id: str, clock: Clock) -> None:
+        self.conn_id, self.clock = conn_id, clock
         self.hooks: list[SharedHook] = []
         self.users = 0
-        self._newest = PixxelAsyncHook(conn_id, monotonic=monotonic)
+        self._newest = PixxelAsyncHook(conn_id, clock=clock)
         self._reading = asyncio.Lock()
         self._arrivals = self._read_for = 0
 
@@ -74,8 +74,8 @@ class SharedConnection:
                 # A triggerer begins many triggers in one turn of the loop.
                 await asyncio.sleep(0)
                 self._read_for = self._arrivals
-                self._newest = PixxelAsyncHook(self.conn_id, monotonic=self.monotonic)
-                # If it can't be read, each request returns that error.
+                self._newest = PixxelAsyncHook(self.conn_id, clock=self.clock)
+                # Where it can't be read, whoever waits hears that as the answer to each request.
                 with contextlib.suppress(PixxelError):
                     await self._newest.get_settings()
             return self._newest
@@ -84,18 +84,18 @@ class SharedConnection:
 _SHARED: dict[tuple[asyncio.AbstractEventLoop, str], SharedConnection] = {}
 
 
-def acquire(conn_id: str, monotonic: Callable[[], float]) -> SharedConnection:
+def acquire(conn_id: str, clock: Clock) -> SharedConnection:
     """Return what the running loop shares for a connection; :meth:`SharedConnection.release` has to follow.
 
     No context manager: for each of thousands of waits that would keep another kilobyte.
 
-    :param monotonic: the first caller's is used.
+    :param clock: the first one's counts.
     """
     for gone in [key for key in _SHARED if key[0].is_closed()]:
         del _SHARED[gone]
     key = (asyncio.get_running_loop(), conn_id)
     shared = _SHARED.get(key)
     if shared is None:
-        shared = _SHARED[key] = SharedConnection(conn_id, monotonic)
+        shared = _SHARED[key] = SharedConnection(conn_id, clock)
     shared.users += 1
     return shared

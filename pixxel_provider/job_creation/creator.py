@@ -100,7 +100,7 @@ class JobCreator:
         :param before: the checkpoint of an earlier try.
         """
         self._check_cost()
-        began_at = self.search.now()
+        began_at = self.search.clock.time()
         listed = self._listed_before()
         earlier = [before.job_id] if before is not None and before.job_id else []
         known = None if listed is None else [*reconcile.worth_remembering(listed, began_at), *earlier]
@@ -111,7 +111,7 @@ class JobCreator:
             self._blank(),
             began_at=began_at,
             known=known,
-            over_by=self.search.now() + self._longest_request(),
+            over_by=self.search.clock.time() + self._longest_request(),
             estimated_cost=self._estimate,
         )
         # From here on, a worker that dies leaves a checkpoint that there may be a job.
@@ -128,7 +128,7 @@ class JobCreator:
                 f"{error} The job may have been created all the same. The request isn't sent again, as it "
                 "could be billed twice; the job is searched for in the workflow's list",
             )
-            return self._found(self._look_for(record, str(error), self.search.now()), record)
+            return self._found(self._look_for(record, str(error), self.search.clock.time()), record)
         self.log.info(f"{name_of(self.workflow_id, job.id)} is created: {status_of(job)}")
         return self._known(record, job)
 
@@ -290,7 +290,7 @@ class JobCreator:
         return PixxelUnconfirmedJobError(words)
 
     def _blank(self) -> Record:
-        record = Record(state=ASKING, began_at=self.search.now(), workflow_id=self.workflow_id)
+        record = Record(state=ASKING, began_at=self.search.clock.time(), workflow_id=self.workflow_id)
         return self.checkpoint.stamped(record)
 
 

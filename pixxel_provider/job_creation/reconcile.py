@@ -6,8 +6,7 @@ only source, and it may lack a job: a missing entry never proves that there is n
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from pixxel_provider.api.errors import (
 )
 from pixxel_provider.api.messages import status_of
 from pixxel_provider.api.retry import RETRY_FOR
+from pixxel_provider.clock import CLOCK, Clock
 
 if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
@@ -125,9 +125,7 @@ class JobSearch:
     workflow_id: str
     created_by: str | None = None
     grace: float = 60.0
-    now: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    pause: Callable[[float], object] = time.sleep
+    clock: Clock = CLOCK
 
     def once(self, record: Record, retry_for: float = RETRY_FOR) -> list[Job]:
         """Return the jobs that the request of a record may have created, oldest first.
@@ -149,16 +147,16 @@ class JobSearch:
 
         :param since: when the grace period began, in Unix seconds.
         """
-        began = self.monotonic()
-        until = began + min(max(since + self.grace - self.now(), 0.0), self.grace)
+        began = self.clock.monotonic()
+        until = began + min(max(since + self.grace - self.clock.time(), 0.0), self.grace)
         pause = 1.0
         while True:
             found = self._look(record)
-            # A list that can't be read proves nothing, however late it is.
-            left = (until if found.jobs is not None else began + RETRY_FOR) - self.monotonic()
+            # A list that can't be read says nothing, however late it is.
+            left = (until if found.jobs is not None else began + RETRY_FOR) - self.clock.monotonic()
             if found.jobs or left <= 0 or (found.trouble is not None and not found.trouble.transient):
                 return found
-            self.pause(min(pause, left))
+            self.clock.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def job(self, job_id: str) -> Job:
@@ -168,21 +166,22 @@ class JobSearch:
         :raises PixxelError: it can't be read.
         """
         call = calls.get_job(self.workflow_id, job_id)
-        began, since, pause = self.monotonic(), None, 1.0
+        began, since, pause = self.clock.monotonic(), None, 1.0
         while True:
             try:
                 return self.hook.send(call, retry_for=RETRY_FOR if since is None else 0)
             except PixxelNotFoundError:
-                since = self.monotonic() if since is None else since
-                left = since + self.grace - self.monotonic()
+                since = self.clock.monotonic() if since is None else since
+                left = since + self.grace - self.clock.monotonic()
                 if left <= 0:
                     raise
             except PixxelError as error:
-                if since is None or not error.transient or self.monotonic() - began > self.grace + RETRY_FOR:
+                too_late = self.clock.monotonic() - began > self.grace + RETRY_FOR
+                if since is None or not error.transient or too_late:
                     raise
                 # As in a wait, any other answer interrupts the row of 404s.
                 since, left = None, pause
-            self.pause(min(pause, left))
+            self.clock.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _look(self, record: Record) -> Match:

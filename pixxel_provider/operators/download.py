@@ -216,7 +216,7 @@ class PixxelDownloadJobOperator(BaseOperator):
         check_plan(self._plan)
         self._call = request(self._plan, self.pixxel_task_id)
         self._poll = PackagePoll(self._plan, log=self.log, pixxel_task_id=self.pixxel_task_id)
-        self._hook = PixxelHook(self.pixxel_conn_id, monotonic=time.monotonic)
+        self._hook = PixxelHook(self.pixxel_conn_id)
         if passed is not None:
             self._defer_if_unreadable(passed)
         self._place = read_destination(self.destination, self.storage_conn_id, folder=self.unpack)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from pixxel_provider.api.errors import PixxelError, PixxelInputError
 from pixxel_provider.api.messages import failure_text, name_of, plain
 from pixxel_provider.api.polling import PollResult, check_plan
 from pixxel_provider.api.status import StatusRules, Verdict
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.compat.versions import HAS_TASK_STATE_STORE
 from pixxel_provider.job_creation.cost_limit import read_max_cost
 from pixxel_provider.links.pixxel import publish_link
@@ -164,9 +164,6 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             workflow_id=self.workflow_id,
             created_by=self.created_by,
             grace=self.not_found_grace,
-            now=time.time,
-            monotonic=time.monotonic,
-            pause=time.sleep,
         )
         return JobCreator(
             hook=self._hook,
@@ -225,7 +222,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         from pixxel_provider.job_creation.checkpoint import Checkpoint
 
         try:
-            Checkpoint(context, self.durable).finish(self.job_id, time.time())
+            Checkpoint(context, self.durable).finish(self.job_id, CLOCK.time())
         except Exception as error:
             self.log.warning(
                 "The end of the job couldn't be stored, so clearing the task will resume "

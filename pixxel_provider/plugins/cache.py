@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
+from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.plugins.threads import Threads
 
 V = TypeVar("V")
@@ -67,10 +67,10 @@ class AnswerCache(Generic[V]):
         room: int,
         size: Callable[[V], int],
         told: Callable[[Any, V, datetime], None] = lambda *_: None,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock = CLOCK,
     ) -> None:
         self._threads, self._keep, self._room, self._size = threads, keep, room, size
-        self._told, self._monotonic = told, monotonic
+        self._told, self._clock = told, clock
         self._entries: OrderedDict[Hashable, _Entry[V]] = OrderedDict()
         self._sweep_at = 0.0
 
@@ -93,7 +93,7 @@ class AnswerCache(Generic[V]):
         self._forget()
         entry = self._entries.setdefault(key, _Entry(CachedAnswer()))
         self._entries.move_to_end(key)
-        entry.looked_at = self._monotonic()
+        entry.looked_at = self._clock.monotonic()
         if entry.asking is None and entry.looked_at >= entry.fresh_until:
             future = self._threads.submit(lane, ask)
             if future is not None:
@@ -129,13 +129,14 @@ class AnswerCache(Generic[V]):
             pause = TROUBLE_LASTS
         finally:
             entry.asking = None
-        entry.fresh_until = self._monotonic() + pause
+        entry.fresh_until = self._clock.monotonic() + pause
         self._forget()
         self._sweep_later()
 
     def _forget(self) -> None:
-        """Drop what wasn't requested for long, and of the rest what exceeds the limits."""
-        total, too_old = sum(entry.size for entry in self._entries.values()), self._monotonic() - KEPT_FOR
+        """Forget what nobody has looked at for long, and of the rest what there is no room for."""
+        total = sum(entry.size for entry in self._entries.values())
+        too_old = self._clock.monotonic() - KEPT_FOR
         for key, entry in list(self._entries.items()):
             if len(self._entries) <= self._keep and total <= self._room and entry.looked_at > too_old:
                 return
@@ -144,7 +145,7 @@ class AnswerCache(Generic[V]):
                 del self._entries[key]
 
     def _sweep_later(self) -> None:
-        # What is left when nobody requests anything any more.
-        if self._monotonic() >= self._sweep_at:
-            self._sweep_at = self._monotonic() + KEPT_FOR
+        # What is left when nobody looks any more.
+        if self._clock.monotonic() >= self._sweep_at:
+            self._sweep_at = self._clock.monotonic() + KEPT_FOR
             asyncio.get_running_loop().call_later(KEPT_FOR + 1, self._forget)

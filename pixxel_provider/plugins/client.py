@@ -11,6 +11,7 @@ from typing import Any
 from pixxel_provider.api import calls, parsing
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import Verdict
+from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.plugins import page_hook
 from pixxel_provider.plugins.cache import AnswerCache, CachedAnswer
 from pixxel_provider.plugins.job_batch import JobBatch, JobRef
@@ -80,7 +81,7 @@ class PageJob:
 class PageClient:
     """The requests to Pixxel of one API server's process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = CLOCK, known_wait: float = _KNOWN_WAIT) -> None:
         threads = Threads(at_once=AT_ONCE, waiting=WAITING)
         self._jobs: AnswerCache[PageJob] = AnswerCache(
             threads,
@@ -88,15 +89,16 @@ class PageClient:
             room=ROOM,
             size=lambda seen: len(seen.packed) + len(seen.readable) + _SLIM_BYTES,
             told=lambda key, seen, at: self._batch.note(key, seen.slim, at),
+            clock=clock,
         )
         self._lists: AnswerCache[dict[str, Job]] = AnswerCache(
-            threads, keep=64, room=ROOM, size=lambda jobs: len(jobs) * _SLIM_BYTES
+            threads, keep=64, room=ROOM, size=lambda jobs: len(jobs) * _SLIM_BYTES, clock=clock
         )
         self._estimates: AnswerCache[int | float] = AnswerCache(
-            threads, keep=256, room=ROOM, size=lambda _: 0
+            threads, keep=256, room=ROOM, size=lambda _: 0, clock=clock
         )
         self._batch = JobBatch(
-            self.job, self._list, from_list=FROM_LIST, most=MOST_QUESTIONS, known_wait=_KNOWN_WAIT
+            self.job, self._list, from_list=FROM_LIST, most=MOST_QUESTIONS, known_wait=known_wait
         )
 
     async def job(self, key: JobRef, max_wait: float) -> CachedAnswer[PageJob]:

@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.models import Download
 from pixxel_provider.api.polling import PollResult, WaitPlan
+from pixxel_provider.clock import Clock
 from pixxel_provider.download.package_poll import PackagePoll, request
 from pixxel_provider.outcome import event_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
@@ -108,7 +109,7 @@ class PixxelPackageTrigger(BaseTrigger):
         )
         wait = PackagePoll(plan, log=self.log, pixxel_task_id=self.pixxel_task_id)
         call = request(plan, self.pixxel_task_id)
-        hook = PixxelAsyncHook(self.pixxel_conn_id, monotonic=self._monotonic)
+        hook = PixxelAsyncHook(self.pixxel_conn_id, clock=Clock(monotonic=self._monotonic))
         if self.missing_since is not None:
             wait.resume_not_found(self.missing_since - self.started_at, elapsed())
         # The task has just asked, and after a restart many begin together: spread them over one gap.

@@ -9,6 +9,7 @@ import pytest
 
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 
 
@@ -25,17 +26,16 @@ class Client:
     def send_all(
         self, calls: list[Call[Any]], retry_for: float = 0, conn_id: str = "pixxel_default"
     ) -> list[Any]:
+        clock = Clock(sleep=self.pauses.append, async_sleep=self._pause)
         if self.kind == "sync":
-            hook = PixxelHook(conn_id)
-            hook._pause = self.pauses.append
+            hook = PixxelHook(conn_id, clock=clock)
             try:
                 return [hook.send(call, retry_for=retry_for) for call in calls]
             finally:
                 hook.close()
 
         async def ask() -> list[Any]:
-            hook = PixxelAsyncHook(conn_id)
-            hook._pause = self._pause
+            hook = PixxelAsyncHook(conn_id, clock=clock)
             return [await hook.send(call, retry_for=retry_for) for call in calls]
 
         return asyncio.run(ask())

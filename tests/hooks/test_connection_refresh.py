@@ -35,8 +35,7 @@ class Hook:
         self.clock, self.vault = FakeClock(), vault
         self.loop = asyncio.new_event_loop()
         make = PixxelHook if kind == "sync" else PixxelAsyncHook
-        self.hook: Any = make("in_vault", monotonic=self.clock)
-        self.hook._pause = self.clock.sleep if kind == "sync" else self.clock.asleep
+        self.hook: Any = make("in_vault", clock=self.clock)
         self.kind = kind
 
     def ask(self, call: Any = JOB, retry_for: float = 0) -> Any:

@@ -26,6 +26,7 @@ from pixxel_provider.api.errors import (
     PixxelServerError,
     PixxelTemporaryError,
 )
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks import protocol, sessions
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 
@@ -272,10 +273,9 @@ def test_a_billed_request_that_was_turned_away_is_sent_again(pixxel: Any, client
 
 
 def test_a_billed_request_never_takes_a_connection_that_may_be_stale(pixxel: Any) -> None:
-    hook = PixxelHook()
+    hook = PixxelHook(clock=Clock(sleep=lambda seconds: None))
     hook.list_jobs("wf-succeeds")
     pixxel.fail_next("create_job", status=429)
-    hook._pause = lambda seconds: None  # type: ignore[method-assign, assignment]
     before = pixxel.counters.connections
     hook.create_job("wf-succeeds", "project-agriculture")
     assert pixxel.requests("create_job") == 2

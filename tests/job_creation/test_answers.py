@@ -14,6 +14,7 @@ import requests
 
 from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelResponseError
+from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.hooks import connection_lookup
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 from pixxel_provider.job_creation.cost_limit import PixxelCostError, check_estimate
@@ -123,7 +124,7 @@ def test_a_listed_job_whose_id_can_not_be_sent_is_for_a_person(
 def test_the_hooks_own_method_calls_such_an_answer_unreadable_and_sends_nothing_again(
     pixxel: Any, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(PixxelHook, "_pause", staticmethod(lambda _: None))
+    monkeypatch.setattr(CLOCK, "sleep", lambda _: None)
     pixxel.fail_next("create_job", json=answer, times=0)
     hook = PixxelHook()
     if str(answer.get("id")).startswith("job-finished"):
@@ -234,8 +235,7 @@ def create() -> None:
 
 def create_asynchronously() -> None:
     async def ask() -> None:
-        hook = PixxelAsyncHook()
-        hook._pause = lambda _: asyncio.sleep(0)
+        hook = PixxelAsyncHook(clock=Clock(async_sleep=lambda _: asyncio.sleep(0)))
         await hook.send(calls.create_job("wf-succeeds", "project-agriculture"))
 
     asyncio.run(ask())
@@ -251,7 +251,7 @@ def test_the_hooks_own_method_sends_nothing_again_while_an_error_is_handled(
     fault: dict[str, Any],
     ask: Callable[[], None],
 ) -> None:
-    monkeypatch.setattr(PixxelHook, "_pause", staticmethod(lambda _: None))
+    monkeypatch.setattr(CLOCK, "sleep", lambda _: None)
     pixxel.fail_next("create_job", times=0, **fault)
     try:
         handled()

@@ -38,6 +38,7 @@ class DownloadRunner:
         self.trigger_fails_with: str | None = None
         fake_time = SimpleNamespace(sleep=self.clock.sleep, monotonic=self.clock, time=self.clock)
         monkeypatch.setattr(download_module, "time", fake_time)
+        self.clock.put_in(monkeypatch)
         for speaker in (PixxelDownloadJobOperator, PixxelPackageTrigger):
             monkeypatch.setattr(speaker, "log", RecordingLog(self.said))
 
@@ -78,7 +79,7 @@ class DownloadRunner:
         path, arguments = deferral.trigger.serialize()
         module, _, name = path.rpartition(".")
         trigger = getattr(import_module(module), name)(**json.loads(json.dumps(arguments)))
-        trigger._pause, trigger._monotonic, trigger._now = self.clock.asleep, self.clock, self.clock
+        trigger._pause, trigger._monotonic, trigger._now = self.clock.async_sleep, self.clock, self.clock
 
         async def first_event() -> Any:
             events = trigger.run()

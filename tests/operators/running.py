@@ -18,8 +18,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from pixxel_provider import waiting
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.hooks.pixxel import PixxelHook
-from pixxel_provider.operators import run as run_module
 from pixxel_provider.operators.pixxel import PixxelRunJobOperator
 from tests.sensors.waiting import Ended, Runner
 
@@ -84,9 +84,9 @@ class RunRunner(Runner):
         ti.task_id, ti.try_number, ti.max_tries = "run", 1, retries
         ti.task.retries = retries
         fake_time = SimpleNamespace(sleep=self._nap, monotonic=clock, time=clock)
-        for module in (sys.modules[BaseSensorOperator.__module__], waiting, run_module):
+        for module in (sys.modules[BaseSensorOperator.__module__], waiting):
             monkeypatch.setattr(module, "time", fake_time)
-        monkeypatch.setattr(clock, "asleep", self._asleep)
+        monkeypatch.setattr(clock, "async_sleep", self._asleep)
         push = type(ti).xcom_push
 
         def xcom_push(_: Any, key: str, value: Any, **more: Any) -> None:
@@ -103,7 +103,7 @@ class RunRunner(Runner):
             return answer
 
         monkeypatch.setattr(PixxelHook, "_send_once", send_once)
-        monkeypatch.setattr(PixxelHook, "_pause", staticmethod(self._nap))
+        monkeypatch.setattr(CLOCK, "sleep", self._nap)
 
     def step(self, name: str) -> None:
         self.steps.append(name)

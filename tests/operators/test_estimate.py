@@ -14,7 +14,7 @@ from pixxel_provider.api.errors import (
     PixxelResponseError,
     PixxelServerError,
 )
-from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.job_creation.cost_limit import PixxelCostError
 from pixxel_provider.operators.pixxel import PixxelEstimateCostOperator
 from tests.support import CANARY
@@ -77,7 +77,7 @@ def test_a_fraction_of_a_credit_stays_one(pixxel: Any, context: Any) -> None:
 def test_an_answer_without_an_estimate_is_an_error_and_not_a_zero(
     pixxel: Any, context: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PixxelHook, "_pause", staticmethod(lambda seconds: None))
+    monkeypatch.setattr(CLOCK, "sleep", lambda seconds: None)
     pixxel.fail_next("estimate_cost", json=answer, times=0)
     with pytest.raises(PixxelResponseError, match="estimated_cost"):
         estimate(context, max_cost=1000)
@@ -123,7 +123,7 @@ def test_trouble_that_passes_is_waited_out_and_trouble_that_lasts_is_not(
     pixxel: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(PixxelHook, "_pause", pauses.append)
+    monkeypatch.setattr(CLOCK, "sleep", pauses.append)
     pixxel.fail_next("estimate_cost", status=503, times=2)
     assert estimate(context) == 120
     assert len(pauses) == 2

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelInputError, PixxelServerError
-from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.operators.pixxel import PixxelGetJobOperator
 
 
@@ -87,7 +87,7 @@ def test_trouble_that_lasts_a_minute_fails_with_the_servers_words(
     pixxel: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(PixxelHook, "_pause", pauses.append)
+    monkeypatch.setattr(CLOCK, "sleep", pauses.append)
     pixxel.fail_next("get_job", status=503, times=0)
     with pytest.raises(PixxelServerError, match="503"):
         get(context)

@@ -53,7 +53,7 @@ class Desk:
     def __init__(self, threads: Threads, **options: Any) -> None:
         self.clock = FakeClock(1_000.0)
         options = {"keep": 8, "room": 1_000, "size": lambda _: 1, **options}
-        self.answers: AnswerCache[Any] = AnswerCache(threads, monotonic=self.clock, **options)
+        self.answers: AnswerCache[Any] = AnswerCache(threads, clock=self.clock, **options)
 
     async def get(
         self,

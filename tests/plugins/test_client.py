@@ -48,12 +48,8 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def client(pixxel: Any, clock: FakeClock) -> PageClient:
-    found = PageClient()
-    for answers in (found._jobs, found._lists, found._estimates):
-        answers._monotonic = clock
     # Here a look waits for what it asks.
-    found._batch._glance = RETRY_FOR
-    return found
+    return PageClient(clock, known_wait=RETRY_FOR)  # type: ignore[arg-type]
 
 
 def connect(

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from pixxel_provider.api.errors import PixxelResponseError
+from pixxel_provider.clock import Clock
 from pixxel_provider.plugins.client import AT_ONCE, JobRef, PageClient
 from tests.plugins.pages import require_pages
 from tests.support import CANARY
@@ -294,14 +295,15 @@ def test_the_list_shows_at_once_what_it_knows(monkeypatch: pytest.MonkeyPatch) -
 
     with serving(body) as url:
         monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection(url))
-        client = PageClient()
+        clock = Clock()
+        client = PageClient(clock)
         keys = [JobRef("pixxel_default", "w", "j")]
 
         async def look() -> tuple[Any, float]:
             first = await client.several(keys, 20)
             assert first[1]
             slow.set()
-            client._jobs._monotonic = lambda: time.monotonic() + 60
+            clock.monotonic = lambda: time.monotonic() + 60
             began = time.monotonic()
             found = await client.several(keys, 20)
             took = time.monotonic() - began

@@ -103,6 +103,7 @@ class Runner:
             monkeypatch.setattr(base, "_orig_start_date", lambda **_: ti.first_reschedule_date)
             monkeypatch.setattr(base, "_is_metadatabase_mysql", lambda: False)
         monkeypatch.setattr(waiting, "time", fake_time)
+        clock.put_in(monkeypatch)
         for speaker in (waiting.PixxelWaitingOperator, PixxelJobTrigger):
             monkeypatch.setattr(speaker, "log", RecordingLog(self.said, levels=False))
         monkeypatch.setattr(start_from_trigger, "XCom", FakeXCom(ti))
@@ -145,7 +146,7 @@ class Runner:
             return "__fail__", {"error": "Trigger timeout"}
         module, _, name = stored[0].rpartition(".")
         trigger = getattr(import_module(module), name)(**json.loads(json.dumps(stored[1])))
-        trigger._pause, trigger._monotonic, trigger._now = self.clock.asleep, self.clock, self.clock
+        trigger._pause, trigger._monotonic, trigger._now = self.clock.async_sleep, self.clock, self.clock
         trigger.timeout_after = self._utcnow() + deferral.timeout
         trigger.render_template_fields({"ti": self.ti})
 

@@ -22,7 +22,7 @@ STORED = Path(__file__).parent / "stored"
 
 def fire(trigger: PixxelJobTrigger, clock: Any, pixxel: Any = None) -> dict[str, Any]:
     """Run a trigger to its one event and return what that carries, after a trip through JSON."""
-    trigger._pause, trigger._monotonic, trigger._now = clock.asleep, clock, clock
+    trigger._pause, trigger._monotonic, trigger._now = clock.async_sleep, clock, clock
     if pixxel is not None:
         clock.on_sleep.append(pixxel.advance)
 
@@ -119,7 +119,7 @@ class TestWaiting:
             wall.append(wall[-1] + jump)
             return wall[-1]
 
-        trigger._pause, trigger._monotonic = clock.asleep, clock
+        trigger._pause, trigger._monotonic = clock.async_sleep, clock
 
         async def collect() -> list[Any]:
             events = trigger.run()

@@ -204,7 +204,7 @@ class TestTrigger:
     """The trigger as the scheduler starts it."""
 
     def run(self, trigger: PixxelJobTrigger, ti: Any, clock: Any, pixxel: Any) -> Any:
-        trigger._pause, trigger._monotonic, trigger._now = clock.asleep, clock, clock
+        trigger._pause, trigger._monotonic, trigger._now = clock.async_sleep, clock, clock
         clock.on_sleep.append(pixxel.advance)
         if ti is not None:
             params = {"job": "job-finished", "connection": "default"}
