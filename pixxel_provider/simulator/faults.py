@@ -252,7 +252,7 @@ class FaultBook:
                 if fault.after > 0:
                     fault.after -= 1
                     continue
-                fault._served += 1
+                fault._served += 1  # noqa: SLF001
                 latency += fault.latency
                 carried_out = carried_out or fault.carried_out
                 if fault.acts:
