@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from urllib.request import getproxies
 
+from pixxel_provider.allowed_hosts import AllowedHosts, read_allowed_hosts
 from pixxel_provider.api import redaction, urls
 from pixxel_provider.api.errors import PixxelInputError
-from pixxel_provider.named_hosts import NamedHosts, read_named_hosts
 from pixxel_provider.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, DEFAULT_HOST
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Settings:
     """Address of the proxy; may hold its password."""
     console_url: str
     conn_type: str = CONNECTION_TYPE
-    private_storage: NamedHosts = field(default_factory=NamedHosts)
+    private_storage: AllowedHosts = field(default_factory=AllowedHosts)
     """Storage hosts that packages may be fetched from though their addresses are private."""
 
     @cached_property
@@ -113,7 +113,7 @@ def read_connection(conn: Connection) -> Settings:
             verify=_verify(extras["verify"]),
             proxy=_proxy(extras["proxy"], base_url),
             console_url=_console_url(extras["console_url"]),
-            private_storage=read_named_hosts("extra 'private_storage'", extras["private_storage"]),
+            private_storage=read_allowed_hosts("extra 'private_storage'", extras["private_storage"]),
         )
     except PixxelInputError as error:
         raise PixxelInputError(f"connection {conn.conn_id!r}: {error.field}", error.problem) from None

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from pixxel_provider.api.errors import PixxelError
-from pixxel_provider.api.wait import Ending
+from pixxel_provider.api.polling import PollResult
 
 if TYPE_CHECKING:
     from typing import TypeGuard
@@ -38,10 +38,10 @@ def without_causes() -> Iterator[None]:
         raise error from None
 
 
-def event_of(ending: Ending) -> dict[str, Any]:
+def event_of(result: PollResult) -> dict[str, Any]:
     """Return the payload of the event that a trigger fires; it says everything, and is JSON."""
     # Not asdict(): it copies every task of the metadata, which nobody changes.
-    return {"version": _EVENT_VERSION, **vars(ending)}
+    return {"version": _EVENT_VERSION, **vars(result)}
 
 
 def unstarted(reason: str, started_at: float) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def started_at(event: object) -> float | None:
     return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
 
-def why_no_ending(event: object) -> str:
-    """Return why an event of which :func:`ending_of` finds no ending brings a worker into the wait."""
+def why_no_result(event: object) -> str:
+    """Return why an event of which :func:`result_of` finds no result brings a worker into the wait."""
     if _is_ours(event) and event["kind"] == _UNSTARTED:
         return str(event.get("message", ""))
     return "the trigger's event isn't one that this version understands"
@@ -69,11 +69,11 @@ def _is_ours(event: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(event, Mapping) and event.get("version") == _EVENT_VERSION and bool(event.get("kind"))
 
 
-def ending_of(event: object) -> Ending | None:
-    """Return the ending that an event tells of, None where it tells of none that this version knows."""
+def result_of(event: object) -> PollResult | None:
+    """Return the result that an event tells of, None where it tells of none that this version knows."""
     if not _is_ours(event) or str(event["kind"]) not in _KINDS:
         return None
-    return Ending(
+    return PollResult(
         kind=str(event["kind"]),
         message=str(event.get("message", "")),
         metadata=event.get("metadata"),
@@ -97,7 +97,7 @@ def _push(context: Context, found: Mapping[str, Any]) -> None:
         context["ti"].xcom_push(key=key, value=value)
 
 
-def conclude(ending: Ending, *, soft_fail: bool = False, never_fail: bool = False) -> dict[str, Any]:
+def conclude(result: PollResult, *, soft_fail: bool = False, never_fail: bool = False) -> dict[str, Any]:
     """Return the job's metadata where it has succeeded, raise what Airflow should see otherwise.
 
     :param soft_fail: skip where the job failed or the time was over; an error (a wrong key) still fails.
@@ -107,14 +107,14 @@ def conclude(ending: Ending, *, soft_fail: bool = False, never_fail: bool = Fals
     :raises AirflowSkipException: one of those, with ``soft_fail`` or ``never_fail``.
     :raises PixxelError: the API refused, or the job has ended in a status that nobody knows.
     """
-    if ending.kind == "succeeded":
-        return ending.metadata or {}
+    if result.kind == "succeeded":
+        return result.metadata or {}
     if never_fail:
-        raise AirflowSkipException(f"Skipped, because never_fail is set: {ending.message}")
-    if ending.kind == "error":
-        raise ending.exception()
+        raise AirflowSkipException(f"Skipped, because never_fail is set: {result.message}")
+    if result.kind == "error":
+        raise result.exception()
     if soft_fail:
-        raise AirflowSkipException(f"Skipped, because soft_fail is set: {ending.message}")
-    if ending.kind == "timed_out":
-        raise AirflowSensorTimeout(ending.message)
-    raise PixxelJobFailedError(ending.message)
+        raise AirflowSkipException(f"Skipped, because soft_fail is set: {result.message}")
+    if result.kind == "timed_out":
+        raise AirflowSensorTimeout(result.message)
+    raise PixxelJobFailedError(result.message)

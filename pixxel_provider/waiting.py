@@ -18,15 +18,15 @@ from airflow.providers.common.compat.sdk import (
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
-from pixxel_provider.api.wait import Ending, Wait, WaitPlan, check_plan
+from pixxel_provider.api.polling import PollResult, PollState, WaitPlan, check_plan
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.outcome import (
     conclude,
-    ending_of,
     push_end,
     push_job,
+    result_of,
     started_at,
-    why_no_ending,
+    why_no_result,
     without_causes,
 )
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
@@ -47,7 +47,7 @@ LONGEST_STAY = 300.0
 LONGEST_DEFERRAL = datetime.timedelta(days=3650)
 
 
-class _EndedBetweenLooks(Exception):
+class _EndedBetweenPokes(Exception):
     """Takes a job's metadata out of Airflow's loop, which ends only with a look."""
 
 
@@ -96,35 +96,35 @@ class PixxelWaitingOperator(BaseSensorOperator):
         silent_fail, self.silent_fail = self.silent_fail, False
         try:
             return super().execute(context)
-        except _EndedBetweenLooks as end:
+        except _EndedBetweenPokes as end:
             return end.args[0]
         except (AirflowSensorTimeout, AirflowSkipException) as error:
-            # Whatever ends the wait sets _ending, and execution_timeout comes as a cause. Else time is over.
-            if self._ending is not None or error.__cause__ is not None:
+            # Whatever ends the wait sets _result, and execution_timeout comes as a cause. Else time is over.
+            if self._result is not None or error.__cause__ is not None:
                 raise
         finally:
             self.silent_fail = silent_fail
-        return self._conclude(self._wait.timed_out(), context)
+        return self._conclude(self._poll.timed_out(), context)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the job once."""
-        if not hasattr(self, "_wait"):
+        if not hasattr(self, "_poll"):
             self._begin(context)
-        ending = self._wait.look(self._ask())
-        return False if ending is None else PokeReturnValue(True, self._conclude(ending, context))
+        result = self._poll.judge(self._ask())
+        return False if result is None else PokeReturnValue(True, self._conclude(result, context))
 
     @without_causes()
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take over from the trigger, whose event says how the wait ended."""
-        ending = ending_of(event)
-        if ending is None:
-            self.log.warning("Looking again, on a worker: %s.", why_no_ending(event))
+        result = result_of(event)
+        if result is None:
+            self.log.warning("Looking again, on a worker: %s.", why_no_result(event))
             self._begin(context, resumed=True)
             began = started_at(event)
             if began is not None:
                 self._begun -= max(time.time() - began, 0.0)
             return self._defer(context)
-        return self._conclude(ending, context)
+        return self._conclude(result, context)
 
     @without_causes()
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -132,13 +132,13 @@ class PixxelWaitingOperator(BaseSensorOperator):
         if next_method == _TRIGGER_FAILED:
             why = str((next_kwargs or {}).get("error", ""))
             self._begin(context, resumed=True)
-            ending = self._wait.look(self._ask())
-            if ending is None and "timeout" in why.lower():
-                ending = self._wait.timed_out(self._deferral_limit())
-            elif ending is None and self.never_fail:
-                ending = Ending("error", f"The trigger could not be run: {why}.")
-            if ending is not None:
-                return self._conclude(ending, context)
+            result = self._poll.judge(self._ask())
+            if result is None and "timeout" in why.lower():
+                result = self._poll.timed_out(self._deferral_limit())
+            elif result is None and self.never_fail:
+                result = PollResult("error", f"The trigger could not be run: {why}.")
+            if result is not None:
+                return self._conclude(result, context)
         # Past BaseSensorOperator, which would replace what we say on a skip by a sentence without the reason.
         return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
 
@@ -148,7 +148,7 @@ class PixxelWaitingOperator(BaseSensorOperator):
             return self.timeout
         return min(self.timeout, self.execution_timeout.total_seconds())
 
-    def _patience(self) -> datetime.timedelta:
+    def _deferral_timeout(self) -> datetime.timedelta:
         return datetime.timedelta(seconds=min(self.timeout + _SLACK, LONGEST_DEFERRAL.total_seconds()))
 
     def _as_plan(self) -> WaitPlan:
@@ -169,17 +169,17 @@ class PixxelWaitingOperator(BaseSensorOperator):
 
     def _begin(self, context: Context, *, resumed: bool = False) -> None:
         self._context = context
-        self._ending: Ending | None = None
+        self._result: PollResult | None = None
         self._begun = time.monotonic()
         self._plan = self._as_plan()
         try:
             check_plan(self._plan)
-            self._wait = Wait(self._plan, say=self._say)
+            self._poll = PollState(self._plan, log=self.log)
             if self.reschedule and not self.deferrable:
-                self._wait.quick, self._wait.longest_row = False, self._longest_stay()
+                self._poll.retries_soon, self._poll.longest_not_found = False, self._longest_stay()
             self._connect(context, resumed)
         except PixxelError as error:
-            self._conclude(Ending.from_error(error), context)
+            self._conclude(PollResult.from_error(error), context)
             raise
 
     def _connect(self, context: Context, resumed: bool) -> None:
@@ -222,20 +222,20 @@ class PixxelWaitingOperator(BaseSensorOperator):
 
     def _ask(self) -> Job | PixxelError:
         from pixxel_provider.api import calls
-        from pixxel_provider.hooks.lookup import passing
+        from pixxel_provider.hooks.connection_lookup import as_transient
 
         try:
             # Once: the wait itself decides when to try again.
-            return self._hook.send(calls.get_job(self.workflow_id, self.job_id), patience=0)
+            return self._hook.send(calls.get_job(self.workflow_id, self.job_id), retry_for=0)
         except PixxelError as error:
-            return passing(error)
+            return as_transient(error)
 
     def _defer(self, context: Context) -> Any:
         elapsed = time.monotonic() - self._begun
         answer = self._ask()
-        ending = self._wait.look(answer) or self._wait.overdue(time.monotonic() - self._begun)
-        if ending is not None:
-            return self._conclude(ending, context)
+        result = self._poll.judge(answer) or self._poll.overdue(time.monotonic() - self._begun)
+        if result is not None:
+            return self._conclude(result, context)
         from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 
         now = time.time()
@@ -249,16 +249,16 @@ class PixxelWaitingOperator(BaseSensorOperator):
                 missing_since=now if isinstance(answer, PixxelNotFoundError) else None,
             ),
             method_name="execute_complete",
-            timeout=self._patience(),
+            timeout=self._deferral_timeout(),
         )
 
-    def _conclude(self, ending: Ending, context: Context) -> dict[str, Any]:
-        self._ending = ending
-        if ending.metadata is not None:
-            push_end(context, ending.metadata)
-        if ending.kind == "succeeded":
-            self.log.info(ending.message)
-        return conclude(ending, soft_fail=self.soft_fail, never_fail=self.never_fail)
+    def _conclude(self, result: PollResult, context: Context) -> dict[str, Any]:
+        self._result = result
+        if result.metadata is not None:
+            push_end(context, result.metadata)
+        if result.kind == "succeeded":
+            self.log.info(result.message)
+        return conclude(result, soft_fail=self.soft_fail, never_fail=self.never_fail)
 
     def _get_next_poke_interval(
         self,
@@ -268,33 +268,30 @@ class PixxelWaitingOperator(BaseSensorOperator):
     ) -> float:
         # Airflow calls this after each look that left the job unfinished, with the time since the first one,
         # which in reschedule mode only Airflow knows.
-        ending = self._wait.overdue(run_duration())
-        if ending is None and self.reschedule:
-            ending = self._stay(run_duration)
-        if ending is not None:
-            raise _EndedBetweenLooks(self._conclude(ending, self._context))
-        return self._wait.gap(run_duration())
+        result = self._poll.overdue(run_duration())
+        if result is None and self.reschedule:
+            result = self._stay(run_duration)
+        if result is not None:
+            raise _EndedBetweenPokes(self._conclude(result, self._context))
+        return self._poll.next_delay(run_duration())
 
     def _longest_stay(self) -> float:
         limit = self.execution_timeout
         return LONGEST_STAY if limit is None else min(LONGEST_STAY, limit.total_seconds() / 2)
 
-    def _stay(self, run_duration: Callable[[], float]) -> Ending | None:
+    def _stay(self, run_duration: Callable[[], float]) -> PollResult | None:
         """Look on in this process while the job is missing: the next one wouldn't know since when it is."""
-        ending = None
-        self._wait.quick = True
-        while ending is None and self._wait.stays(run_duration()):
-            gap = self._wait.gap(run_duration())
+        result = None
+        self._poll.retries_soon = True
+        while result is None and self._poll.keeps_worker(run_duration()):
+            gap = self._poll.next_delay(run_duration())
             if gap > self._longest_stay():
                 # The server asked for it; a worker isn't held for that.
                 break
             time.sleep(gap)
-            ending = self._wait.look(self._ask()) or self._wait.overdue(run_duration())
-        self._wait.quick = False
-        return ending
-
-    def _say(self, level: str, words: str) -> None:
-        getattr(self.log, level)(words)
+            result = self._poll.judge(self._ask()) or self._poll.overdue(run_duration())
+        self._poll.retries_soon = False
+        return result
 
 
 def _seconds(value: Any) -> Any:

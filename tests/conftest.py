@@ -32,9 +32,9 @@ import pytest  # noqa: E402
 
 from pixxel_provider.simulator import serve  # noqa: E402
 from tests.certificate import write_certificate  # noqa: E402
+from tests.poller_support import Script  # noqa: E402
 from tests.support import CANARY, FakeClock, FakeTaskInstance  # noqa: E402
 from tests.vault import Vault  # noqa: E402
-from tests.watching import Script  # noqa: E402
 
 
 @pytest.fixture

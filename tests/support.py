@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -52,6 +53,26 @@ def without_rights() -> Iterator[None]:
 def errors_logged(error: BaseException) -> int:
     """Return how many errors Airflow logs for one that leaves an operator: itself and those behind it."""
     return "".join(traceback.format_exception(error)).count("Traceback (most recent call last)")
+
+
+class RecordingLog:
+    """A logger that keeps this package's lines alone, as ``level: sentence`` or as sentences."""
+
+    def __init__(self, lines: list[str] | None = None, *, levels: bool = True) -> None:
+        self.lines = [] if lines is None else lines
+        self._levels = levels
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        if level not in ("debug", "info", "warning", "error", "exception"):
+            raise AttributeError(level)
+
+        def keep(sentence: str, *arguments: Any) -> None:
+            if not sys._getframe(1).f_globals["__name__"].startswith("pixxel_provider"):
+                return
+            words = sentence % arguments if arguments else sentence
+            self.lines.append(f"{level}: {words}" if self._levels else words)
+
+        return keep
 
 
 class FakeClock:

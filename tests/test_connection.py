@@ -11,11 +11,11 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 from requests.utils import get_environ_proxies, select_proxy
 
+from pixxel_provider.allowed_hosts import AllowedHosts
 from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.connection import Settings, read_connection
 from pixxel_provider.hooks.pixxel import PixxelHook
-from pixxel_provider.named_hosts import NamedHosts
 from pixxel_provider.simulator import serve
 from tests.hooks.rawserver import CLIENTS
 
@@ -291,7 +291,7 @@ def test_unknown_extras_are_left_alone() -> None:
 
 
 def test_storage_with_private_addresses_is_named_by_hosts_and_networks() -> None:
-    assert read().private_storage == NamedHosts()
+    assert read().private_storage == AllowedHosts()
     found = read({"private_storage": " *.storage.example, 10.20.0.0/16 ,fd12::/48"}).private_storage
     assert found.name("bucket.storage.example")
     assert found.hold(ip_address("10.20.30.40"))

@@ -12,7 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pixxel_provider.api import calls, errors, retry, status, summary, wait
+from pixxel_provider.api import calls, errors, polling, retry, status, truncation
 from pixxel_provider.hooks import protocol
 from pixxel_provider.provider_info import CONNECTION_FIELDS
 
@@ -137,36 +137,36 @@ def _prose(words: str) -> str:
 
 def figures() -> dict[str, str]:
     """Return the numbers that pages name, from where the code keeps them."""
-    from pixxel_provider import waiting, watch
-    from pixxel_provider.api import adoption
-    from pixxel_provider.plugins import asking
-    from pixxel_provider.triggers import workerless
+    from pixxel_provider import poller, waiting
+    from pixxel_provider.job_creation import reconcile
+    from pixxel_provider.plugins import client
+    from pixxel_provider.triggers import start_from_trigger
 
     seconds = {
-        "patience": retry.PATIENCE,
+        "retry_for": retry.PATIENCE,
         "longest_pause": retry.LONGEST_PAUSE,
-        "shortest_gap": wait.SHORTEST_GAP,
-        "poke_interval": wait.WaitPlan.poke_interval,
-        "not_found_grace": wait.WaitPlan.not_found_grace,
+        "shortest_gap": polling.SHORTEST_DELAY,
+        "poke_interval": polling.WaitPlan.poke_interval,
+        "not_found_grace": polling.WaitPlan.not_found_grace,
         "slack": waiting._SLACK,
-        "rendering": workerless.RENDERING,
-        "running_lasts": asking.RUNNING_LASTS,
-        "ended_lasts": asking.ENDED_LASTS,
-        "list_lasts": asking.LIST_LASTS,
-        "estimate_lasts": asking.ESTIMATE_LASTS,
+        "rendering": start_from_trigger.RENDERING,
+        "running_lasts": client.RUNNING_LASTS,
+        "ended_lasts": client.ENDED_LASTS,
+        "list_lasts": client.LIST_LASTS,
+        "estimate_lasts": client.ESTIMATE_LASTS,
     }
     return {
         **{name: f"{value:g} s" for name, value in seconds.items()},
         "longest_retry_after": f"{retry.LONGEST_RETRY_AFTER / 60:g} minutes",
-        "longest_quiet": f"{watch.LONGEST_QUIET / 60:g} minutes",
+        "longest_quiet": f"{poller.RETRY_AFTER_LIMIT / 60:g} minutes",
         "longest_stay": f"{waiting.LONGEST_STAY / 60:g} minutes",
-        "clock_skew": f"{adoption.CLOCK_SKEW / 60:g} minutes",
-        "metadata_limit": f"{summary.METADATA_LIMIT // 1024} KiB",
+        "clock_skew": f"{reconcile.CLOCK_SKEW / 60:g} minutes",
+        "metadata_limit": f"{truncation.METADATA_LIMIT // 1024} KiB",
         "answer_limit": f"{calls.ANSWER_LIMIT // 2**20} MiB",
         "user_agent": f"``{protocol.USER_AGENT}``",
         "redirects": str(protocol.REDIRECTS),
-        "crowd": str(asking.CROWD),
-        "most_questions": str(asking.MOST_QUESTIONS),
+        "crowd": str(client.CROWD),
+        "most_questions": str(client.MOST_QUESTIONS),
     }
 
 

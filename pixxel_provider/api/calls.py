@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from pixxel_provider.api import reading
+from pixxel_provider.api import parsing
 from pixxel_provider.api.errors import PixxelInputError, PixxelResponseError
 from pixxel_provider.api.job import Job, reading_kind
 from pixxel_provider.api.models import Download, Page, Project, Workflow, read_list
@@ -234,7 +234,7 @@ def _read_created(workflow_id: str, answer: Any) -> Job:
 
 
 def _read_estimate(answer: Any) -> int | float:
-    cost = reading.number(answer.get("estimated_cost")) if isinstance(answer, Mapping) else None
+    cost = parsing.number(answer.get("estimated_cost")) if isinstance(answer, Mapping) else None
     if cost is None:
         raise PixxelResponseError(
             f"expected an estimated_cost, got {reading_kind(answer)} without a usable one"
@@ -253,7 +253,7 @@ def _same(what: str, asked: str, got: object) -> None:
 
     :raises PixxelResponseError: it names another id. One that names none is taken.
     """
-    found = reading.text(got).strip()
+    found = parsing.text(got).strip()
     if found and not same_id(found, asked):
         raise PixxelResponseError(
             f"expected {what} {asked!r}, got an answer about {what} {found[:_LONGEST_ID]!r}"
@@ -299,5 +299,5 @@ def _read_projects(answer: Any) -> Page[Project]:
 
 
 def _count(value: Any) -> int | None:
-    total = reading.number(value)
+    total = parsing.number(value)
     return total if isinstance(total, int) and total >= 0 else None

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pixxel_provider.api.reading import json_safe
+from pixxel_provider.api.parsing import json_safe
 
 _DETAILS_LIMIT = 2_000
 

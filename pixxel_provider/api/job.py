@@ -8,11 +8,15 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar, overload
 
-from pixxel_provider.api import reading, summary
-from pixxel_provider.api.errors import PixxelResponseError
-from pixxel_provider.api.status import StatusRules, Verdict
+from pixxel_provider.api import parsing, truncation
+from pixxel_provider.api.errors import PixxelInputError, PixxelResponseError
+from pixxel_provider.api.status import StatusRules, Verdict, shows_failure
 
 T = TypeVar("T")
+
+#: Fields that stay out of XCom unless named; ``spec`` is the job's, the others each task's.
+RAW_FIELDS = ("spec", "inputs", "result", "info_logs")
+_TIMES = ("created_at", "updated_at", "finished_at", "exec_created_at", "exec_updated_at")
 
 
 class _Late(Generic[T]):
@@ -43,7 +47,7 @@ class _Late(Generic[T]):
 
 
 def _moment(key: str, meaning: str) -> _Late[datetime | None]:
-    return _Late(key, reading.timestamp, f"{meaning} In UTC; None for not yet.")
+    return _Late(key, parsing.timestamp, f"{meaning} In UTC; None for not yet.")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class BlockInfo:
     def read(cls, answer: Any) -> BlockInfo:
         """Read ``block_info``; anything but an object is a block without a name."""
         raw = _object(answer)
-        return cls(*(reading.text(raw.get(key)) for key in ("id", "name", "version")))
+        return cls(*(parsing.text(raw.get(key)) for key in ("id", "name", "version")))
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.name or self.id, self.version) if part)
@@ -78,9 +82,9 @@ class ValidationError:
     def read(cls, answer: Any) -> ValidationError:
         """Read one entry of ``val_errors``; a plain string is taken as the error's words."""
         if isinstance(answer, str):
-            return cls(err=reading.text(answer))
+            return cls(err=parsing.text(answer))
         raw = _object(answer)
-        return cls(*(reading.text(raw.get(key)) for key in ("from", "to", "err", "reason", "component_name")))
+        return cls(*(parsing.text(raw.get(key)) for key in ("from", "to", "err", "reason", "component_name")))
 
     def fields(self) -> dict[str, str]:
         """Return the API's own field names and this error's words."""
@@ -94,7 +98,7 @@ class ValidationError:
 
 
 def _texts(answer: Any) -> tuple[str, ...]:
-    return tuple(map(reading.text, _list(answer)))
+    return tuple(map(parsing.text, _list(answer)))
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,14 @@ class Task:
     status: str
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
-    progress = _Late("progress", reading.percent, "Percent, 0 to 100.")
-    time_taken = _Late("time_taken", reading.text, "As Pixxel wrote it.")
+    progress = _Late("progress", parsing.percent, "Percent, 0 to 100.")
+    time_taken = _Late("time_taken", parsing.text, "As Pixxel wrote it.")
     block = _Late("block_info", BlockInfo.read, "The processing block behind the task.")
-    err_msg = _Late("err_msg", reading.text, "Pixxel's words on a failure.")
-    failure_type = _Late("failure_type", reading.text, "Pixxel's word for the kind of failure.")
-    state_msg = _Late("state_msg", reading.text, "Pixxel's words on the status.")
+    err_msg = _Late("err_msg", parsing.text, "Pixxel's words on a failure.")
+    failure_type = _Late("failure_type", parsing.text, "Pixxel's word for the kind of failure.")
+    state_msg = _Late("state_msg", parsing.text, "Pixxel's words on the status.")
     depends_on = _Late("depends_on", _texts, "Names of the tasks that must end first.")
-    estimated_time_duration = _Late("estimated_time_duration", reading.number, "Seconds.")
+    estimated_time_duration = _Late("estimated_time_duration", parsing.number, "Seconds.")
     created_at = _moment("created_at", "When the task was created.")
     updated_at = _moment("updated_at", "When anything about the task changed last.")
     finished_at = _moment("finished_at", "When the task ended.")
@@ -122,23 +126,35 @@ class Task:
     def read(cls, answer: Any) -> Task:
         """Read one entry of ``tasks``; every field may be missing or of a wrong type."""
         raw = _object(answer)
-        get, text = raw.get, reading.text
+        get, text = raw.get, parsing.text
         return cls(text(get("id")), text(get("name")), text(get("status")), raw)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its status, or what Pixxel says beside it, is a failure."""
+        return shows_failure(self.status, self.err_msg, self.failure_type)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what XCom gets of a task, under the API's own field names."""
+        names = ("id", "name", "status", "progress", "time_taken")
+        block = {"id": self.block.id, "name": self.block.name, "version": self.block.version}
+        more = {"block": block, "err_msg": self.err_msg, "failure_type": self.failure_type}
+        return {**{name: getattr(self, name) for name in names}, **more}
 
     @cached_property
     def inputs(self) -> Any:
         """JSON the task was given, decoded from its bytes."""
-        return reading.raw_bytes(self.raw.get("inputs"))
+        return parsing.raw_bytes(self.raw.get("inputs"))
 
     @cached_property
     def result(self) -> Any:
         """JSON the task produced, decoded from its bytes."""
-        return reading.raw_bytes(self.raw.get("result"))
+        return parsing.raw_bytes(self.raw.get("result"))
 
     @cached_property
     def info_logs(self) -> Any:
         """The task's own log, decoded from its bytes."""
-        return reading.raw_bytes(self.raw.get("info_logs"))
+        return parsing.raw_bytes(self.raw.get("info_logs"))
 
 
 #: How many tasks, and how many validation errors, of one job are read; a workflow has some tens of blocks.
@@ -170,9 +186,9 @@ class Job:
     """Credits (tokens)."""
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
-    created_by = _Late("created_by", reading.text, "Who started it.")
-    time_taken = _Late("time_taken", reading.text, "As Pixxel wrote it.")
-    estimated_duration = _Late("estimated_duration", reading.number, "Seconds.")
+    created_by = _Late("created_by", parsing.text, "Who started it.")
+    time_taken = _Late("time_taken", parsing.text, "As Pixxel wrote it.")
+    estimated_duration = _Late("estimated_duration", parsing.number, "Seconds.")
     tasks = _Late("tasks", _tasks, "The first 5,000 steps; none in a job from a list.")
     val_errors = _Late("val_errors", _val_errors, "Why Pixxel refused to run the workflow: the first 5,000.")
     created_at = _moment("created_at", "When the job was created.")
@@ -191,25 +207,25 @@ class Job:
         if not isinstance(answer, Mapping):
             raise PixxelResponseError(f"expected a job, got {reading_kind(answer)}")
         for key in ("id", "status"):
-            if not reading.text(answer.get(key)).strip():
+            if not parsing.text(answer.get(key)).strip():
                 raise PixxelResponseError(f"expected a job, got an object without a usable {key!r}")
 
         def text(key: str) -> str:
-            return reading.text(answer.get(key))
+            return parsing.text(answer.get(key))
 
         return cls(
             id=text("id"),
             workflow_id=text("workflow_id"),
             status=text("status"),
-            progress=reading.percent(answer.get("progress")),
-            cost=reading.number(answer.get("cost")),
+            progress=parsing.percent(answer.get("progress")),
+            cost=parsing.number(answer.get("cost")),
             raw=answer,
         )
 
     @cached_property
     def spec(self) -> Any:
         """The job's specification, decoded from its bytes."""
-        return reading.raw_bytes(self.raw.get("spec"))
+        return parsing.raw_bytes(self.raw.get("spec"))
 
     def count(self, key: str) -> int:
         """Return how many entries the API sent under ``tasks`` or ``val_errors``, however many are read."""
@@ -220,12 +236,59 @@ class Job:
         return (rules or StatusRules()).verdict(self.status, ended=self.finished_at is not None)
 
     def metadata(self, include: Collection[str] = ()) -> dict[str, Any]:
-        """Return the job as the dict that goes to XCom: see :func:`pixxel_provider.api.summary.metadata`."""
-        return summary.metadata(self, include)
+        """Return the job as JSON types under the API's own field names, at most 64 KiB of JSON.
 
-    def failure_text(self) -> str:
-        """Return why the job failed: see :func:`pixxel_provider.api.summary.failure_text`."""
-        return summary.failure_text(self)
+        ``progress`` is a number from 0 to 100 and timestamps are ISO 8601 in UTC; both are None for "not
+        yet". What had to go to stay within the limit is named under ``truncated``: raw fields first, then
+        the ends of long texts, then tasks and validation errors from the end of their lists, failed tasks
+        last.
+
+        :param include: raw fields to add, decoded: ``spec``, and of each task ``inputs``, ``result``,
+            ``info_logs``.
+        :raises PixxelInputError: ``include`` isn't a collection of those names.
+        """
+        raw = check_include(include)
+        # What can't fit in any case is cut before anything is worked out for it.
+        most = truncation.most_entries()
+        tasks = self.tasks
+        if len(tasks) > most:
+            # A stable sort: failed tasks come first, otherwise the API's order stays.
+            tasks = tuple(sorted(tasks, key=lambda task: not task.has_failed)[:most])
+        errors = self.val_errors[:most]
+        found: dict[str, Any] = {
+            "id": self.id,
+            "workflow_id": self.workflow_id,
+            "status": self.status,
+            "progress": self.progress,
+            "cost": self.cost,
+            "created_by": self.created_by,
+            "time_taken": self.time_taken,
+            "estimated_duration": self.estimated_duration,
+            **{key: parsing.timestamp_text(self.raw.get(key)) for key in _TIMES},
+            "tasks": [task.fields() for task in tasks],
+            "val_errors": [error.fields() for error in errors],
+        }
+        if "spec" in raw:
+            found["spec"] = parsing.json_safe(self.spec)
+        for task, entry in zip(tasks, found["tasks"], strict=True):
+            entry.update({name: parsing.json_safe(getattr(task, name)) for name in raw if name != "spec"})
+        cut = {
+            name for name, kept in (("tasks", tasks), ("val_errors", errors)) if len(kept) < self.count(name)
+        }
+        return truncation.truncate(found, raw, cut)
+
+
+def check_include(include: Collection[str]) -> tuple[str, ...]:
+    """Return the names of raw fields asked for, in their own order.
+
+    :raises PixxelInputError: ``include`` isn't a collection of known names.
+    """
+    if isinstance(include, (str, bytes)) or not isinstance(include, Collection):
+        raise PixxelInputError("include", f"must be a list of field names, not {type(include).__name__}")
+    unknown = [name for name in include if name not in RAW_FIELDS]
+    if unknown:
+        raise PixxelInputError("include", f"names {unknown[0]!r}; it may name {', '.join(RAW_FIELDS)}")
+    return tuple(name for name in RAW_FIELDS if name in include)
 
 
 def reading_kind(answer: Any) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from pixxel_provider.api import reading
+from pixxel_provider.api import parsing
 from pixxel_provider.api.errors import PixxelResponseError
 from pixxel_provider.api.job import ValidationError, reading_kind
 
@@ -37,14 +37,14 @@ class Workflow:
         raw = _with_id(answer, "a workflow")
         errors = raw.get("val_errors")
         return cls(
-            id=reading.text(raw.get("id")),
-            name=reading.text(raw.get("name")),
-            description=reading.text(raw.get("description")),
-            project_id=reading.text(raw.get("project_id")),
-            created_by=reading.text(raw.get("created_by")),
-            estimated_cost=reading.number(raw.get("estimated_cost")),
-            created_at=reading.timestamp(raw.get("created_at")),
-            updated_at=reading.timestamp(raw.get("updated_at")),
+            id=parsing.text(raw.get("id")),
+            name=parsing.text(raw.get("name")),
+            description=parsing.text(raw.get("description")),
+            project_id=parsing.text(raw.get("project_id")),
+            created_by=parsing.text(raw.get("created_by")),
+            estimated_cost=parsing.number(raw.get("estimated_cost")),
+            created_at=parsing.timestamp(raw.get("created_at")),
+            updated_at=parsing.timestamp(raw.get("updated_at")),
             val_errors=tuple(map(ValidationError.read, errors if isinstance(errors, list) else ())),
             raw=raw,
         )
@@ -52,7 +52,7 @@ class Workflow:
     @cached_property
     def spec(self) -> Any:
         """The workflow's specification, decoded from its bytes."""
-        return reading.raw_bytes(self.raw.get("spec"))
+        return parsing.raw_bytes(self.raw.get("spec"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Project:
     def read(cls, answer: Any) -> Project:
         """Read a project; raises :class:`PixxelResponseError` where the answer has no ``id``."""
         raw = _with_id(answer, "a project")
-        return cls(*(reading.text(raw.get(key)) for key in ("id", "name", "title")))
+        return cls(*(parsing.text(raw.get(key)) for key in ("id", "name", "title")))
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class Download:
 
         :raises PixxelResponseError: it has no ``status``.
         """
-        if not isinstance(answer, Mapping) or not reading.text(answer.get("status")).strip():
+        if not isinstance(answer, Mapping) or not parsing.text(answer.get("status")).strip():
             raise PixxelResponseError(
                 f"expected a download, got {reading_kind(answer)} without a usable 'status'"
             )
-        return cls(*(reading.text(answer.get(key)) for key in ("id", "status", "signed_url")))
+        return cls(*(parsing.text(answer.get(key)) for key in ("id", "status", "signed_url")))
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,6 @@ def read_list(answer: Any, key: str, read: Callable[[Any], T]) -> list[T]:
 def _with_id(answer: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(answer, Mapping):
         raise PixxelResponseError(f"expected {what}, got {reading_kind(answer)}")
-    if not reading.text(answer.get("id")).strip():
+    if not parsing.text(answer.get("id")).strip():
         raise PixxelResponseError(f"expected {what}, got an object without a usable 'id'")
     return answer

@@ -1,15 +1,27 @@
-"""The API key out of what a server says, however the server has written it."""
+"""Secrets out of texts: the API key however a server has written it, and what makes an address secret."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 MASK = "***"
 _NAMED = {"&": ("&amp;",), "<": ("&lt;",), ">": ("&gt;",), '"': ("&quot;",), "'": ("&apos;",)}
+
+# What makes an address secret: user and password before its host, and its query. Slashes may be escaped.
+_ADDRESS = re.compile(
+    r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,30}:(?:\\?/){2})([^\s/?#\"<>]*@)?([^\s?#\"<>]*)([?#][^\s\"<>]*)?",
+    re.I,
+)
+# What does so in a query that stands alone.
+_PARAMETER = re.compile(
+    r"(?<![a-z0-9])((?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|sig|token|password)=[^&\s\"<>]+",
+    re.I,
+)
 
 
 def redact(words: str, secrets: Sequence[str]) -> str:
@@ -65,3 +77,24 @@ def _in_json(secret: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     escapes += [rf"\\{re.escape(char)}" for char in letters if char in '"\\/']
     whole = "".join(map(forms, secret))
     return re.compile("|".join(escapes).encode()), re.compile(whole.encode())
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose addresses have lost user, password and query; and parts of one that stand alone."""
+    return _PARAMETER.sub(r"\1=…", _ADDRESS.sub(_shortened, text))
+
+
+def scrubbed(value: Any, clean: Callable[[str], str] = without_secrets) -> Any:
+    """Return JSON in which no text holds a secret, keys included.
+
+    :param clean: takes the secrets out of a text.
+    """
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(key): scrubbed(entry, clean) for key, entry in value.items()}
+    return [scrubbed(entry, clean) for entry in value] if isinstance(value, list) else value
+
+
+def _shortened(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[3]}{'?…' if match[4] else ''}"

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError, PixxelRateLimitError
-from pixxel_provider.api.reading import timestamp
+from pixxel_provider.api.parsing import timestamp
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pixxel_provider.api.calls import Call
 
 #: How long a single call is tried again, in seconds, before its error is raised.
-PATIENCE = 60.0
+RETRY_FOR = 60.0
 #: The longest pause between two tries that the server didn't ask for, in seconds.
 LONGEST_PAUSE = 20.0
 #: The longest that one Retry-After is heeded, in seconds. APIs ask for seconds to a few minutes. One that
@@ -46,11 +46,11 @@ def worth_retrying(call: Call[Any], error: BaseException) -> bool:
     )
 
 
-def policy(call: Call[Any], patience: float = PATIENCE) -> dict[str, Any]:
+def policy(call: Call[Any], retry_for: float = RETRY_FOR) -> dict[str, Any]:
     """Return the arguments that make tenacity's ``Retrying`` or ``AsyncRetrying`` follow the policy.
 
     Pauses have full jitter and double up to 20 s; a Retry-After is honoured where it is longer. The last
-    error is raised as it is once the next pause would end after ``patience`` seconds.
+    error is raised as it is once the next pause would end after ``retry_for`` seconds.
     """
     from tenacity import retry_if_exception, wait_random_exponential
 
@@ -62,7 +62,7 @@ def policy(call: Call[Any], patience: float = PATIENCE) -> dict[str, Any]:
     def stop(state: RetryCallState) -> bool:
         # idle_for counts the pauses asked for, so that a fake sleep makes time pass too.
         spent = max(state.idle_for, state.seconds_since_start or 0.0)
-        return spent + state.upcoming_sleep > patience
+        return spent + state.upcoming_sleep > retry_for
 
     return {
         "retry": retry_if_exception(lambda error: worth_retrying(call, error)),

@@ -100,3 +100,9 @@ def _words(field: str, given: Iterable[str] | None) -> frozenset[str] | None:
         if not isinstance(word, str) or not normalise(word):
             raise PixxelInputError(field, f"holds {word!r}, which isn't a status")
     return frozenset(map(normalise, words))
+
+
+def shows_failure(status: str, err_msg: str, failure_type: str) -> bool:
+    """Tell whether a task with these has failed; a block may leave a remark although it has succeeded."""
+    word = normalise(status)
+    return word in FAILURE_WORDS or bool(word not in SUCCESS_WORDS and (err_msg or failure_type))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -14,12 +15,12 @@ from airflow.providers.common.compat.sdk import BaseHook
 from pixxel_provider.api import calls, retry
 from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError, PixxelResponseError
 from pixxel_provider.connection import Settings
-from pixxel_provider.hooks import bounded, protocol
-from pixxel_provider.hooks.lookup import look_up
-from pixxel_provider.hooks.lookup import look_up_async as _look_up
-from pixxel_provider.hooks.refresh import ConnectionRefresh
-from pixxel_provider.hooks.sessions import lent_session, reading_turn, release_session
-from pixxel_provider.hooks.trouble import causes, unreachable
+from pixxel_provider.hooks import protocol, requests_transport
+from pixxel_provider.hooks.connection_lookup import look_up
+from pixxel_provider.hooks.connection_lookup import look_up_async as _look_up
+from pixxel_provider.hooks.connection_refresh import ConnectionRefresh
+from pixxel_provider.hooks.network_errors import causes, unreachable
+from pixxel_provider.hooks.sessions import fresh_session, reading_turn, release_session, shared_session
 from pixxel_provider.provider_info import (
     CONNECTION_FIELDS,
     CONNECTION_TYPE,
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from pixxel_provider.api.calls import Call
     from pixxel_provider.api.job import Job
     from pixxel_provider.api.models import Download, Workflow
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    # Which aiohttp depends on there.
+    from async_timeout import timeout
 
 T = TypeVar("T")
 
@@ -118,7 +125,7 @@ class PixxelHook(BaseHook):
     def get_conn(self) -> requests.Session:
         """Return the session this hook sends with; it pools connections and holds no key."""
         if self._session is None:
-            self._session = bounded.new_session(self.settings)
+            self._session = requests_transport.new_session(self.settings)
         return self._session
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,17 +139,17 @@ class PixxelHook(BaseHook):
             self._session.close()
             self._session = None
 
-    def send(self, call: Call[T], *, patience: float = retry.PATIENCE) -> T:
+    def send(self, call: Call[T], *, retry_for: float = retry.RETRY_FOR) -> T:
         """Send a call and return its answer.
 
         :param call: what a function of :mod:`pixxel_provider.api.calls` returned.
-        :param patience: seconds during which trouble that may pass is tried again; 0 tries once.
+        :param retry_for: seconds during which trouble that may pass is tried again; 0 tries once.
         """
-        if patience <= 0:
+        if retry_for <= 0:
             return self._attempt(call)
         from tenacity import Retrying
 
-        answer: T = Retrying(sleep=self._pause, **retry.policy(call, patience))(self._attempt, call)
+        answer: T = Retrying(sleep=self._pause, **retry.policy(call, retry_for))(self._attempt, call)
         return answer
 
     def get_job(self, workflow_id: str, job_id: str) -> Job:
@@ -205,7 +212,7 @@ class PixxelHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Try the connection, once; return whether it works and a sentence for the person at the form."""
         try:
-            page = self.send(calls.list_projects(), patience=0)
+            page = self.send(calls.list_projects(), retry_for=0)
         except (PixxelNotFoundError, PixxelResponseError) as error:
             return False, self._is_it_pixxel(error)
         except PixxelError as error:
@@ -219,7 +226,7 @@ class PixxelHook(BaseHook):
 
     def _is_it_pixxel(self, error: PixxelError) -> str:
         try:
-            self.send(calls.ping(), patience=0)
+            self.send(calls.ping(), retry_for=0)
         except PixxelError:
             return f"There is a server at {self.settings.base_url}, but it isn't a Pixxel API: {error}"
         return f"{self.settings.base_url} is a Pixxel API, but its projects can't be read: {error}"
@@ -279,7 +286,7 @@ class PixxelHook(BaseHook):
             self.close()
         try:
             with (
-                bounded.budget(request.timeout, call.limit + protocol.HEAD_LIMIT),
+                requests_transport.budget(request.timeout, call.limit + protocol.HEAD_LIMIT),
                 self.get_conn().request(
                     request.method,
                     request.url,
@@ -296,12 +303,12 @@ class PixxelHook(BaseHook):
                     for chunk in response.raw.stream(protocol.CHUNK, decode_content=False):
                         body.add(chunk)
                 return protocol.Answer(response.status_code, found, body.whole())
-        except bounded.TooLarge:
+        except requests_transport.TooLarge:
             raise protocol.too_large(call) from None
         except PixxelError:
             raise
         except Exception as error:
-            kept = any(isinstance(found, bounded.KeptConnectionBroke) for found in causes(error))
+            kept = any(isinstance(found, requests_transport.KeptConnectionBroke) for found in causes(error))
             if kept and not request.fresh:
                 return None
             # Whatever a library makes of what a server has sent.
@@ -391,33 +398,33 @@ class PixxelAsyncHook(BaseHook):
         self,
         call: Call[T],
         *,
-        patience: float = retry.PATIENCE,
-        weigh: Callable[[int], None] | None = None,
+        retry_for: float = retry.RETRY_FOR,
+        on_size: Callable[[int], None] | None = None,
     ) -> T:
         """Send a call and return its answer; see :meth:`PixxelHook.send`.
 
-        :param weigh: is told the size of the answer, in bytes.
+        :param on_size: is told the size of the answer, in bytes.
         """
-        if patience <= 0:
-            return await self._attempt(call, weigh)
+        if retry_for <= 0:
+            return await self._attempt(call, on_size)
         from tenacity import AsyncRetrying
 
-        policy = retry.policy(call, patience)
-        return await AsyncRetrying(sleep=self._pause, **policy)(self._attempt, call, weigh)
+        policy = retry.policy(call, retry_for)
+        return await AsyncRetrying(sleep=self._pause, **policy)(self._attempt, call, on_size)
 
     # Tests hand in a fake one.
     _pause = staticmethod(asyncio.sleep)
 
-    async def _attempt(self, call: Call[T], weigh: Callable[[int], None] | None) -> T:
+    async def _attempt(self, call: Call[T], on_size: Callable[[int], None] | None) -> T:
         try:
-            answer = await self._send_once(call, weigh)
+            answer = await self._send_once(call, on_size)
         except PixxelError as error:
             self._refresh.ended(self._monotonic(), error)
             raise
         self._refresh.ended(self._monotonic(), None)
         return answer
 
-    async def _send_once(self, call: Call[T], weigh: Callable[[int], None] | None = None) -> T:
+    async def _send_once(self, call: Call[T], on_size: Callable[[int], None] | None = None) -> T:
         settings = await self.get_settings()
         steps = protocol.exchange(settings, call)
         step = next(steps)
@@ -432,8 +439,8 @@ class PixxelAsyncHook(BaseHook):
             except StopIteration as done:
                 settings, answer = done.value
                 break
-        if weigh is not None:
-            weigh(len(answer.body))
+        if on_size is not None:
+            on_size(len(answer.body))
         async with reading_turn(answer.is_large):
             if answer.is_large:
                 # What takes long to read holds up nobody there.
@@ -454,10 +461,9 @@ class PixxelAsyncHook(BaseHook):
         self, settings: Settings, call: Call[Any], request: protocol.Request
     ) -> protocol.Answer | None:
         try:
-            async with lent_session(settings, fresh=request.fresh) as session:
-                # aiohttp's own limit doesn't end all that may follow a broken answer.
-                answer = self._ask(session, settings, call, request)
-                return await asyncio.wait_for(answer, request.timeout + 1)
+            session = fresh_session if request.fresh else shared_session
+            async with session(settings) as lent, timeout(request.timeout):
+                return await self._ask(lent, settings, call, request)
         except PixxelError:
             raise
         except Exception as error:
@@ -475,10 +481,9 @@ class PixxelAsyncHook(BaseHook):
         import aiohttp
         from yarl import URL
 
-        timeout = aiohttp.ClientTimeout(
-            # Of a proxy that never answers, or a body that never ends, the two of the socket know
-            # nothing.
-            total=request.timeout,
+        limits = aiohttp.ClientTimeout(
+            # Not aiohttp's: that one doesn't end all that may follow a broken answer.
+            total=None,
             connect=settings.connect_timeout,
             sock_connect=settings.connect_timeout,
             sock_read=settings.read_timeout,
@@ -488,7 +493,7 @@ class PixxelAsyncHook(BaseHook):
             # Already quoted: yarl would otherwise decode what it thinks needs no quoting.
             URL(request.url, encoded=True),
             headers=request.headers,
-            timeout=timeout,
+            timeout=limits,
             allow_redirects=False,
             proxy=settings.proxy,
         ) as response:

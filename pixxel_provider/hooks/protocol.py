@@ -17,8 +17,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode, urljoin
 
 from pixxel_provider import __version__
-from pixxel_provider.api import reading, urls
-from pixxel_provider.api.addresses import scrubbed, without_secrets
+from pixxel_provider.api import parsing, urls
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.decoding import SMALL, decode
 from pixxel_provider.api.errors import (
@@ -27,6 +26,7 @@ from pixxel_provider.api.errors import (
     PixxelResponseError,
     api_error_class,
 )
+from pixxel_provider.api.redaction import scrubbed, without_secrets
 from pixxel_provider.api.retry import read_retry_after
 from pixxel_provider.connection import Settings
 from pixxel_provider.hooks.content_encoding import decoded_body
@@ -289,12 +289,12 @@ def _envelope(answer: Answer, body: bytes, quotable: bool) -> tuple[str, str, An
         decoded = None
     found = decoded.get("error", decoded) if isinstance(decoded, Mapping) else decoded
     if isinstance(found, Mapping):
-        message = reading.text(found.get("message") or found.get("detail") or found.get("error"))
-        code, details = reading.text(found.get("code")), reading.json_safe(found.get("details"))
+        message = parsing.text(found.get("message") or found.get("detail") or found.get("error"))
+        code, details = parsing.text(found.get("code")), parsing.json_safe(found.get("details"))
         if message or code or details:
             return code[:200], message[:2_000] or _phrase(answer.status), details
     elif isinstance(found, str) and found.strip():
-        return "", reading.text(found)[:2_000], None
+        return "", parsing.text(found)[:2_000], None
     if decoded is None and body.strip():
         return "", f"{_phrase(answer.status)}, with {_kind_of_body(answer, body if quotable else b'')}", None
     return "", _phrase(answer.status), None

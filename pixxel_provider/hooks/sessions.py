@@ -28,17 +28,6 @@ _HOLDERS: dict[_Key, _Holder] = {}
 
 
 @contextlib.asynccontextmanager
-async def lent_session(settings: Settings, *, fresh: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
-    """Lend the session of the running loop, or one of its own to a request that needs a fresh connection."""
-    if fresh:
-        async with contextlib.aclosing(_keep(settings)) as keeper:
-            yield await anext(keeper)
-    else:
-        async with shared_session(settings) as session:
-            yield session
-
-
-@contextlib.asynccontextmanager
 async def shared_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
     """Lend the session of the running loop for a connection; all hooks of that loop get the same one.
 
@@ -106,6 +95,8 @@ class _Holder:
         self._session: aiohttp.ClientSession | None = None
 
     async def session(self, settings: Settings) -> aiohttp.ClientSession:
+        if self._session is not None and not self._session.closed:
+            return self._session
         async with self._lock:
             if self._session is None or self._session.closed:
                 # A loop that ends closes the asynchronous generators begun in it, and this one the session.
@@ -123,7 +114,7 @@ class _Holder:
 async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, None]:
     # Importing aiohttp takes 100 ms and reading a CA bundle 25 ms: too long for a loop that others share.
     aiohttp = await asyncio.to_thread(import_module, "aiohttp")
-    bounded = await asyncio.to_thread(import_module, "pixxel_provider.hooks.bounded_async")
+    bounded = await asyncio.to_thread(import_module, "pixxel_provider.hooks.aiohttp_transport")
     context = await asyncio.to_thread(_tls, settings.verify)
     session = aiohttp.ClientSession(
         connector=bounded.Connector(ssl=context, keepalive_timeout=KEEP_ALIVE, limit=0),
@@ -140,6 +131,10 @@ async def _keep(settings: Settings) -> AsyncGenerator[aiohttp.ClientSession, Non
         yield session
     finally:
         await session.close()
+
+
+#: A session of its own, for a request that needs a fresh connection.
+fresh_session = contextlib.asynccontextmanager(_keep)
 
 
 def _tls(verify: bool | str) -> ssl.SSLContext | bool:

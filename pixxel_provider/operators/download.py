@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from pixxel_provider.api.errors import PixxelError, PixxelInputError, PixxelNotFoundError
-from pixxel_provider.api.retry import PATIENCE
-from pixxel_provider.api.wait import WaitPlan, check_plan
+from pixxel_provider.api.polling import WaitPlan, check_plan
+from pixxel_provider.api.retry import RETRY_FOR
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.outcome import (
     conclude,
-    ending_of,
     push_job,
+    result_of,
     started_at,
-    why_no_ending,
+    why_no_result,
     without_causes,
 )
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
@@ -134,11 +134,11 @@ class PixxelDownloadJobOperator(BaseOperator):
     @without_causes()
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Take over from the trigger: its event says that the package is ready, and never where."""
-        ending = ending_of(event)
-        if ending is None:
-            self.log.warning("Looking again, on a worker: %s.", why_no_ending(event))
+        result = result_of(event)
+        if result is None:
+            self.log.warning("Looking again, on a worker: %s.", why_no_result(event))
         else:
-            conclude(ending)
+            conclude(result)
         return self._run(context, _passed(context, event))
 
     @without_causes()
@@ -148,16 +148,16 @@ class PixxelDownloadJobOperator(BaseOperator):
             self._begin(context, _passed(context))
             why = str((next_kwargs or {}).get("error", ""))
             answer = self._ask()
-            ending = self._wait.look(answer)
-            if ending is None and "timeout" in why.lower():
-                ending = self._wait.timed_out()
-            if ending is not None:
-                conclude(ending)
+            result = self._poll.judge(answer)
+            if result is None and "timeout" in why.lower():
+                result = self._poll.timed_out()
+            if result is not None:
+                conclude(result)
                 return self._collect(answer, context)
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Stop, and remove what is unfinished: Airflow may end the process before the transfer can.
+        """Stop, and remove what is cancellation: Airflow may end the process before the transfer can.
 
         Airflow 3 lets the task go on after this. Nothing is written any more, and the next step fails it.
         """
@@ -176,14 +176,14 @@ class PixxelDownloadJobOperator(BaseOperator):
         answer = self._ask(once=(passed or 0.0) <= self._plan.timeout)
         while True:
             elapsed = time.monotonic() - begun
-            ending = self._wait.look(answer) or self._wait.overdue(elapsed)
-            if ending is not None:
-                conclude(ending)
+            result = self._poll.judge(answer) or self._poll.overdue(elapsed)
+            if result is not None:
+                conclude(result)
                 return self._collect(answer, context)
             self._check_stopped()
             if self.deferrable:
                 self._defer(elapsed, answer)
-            self._rest(self._wait.gap(elapsed))
+            self._rest(self._poll.next_delay(elapsed))
             answer = self._ask()
 
     def _rest(self, seconds: float) -> None:
@@ -194,17 +194,17 @@ class PixxelDownloadJobOperator(BaseOperator):
         self._check_stopped()
 
     def _check_stopped(self) -> None:
-        from pixxel_provider.files.errors import PixxelDownloadError
+        from pixxel_provider.download.errors import PixxelDownloadError
 
         if self._stopped:
             raise PixxelDownloadError("The download was given up, as its task was stopped.")
 
     def _begin(self, context: Context, passed: float | None = None) -> None:
         # Imported here: a DAG file that is only parsed never needs them.
-        from pixxel_provider.files.archive import Limits
-        from pixxel_provider.files.collect import Collector
-        from pixxel_provider.files.destination import read_destination
-        from pixxel_provider.files.package import PackageWait, request
+        from pixxel_provider.download.archive import Limits
+        from pixxel_provider.download.collector import Collector
+        from pixxel_provider.download.destination import read_destination
+        from pixxel_provider.download.package_poll import PackagePoll, request
         from pixxel_provider.hooks.pixxel import PixxelHook
 
         self._plan = WaitPlan(
@@ -216,7 +216,7 @@ class PixxelDownloadJobOperator(BaseOperator):
         )
         check_plan(self._plan)
         self._call = request(self._plan, self.pixxel_task_id)
-        self._wait = PackageWait(self._plan, say=self._say, pixxel_task_id=self.pixxel_task_id)
+        self._poll = PackagePoll(self._plan, log=self.log, pixxel_task_id=self.pixxel_task_id)
         self._hook = PixxelHook(self.pixxel_conn_id, monotonic=time.monotonic)
         if passed is not None:
             self._defer_if_unreadable(passed)
@@ -227,10 +227,10 @@ class PixxelDownloadJobOperator(BaseOperator):
         self._collector = Collector(
             settings=self._hook.settings,
             renew=self._renew,
-            say=self._say,
+            log=self.log,
             max_bytes=None if self.max_bytes is None else int(_number("max_bytes", self.max_bytes)),
             limits=limits,
-            patience=_number("stall_timeout", self.stall_timeout),
+            stall_timeout=_number("stall_timeout", self.stall_timeout),
             pause=self._rest,
             monotonic=time.monotonic,
         )
@@ -238,29 +238,29 @@ class PixxelDownloadJobOperator(BaseOperator):
         push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
 
     def _defer_if_unreadable(self, passed: float) -> None:
-        from pixxel_provider.hooks.lookup import passing
+        from pixxel_provider.hooks.connection_lookup import as_transient
 
         try:
             self._hook.settings  # noqa: B018
         except PixxelError as error:
             # It could be read when the wait began: its secrets backend may be away for a moment.
-            unread = passing(error)
-            self._wait.look(unread)
+            unread = as_transient(error)
+            self._poll.judge(unread)
             self._defer(passed, unread)
 
     def _ask(self, *, once: bool = True) -> Download | PixxelError:
         try:
             # Once: the wait itself decides when to try again.
-            return self._hook.send(self._call, patience=0 if once else PATIENCE)
+            return self._hook.send(self._call, retry_for=0 if once else RETRY_FOR)
         except PixxelError as error:
             return error
 
     def _renew(self) -> str:
-        from pixxel_provider.files.errors import PixxelTransferError
-        from pixxel_provider.files.package import is_ready
+        from pixxel_provider.download.errors import PixxelTransferError
+        from pixxel_provider.download.package_poll import is_ready
 
         try:
-            found = self._hook.send(self._call, patience=0)
+            found = self._hook.send(self._call, retry_for=0)
         except PixxelNotFoundError as error:
             # A moment's 404 is no reason to throw away what has come; stall_timeout ends a longer one.
             raise PixxelTransferError(str(error)) from None
@@ -287,7 +287,7 @@ class PixxelDownloadJobOperator(BaseOperator):
                 missing_since=now if isinstance(answer, PixxelNotFoundError) else None,
             ),
             method_name="execute_complete",
-            timeout=datetime.timedelta(seconds=min(self._wait.left(elapsed) + _SLACK, _LONGEST)),
+            timeout=datetime.timedelta(seconds=min(self._poll.until_deadline(elapsed) + _SLACK, _LONGEST)),
         )
 
     def _collect(self, answer: Any, context: Context) -> dict[str, Any]:
@@ -303,9 +303,6 @@ class PixxelDownloadJobOperator(BaseOperator):
             context["ti"].xcom_push(key=key, value=found[key])
         self._check_stopped()
         return found
-
-    def _say(self, level: str, words: str) -> None:
-        getattr(self.log, level)(words)
 
 
 def _passed(context: Context, event: Any = None) -> float:

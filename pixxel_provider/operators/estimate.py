@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from pixxel_provider.operators.cost import Credits, check_estimate, read_max_cost
+from pixxel_provider.job_creation.cost_limit import Credits, check_estimate, read_max_cost
 from pixxel_provider.outcome import without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 

@@ -64,7 +64,8 @@ class PixxelGetJobOperator(BaseOperator):
         """Fetch the job and return its metadata."""
         # Imported here: a DAG file that is only parsed never needs them.
         from pixxel_provider.api.calls import get_job
-        from pixxel_provider.api.summary import check_include, progress_line
+        from pixxel_provider.api.job import check_include
+        from pixxel_provider.api.messages import progress_line
         from pixxel_provider.hooks.pixxel import PixxelHook
 
         call = get_job(self.workflow_id, self.job_id)

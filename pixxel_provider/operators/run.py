@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.api.errors import PixxelError, PixxelInputError
+from pixxel_provider.api.messages import failure_text, name_of, plain
+from pixxel_provider.api.polling import PollResult, check_plan
 from pixxel_provider.api.status import StatusRules, Verdict
-from pixxel_provider.api.summary import failure_text, name_of, plain
-from pixxel_provider.api.wait import Ending, check_plan
+from pixxel_provider.job_creation.cost_limit import read_max_cost
 from pixxel_provider.links.pixxel import publish_link
-from pixxel_provider.operators.cost import read_max_cost
-from pixxel_provider.outcome import ending_of, push_job, without_causes
+from pixxel_provider.outcome import push_job, result_of, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting import PixxelWaitingOperator
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from pixxel_provider.api.job import Job
-    from pixxel_provider.operators.creation import Creation, Started
+    from pixxel_provider.job_creation.creator import CreatedJob, JobCreator
 
 # Stands for the id of a job that isn't there yet, where everything else of a plan is checked.
 _NO_JOB_YET = "job"
@@ -133,18 +133,17 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         if job_id:
             link = self._link(self._context, resumed=True) if hook is not None else ""
             name = name_of(self.workflow_id, job_id)
-            self._say("warning", f"{name} goes on running and is billed: Pixxel can't cancel it. {link}")
+            self.log.warning(f"{name} goes on running and is billed: Pixxel can't cancel it. {link}")
         elif hasattr(self, "_creation") and self._creation.asking:
-            self._say(
-                "warning",
+            self.log.warning(
                 f"Pixxel was being asked to create a job of workflow {self.workflow_id}: there may be one",
             )
 
-    def _prepare(self, context: Context) -> Creation:
+    def _prepare(self, context: Context) -> JobCreator:
         from pixxel_provider.api import calls
-        from pixxel_provider.operators.creation import Creation
-        from pixxel_provider.operators.memory import Memory
-        from pixxel_provider.operators.search import Search
+        from pixxel_provider.job_creation.checkpoint import Checkpoint
+        from pixxel_provider.job_creation.creator import JobCreator
+        from pixxel_provider.job_creation.reconcile import JobSearch
 
         check_plan(replace(self._as_plan(), job_id=_NO_JOB_YET))
         calls.create_job(self.workflow_id, self.project_id)
@@ -160,7 +159,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             if link := self._link(context):
                 publish_link(context, link)
 
-        search = Search(
+        search = JobSearch(
             hook=self._hook,
             workflow_id=self.workflow_id,
             created_by=self.created_by,
@@ -169,14 +168,14 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             monotonic=time.monotonic,
             pause=time.sleep,
         )
-        return Creation(
+        return JobCreator(
             hook=self._hook,
-            memory=Memory(context, self.durable),
+            checkpoint=Checkpoint(context, self.durable),
             search=search,
             workflow_id=self.workflow_id,
             project_id=self.project_id,
             rules=self._rules(),
-            say=self._say,
+            log=self.log,
             tell=tell,
             tell_estimate=lambda credits: context["ti"].xcom_push(key="estimated_cost", value=credits),
             max_cost=read_max_cost(self.max_cost),
@@ -196,42 +195,40 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
     def _rules(self) -> StatusRules:
         return StatusRules.of(self.success_statuses, self.failure_statuses)
 
-    def _refuse_invalid(self, started: Started, context: Context) -> None:
+    def _refuse_invalid(self, started: CreatedJob, context: Context) -> None:
         job = started.job
         if job is None or job.verdict(self._rules()) is Verdict.SUCCEEDED:
             return
         words = f"{name_of(self.workflow_id, job.id)} failed: {failure_text(job)}"
-        self._conclude(Ending("failed", words, job.metadata()), context)
+        self._conclude(PollResult("failed", words, job.metadata()), context)
 
     def _recall(self, context: Context, event: Any) -> None:
         """Find the job's id after a deferral: in the event, or where the task itself has put it."""
         if self.job_id:
             return
-        ending = ending_of(event)
-        found = (ending.metadata or {}).get("id") if ending is not None else None
+        result = result_of(event)
+        found = (result.metadata or {}).get("id") if result is not None else None
         ti: Any = context["ti"]
         self.job_id = found or ti.xcom_pull(task_ids=ti.task_id, key="job_id", map_indexes=ti.map_index)
 
-    def _conclude(self, ending: Ending, context: Context) -> dict[str, Any]:
-        result = super()._conclude(ending, context)
-        cost, limit = result.get("cost"), read_max_cost(self.max_cost)
+    def _conclude(self, result: PollResult, context: Context) -> dict[str, Any]:
+        metadata = super()._conclude(result, context)
+        cost, limit = metadata.get("cost"), read_max_cost(self.max_cost)
         if limit is not None and isinstance(cost, (int, float)) and cost > limit:
-            self._say(
-                "warning",
+            self.log.warning(
                 f"{name_of(self.workflow_id, self.job_id)} cost {plain(cost)} credits, and max_cost is "
                 f"{plain(limit)}: Pixxel had estimated less",
             )
         self._remember_done(context)
-        return result
+        return metadata
 
     def _remember_done(self, context: Context) -> None:
-        from pixxel_provider.operators.memory import Memory
+        from pixxel_provider.job_creation.checkpoint import Checkpoint
 
         try:
-            Memory(context, self.durable).finish(self.job_id, time.time())
+            Checkpoint(context, self.durable).finish(self.job_id, time.time())
         except Exception as error:
-            self._say(
-                "warning",
+            self.log.warning(
                 "That the task is done with the job couldn't be stored, so that clearing the task will take "
                 f"it up again instead of creating a new one: {type(error).__name__}: {error}",
             )

@@ -23,15 +23,15 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
-from pixxel_provider.plugins import instances, view
-from pixxel_provider.plugins.asking import Asking
+from pixxel_provider.plugins import queries, views
+from pixxel_provider.plugins.client import PageClient
 
 T = TypeVar("T")
 
 #: How far back the page of all waits looks for those that have ended.
 LATELY = timedelta(hours=24)
 #: Seconds that a page waits for Pixxel before it shows what is known.
-PATIENCE = 5.0
+RETRY_FOR = 5.0
 # And the list, for jobs of which nothing is known.
 _PATIENCE_OF_THE_LIST = 1.0
 # Pages that are made at the same time: a large one takes memory, and time that Airflow's own pages lack.
@@ -72,13 +72,13 @@ class WithHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
-def make_app(asking: Asking | None = None) -> WithHeaders:
+def make_app(client: PageClient | None = None) -> WithHeaders:
     """Return the app that serves the pages.
 
-    :param asking: what asks Pixxel.
+    :param client: what asks Pixxel.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.asking = asking or Asking()
+    app.state.client = client or PageClient()
     app.state.turns = asyncio.Semaphore(_MADE_AT_ONCE)
     job = "/job/{dag_id}/{run_id}/{task_id}/{map_index}"
     for path, endpoint, guards in (
@@ -93,16 +93,16 @@ def make_app(asking: Asking | None = None) -> WithHeaders:
     return WithHeaders(app)
 
 
-def _find(dag_id: str, run_id: str, task_id: str, map_index: str) -> tuple[instances.Instance, bool]:
+def _find(dag_id: str, run_id: str, task_id: str, map_index: str) -> tuple[queries.Instance, bool]:
     # An unmapped task comes with the placeholder that Airflow left as it was.
     index = int(map_index) if _INDEX.fullmatch(map_index) else -1
-    found, pixxels = instances.find(dag_id, run_id, task_id, index)
+    found, pixxels = queries.find(dag_id, run_id, task_id, index)
     if found is None:
         raise HTTPException(404, "There is no such task instance.")
     return found, pixxels
 
 
-_Found = Annotated[tuple[instances.Instance, bool], Depends(_find)]
+_Found = Annotated[tuple[queries.Instance, bool], Depends(_find)]
 
 
 def job_page(request: Request) -> HTMLResponse:
@@ -115,15 +115,15 @@ async def job_data(request: Request, found: _Found) -> JSONResponse:
     instance, pixxels = found
     key = instance.job
     if key is None:
-        return JSONResponse(view.without_job(instance, datetime.now(timezone.utc), pixxels=pixxels))
-    asking: Asking = request.app.state.asking
-    until = time.monotonic() + PATIENCE
-    seen = await asking.job(key, PATIENCE)
+        return JSONResponse(views.without_job(instance, datetime.now(timezone.utc), pixxels=pixxels))
+    client: PageClient = request.app.state.client
+    until = time.monotonic() + RETRY_FOR
+    seen = await client.job(key, RETRY_FOR)
     estimate = instance.number("estimated_cost")
     if estimate is None and seen.value is not None:
-        estimate = await asking.estimate(key, max(0.0, until - time.monotonic()))
+        estimate = await client.estimate(key, max(0.0, until - time.monotonic()))
     now = datetime.now(timezone.utc)
-    return await _json(request, lambda: view.job_page(instance, key, seen, estimate, now))
+    return await _json(request, lambda: views.job_page(instance, key, seen, estimate, now))
 
 
 async def job_raw(request: Request, found: _Found) -> PlainTextResponse:
@@ -131,11 +131,11 @@ async def job_raw(request: Request, found: _Found) -> PlainTextResponse:
     key = found[0].job
     if key is None:
         raise HTTPException(404, "This task has no job.")
-    seen = await request.app.state.asking.job(key, PATIENCE)
+    seen = await request.app.state.client.job(key, RETRY_FOR)
     if seen.value is None:
-        raise HTTPException(502, view.words(str(seen.trouble)))
+        raise HTTPException(502, views.words(str(seen.trouble)))
     job = seen.value
-    return PlainTextResponse(await _made(request, lambda: view.raw_text(job)))
+    return PlainTextResponse(await _made(request, lambda: views.raw_text(job)))
 
 
 def jobs_page(request: Request) -> HTMLResponse:
@@ -147,15 +147,15 @@ async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
     """Return what the page of all waits shows: of the DAGs that this person may see."""
     now = datetime.now(timezone.utc)
 
-    def read() -> tuple[list[instances.Instance], int]:
+    def read() -> tuple[list[queries.Instance], int]:
         readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
-        return instances.lately(readable, now - LATELY)
+        return queries.lately(readable, now - LATELY)
 
     rows, total = await run_in_threadpool(read)
     # The newest first, each once.
     keys = dict.fromkeys(row.job for row in rows if row.is_live and row.job is not None)
-    jobs, complete = await request.app.state.asking.several(keys, _PATIENCE_OF_THE_LIST)
-    return await _json(request, lambda: view.jobs_page(rows, total, jobs, now, complete=complete))
+    jobs, complete = await request.app.state.client.several(keys, _PATIENCE_OF_THE_LIST)
+    return await _json(request, lambda: views.jobs_page(rows, total, jobs, now, complete=complete))
 
 
 def static(name: str) -> Response:

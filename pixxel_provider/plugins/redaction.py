@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pixxel_provider.api.addresses import without_secrets
+from pixxel_provider.api.redaction import without_secrets
 from pixxel_provider.connection import Settings
 
 #: Characters of a single text; a log that was put into a message fills no screen.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from pixxel_provider.api.errors import PixxelInputError
-from pixxel_provider.sensors.start import AsItStands, needs_worker, start_trigger_args
+from pixxel_provider.sensors.start_trigger_args import AsItStands, needs_worker, start_trigger_args
 from pixxel_provider.waiting import PixxelWaitingOperator
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.models import Download
-from pixxel_provider.api.wait import Ending, WaitPlan
-from pixxel_provider.files.package import PackageWait, request
+from pixxel_provider.api.polling import PollResult, WaitPlan
+from pixxel_provider.download.package_poll import PackagePoll, request
 from pixxel_provider.outcome import event_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
@@ -72,24 +72,24 @@ class PixxelPackageTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until the package is ready, then yield the one event."""
         try:
-            ending = await self._wait()
+            result = await self._wait()
         except PixxelError as error:
-            ending = Ending.from_error(error)
+            result = PollResult.from_error(error)
         except Exception as error:
             # Whatever it was, the task must be told: without an event it would stay deferred.
             self.log.exception("The wait for the package of job %s broke", self.job_id)
             broken = PixxelError(f"The trigger broke: {type(error).__name__}: {error}")
-            ending = Ending.from_error(broken)
+            result = PollResult.from_error(broken)
         # Whoever takes over may have to wait again, and that by the same deadline.
-        yield TriggerEvent({**event_of(ending), "started_at": self.started_at})
+        yield TriggerEvent({**event_of(result), "started_at": self.started_at})
 
     # Tests hand in fake ones.
     _pause = staticmethod(asyncio.sleep)
     _monotonic = staticmethod(time.monotonic)
     _now = staticmethod(time.time)
 
-    async def _wait(self) -> Ending:
-        from pixxel_provider.hooks.lookup import passing
+    async def _wait(self) -> PollResult:
+        from pixxel_provider.hooks.connection_lookup import as_transient
         from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 
         # A clock that jumps moves neither the deadline nor the gaps once the trigger runs.
@@ -106,26 +106,23 @@ class PixxelPackageTrigger(BaseTrigger):
             timeout=self.timeout,
             not_found_grace=self.not_found_grace,
         )
-        wait = PackageWait(plan, say=self._say, pixxel_task_id=self.pixxel_task_id)
+        wait = PackagePoll(plan, log=self.log, pixxel_task_id=self.pixxel_task_id)
         call = request(plan, self.pixxel_task_id)
         hook = PixxelAsyncHook(self.pixxel_conn_id, monotonic=self._monotonic)
         if self.missing_since is not None:
-            wait.has_missed(self.missing_since - self.started_at, elapsed())
+            wait.resume_not_found(self.missing_since - self.started_at, elapsed())
         # The task has just asked, and after a restart many begin together: spread them over one gap.
-        spread = wait.gap(elapsed()) * wait.chance()
-        delay = max(spread, wait.silence(self.not_before, self._now(), elapsed()))
+        spread = wait.next_delay(elapsed()) * wait.jitter()
+        delay = max(spread, wait.initial_delay(self.not_before, self._now(), elapsed()))
         while True:
             await self._pause(delay)
             answer: Download | PixxelError
             try:
                 # Once: the wait itself decides when to try again.
-                answer = await hook.send(call, patience=0)
+                answer = await hook.send(call, retry_for=0)
             except PixxelError as error:
-                answer = passing(error)
-            ending = wait.look(answer) or wait.overdue(elapsed())
-            if ending is not None:
-                return ending
-            delay = wait.gap(elapsed())
-
-    def _say(self, level: str, words: str) -> None:
-        getattr(self.log, level)(words)
+                answer = as_transient(error)
+            result = wait.judge(answer) or wait.overdue(elapsed())
+            if result is not None:
+                return result
+            delay = wait.next_delay(elapsed())

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
-from pixxel_provider.api.summary import name_of
-from pixxel_provider.api.wait import SHORTEST_GAP, Ending, Wait, WaitPlan, check_plan
+from pixxel_provider.api.messages import name_of
+from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState, WaitPlan, check_plan
 from pixxel_provider.outcome import event_of
+from pixxel_provider.poller import Subscription, subscribe
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
-from pixxel_provider.triggers import workerless
-from pixxel_provider.watch import Subscription, subscribe
+from pixxel_provider.triggers import start_from_trigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -37,9 +37,9 @@ class PixxelJobTrigger(BaseTrigger):
     :param deferred_for: the seconds after which Airflow ends the deferral, given where the scheduler starts
         the trigger without a worker. Then ids may be templates, and when the wait began follows from the
         deferral's end, which outlives a triggerer.
-    :param task_end: what :func:`~pixxel_provider.triggers.workerless.last_event` needs to end the task
-        without a worker; without it a worker does.
-    :param plan: the other fields of :class:`~pixxel_provider.api.wait.WaitPlan`.
+    :param task_end: what :func:`~pixxel_provider.triggers.start_from_trigger.last_event` needs to end the
+        task without a worker; without it a worker does.
+    :param plan: the other fields of :class:`~pixxel_provider.api.polling.WaitPlan`.
     """
 
     def __init__(
@@ -87,30 +87,30 @@ class PixxelJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look at the job until it has ended, then yield the one event."""
-        ending: Ending | None = None
+        result: PollResult | None = None
         try:
             try:
                 await self._begin()
-                ending = await self._wait()
+                result = await self._wait()
             except PixxelError as error:
-                ending = Ending.from_error(error)
-            event = self._event(ending)
-        except workerless.NeedsWorker as reason:
-            self._say("info", f"A worker takes over: {reason}.")
-            event = workerless.hand_over(reason, ending, self.started_at)
+                result = PollResult.from_error(error)
+            event = self._event(result)
+        except start_from_trigger.NeedsWorker as reason:
+            self.log.info(f"A worker takes over: {reason}.")
+            event = start_from_trigger.hand_over(reason, result, self.started_at)
         except Exception as error:
             # Whatever it was, the task must be told: without an event it would stay deferred.
             self.log.exception("The wait for job %s broke", self.job_id)
             broken = PixxelError(f"The trigger broke: {type(error).__name__}: {error}")
-            event = TriggerEvent(event_of(ending or Ending.from_error(broken)))
+            event = TriggerEvent(event_of(result or PollResult.from_error(broken)))
         yield event
 
     async def on_kill(self) -> None:
         """Say that the job goes on, where a person ended or cleared the task during its wait."""
-        if await workerless.task_goes_on(self.task_instance):
+        if await start_from_trigger.task_goes_on(self.task_instance):
             return
         name = name_of(self.workflow_id, self.job_id)
-        self._say("warning", f"{name} goes on running: Pixxel can't cancel a job")
+        self.log.warning(f"{name} goes on running: Pixxel can't cancel a job")
 
     # Tests hand in fake ones.
     _pause = staticmethod(asyncio.sleep)
@@ -126,8 +126,8 @@ class PixxelJobTrigger(BaseTrigger):
             # First, as it holds also where a worker has to go on.
             self.started_at = over.replace(tzinfo=over.tzinfo or timezone.utc).timestamp() - self.deferred_for
         if self._context is None:
-            raise workerless.NeedsWorker("the triggerer gave no context to render templates with")
-        await workerless.render(self, ("workflow_id", "job_id", "pixxel_conn_id"), self._context)
+            raise start_from_trigger.NeedsWorker("the triggerer gave no context to render templates with")
+        await start_from_trigger.render(self, ("workflow_id", "job_id", "pixxel_conn_id"), self._context)
         self.plan = replace(self.plan, workflow_id=self.workflow_id, job_id=self.job_id)
         check_plan(self.plan)
 
@@ -142,20 +142,20 @@ class PixxelJobTrigger(BaseTrigger):
         try:
             if jobs.unread is not None:
                 raise jobs.unread
-            link = (await jobs.watcher.hook.get_settings()).console_link(self.workflow_id, self.job_id)
+            link = (await jobs.poller.hook.get_settings()).console_link(self.workflow_id, self.job_id)
         except PixxelError as error:
             # Airflow that is busy costs the button, and not the wait; so does anything in the middle of it.
             busy = isinstance(error, PixxelConnectionError) and error.reason != "definition"
             if begins and not busy:
                 raise
-        workerless.publish(self._context, self.workflow_id, self.job_id, self.pixxel_conn_id, link)
+        start_from_trigger.publish(self._context, self.workflow_id, self.job_id, self.pixxel_conn_id, link)
 
-    def _event(self, ending: Ending) -> TriggerEvent:
+    def _event(self, result: PollResult) -> TriggerEvent:
         if self.task_end is None or self._context is None:
-            return TriggerEvent(event_of(ending))
-        return workerless.last_event(ending, self._context, say=self._say, **self.task_end)
+            return TriggerEvent(event_of(result))
+        return start_from_trigger.last_event(result, self._context, log=self.log, **self.task_end)
 
-    async def _wait(self) -> Ending:
+    async def _wait(self) -> PollResult:
         # A clock that jumps moves neither the deadline nor the gaps once the trigger runs.
         begun = self._monotonic()
         passed = min(max(self._now() - self.started_at, 0.0), self.plan.timeout)
@@ -163,16 +163,16 @@ class PixxelJobTrigger(BaseTrigger):
         def elapsed() -> float:
             return passed + self._monotonic() - begun
 
-        wait = Wait(self.plan, say=self._say)
+        wait = PollState(self.plan, log=self.log)
         if self.missing_since is not None:
-            wait.has_missed(self.missing_since - self.started_at, elapsed())
+            wait.resume_not_found(self.missing_since - self.started_at, elapsed())
         # The task has just looked, and after a restart many begin together: spread them over one gap.
-        spread = wait.gap(elapsed())
+        spread = wait.next_delay(elapsed())
         begins = self.deferred_for is not None and passed < self.plan.poke_interval
         if begins:
             # Nobody has looked yet, and the job may have ended long ago.
-            spread = min(spread, SHORTEST_GAP)
-        delay = max(spread * wait.chance(), wait.silence(self.not_before, self._now(), elapsed()))
+            spread = min(spread, SHORTEST_DELAY)
+        delay = max(spread * wait.jitter(), wait.initial_delay(self.not_before, self._now(), elapsed()))
         async with subscribe(
             self.pixxel_conn_id,
             self.workflow_id,
@@ -181,14 +181,13 @@ class PixxelJobTrigger(BaseTrigger):
             pause=self._pause,
             monotonic=self._monotonic,
         ) as jobs:
-            wait.chance = jobs.chance
+            wait.jitter = jobs.jitter
             await self._publish(jobs, begins)
             while True:
                 # In no variable: a parsed job costs 85 kB across the sleep, times a thousand triggers.
-                ending = wait.look(await jobs.look(delay, wait.left(elapsed()))) or wait.overdue(elapsed())
-                if ending is not None:
-                    return ending
-                delay = wait.gap(elapsed())
-
-    def _say(self, level: str, words: str) -> None:
-        getattr(self.log, level)(words)
+                result = wait.judge(
+                    await jobs.next_answer(delay, wait.until_deadline(elapsed()))
+                ) or wait.overdue(elapsed())
+                if result is not None:
+                    return result
+                delay = wait.next_delay(elapsed())

@@ -23,7 +23,7 @@ sys.path.append(str(ROOT / "scripts"))
 from dag_runner import DagRunner  # noqa: E402
 
 KEY = "canary-of-the-dag-runs-4f1d"
-PATIENCE = 180.0
+RETRY_FOR = 180.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def ends_once_seen(pixxel: Any) -> Iterator[Callable[..., None]]:
     over = threading.Event()
 
     def create(workflow_id: str, job_id: str) -> None:
-        pixxel.create_job(workflow_id, job_id, seconds=2 * PATIENCE, age=PATIENCE / 5)
+        pixxel.create_job(workflow_id, job_id, seconds=2 * RETRY_FOR, age=RETRY_FOR / 5)
 
         def end() -> None:
             while not pixxel.requests("get_job", job_id):
@@ -109,7 +109,7 @@ def _runner(
 ) -> Iterator[tuple[DagRunner, dict[str, Any]]]:
     runner = DagRunner(tmp_path_factory.mktemp("airflow"), _pixxel.airflow_connection, _dags)
     try:
-        ready, _ = runner.answer(time.monotonic() + PATIENCE)
+        ready, _ = runner.answer(time.monotonic() + RETRY_FOR)
         yield runner, ready
     finally:
         runner.close()
@@ -127,7 +127,7 @@ def run(_runner: tuple[DagRunner, dict[str, Any]]) -> Callable[..., Run]:
 
     def run_dag(dag_id: str, conf: dict[str, Any] | None = None, **changes: dict[str, Any]) -> Run:
         _runner[0].ask(dag_id, conf, **changes)
-        answer, lines = _runner[0].answer(time.monotonic() + PATIENCE)
+        answer, lines = _runner[0].answer(time.monotonic() + RETRY_FOR)
         return Run(answer, "\n".join(lines))
 
     return run_dag

@@ -15,8 +15,8 @@ import pytest
 from dag_runner import DagRunner
 from local_airflow import AirflowTrouble
 
-from tests.airflow.conftest import PATIENCE
-from tests.files.archives import everything, made
+from tests.airflow.conftest import RETRY_FOR
+from tests.download.archives import everything, made
 
 # Enough to be in the midst of them when the signal comes.
 MANY = {f"folder-{number % 50}/{number}": b"x" * 100 for number in range(5000)}
@@ -27,7 +27,7 @@ def runner(_dags: Path, pixxel: Any, tmp_path_factory: pytest.TempPathFactory) -
     """A process with Airflow that no other test needs: the signal may end it."""
     found = DagRunner(tmp_path_factory.mktemp("stopped"), pixxel.airflow_connection, _dags)
     try:
-        found.answer(time.monotonic() + PATIENCE)
+        found.answer(time.monotonic() + RETRY_FOR)
         yield found
     finally:
         found.close()
@@ -52,7 +52,7 @@ def test_a_stopped_task_fails_and_nothing_is_published(
     thread.start()
     runner.ask("pixxel_download", download={"destination": str(tmp_path / "out")})
     try:
-        answer, _ = runner.answer(time.monotonic() + PATIENCE)
+        answer, _ = runner.answer(time.monotonic() + RETRY_FOR)
         state = answer["tasks"][0]["state"]
     except AirflowTrouble:
         # Airflow 2 raises an error of its own after on_kill, with which its dag.test ends.

@@ -16,13 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixxel_provider.api import calls, summary
+from pixxel_provider.api import calls, messages, truncation
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import PixxelResponseError
-from pixxel_provider.api.job import BlockInfo, Job, Task, ValidationError, _Late
+from pixxel_provider.api.job import RAW_FIELDS, BlockInfo, Job, Task, ValidationError, _Late
 from pixxel_provider.api.models import Download, Page, Project, Workflow
-from pixxel_provider.api.summary import METADATA_LIMIT, RAW_FIELDS
-from pixxel_provider.api.wait import Wait, WaitPlan
+from pixxel_provider.api.polling import PollState, WaitPlan
+from pixxel_provider.api.truncation import METADATA_LIMIT
+from tests.support import RecordingLog
 
 FULL_JOB = (
     "created_by status time_taken id tasks val_errors spec cost workflow_id updated_at finished_at "
@@ -239,7 +240,7 @@ def assert_storable(value: Any) -> None:
 def assert_nothing_lost_unnamed(job: Job, include: tuple[str, ...] = RAW_FIELDS) -> dict[str, Any]:
     """Check a job's metadata; what it lacks of what there is must be named under ``truncated``."""
     found = job.metadata(include)
-    with patch.object(summary, "METADATA_LIMIT", 10**12):
+    with patch.object(truncation, "METADATA_LIMIT", 10**12):
         whole = job.metadata(include)
     assert_storable(found)
     gone = found.pop("truncated", [])
@@ -300,20 +301,20 @@ def test_any_large_job_is_cut_to_fit_and_says_where(
 def test_any_job_is_told_in_one_bounded_paragraph(answer: Any) -> None:
     job = Job.read(answer)
 
-    assert one_paragraph(job.failure_text(), 2_000)
-    assert one_paragraph(summary.progress_line(job), 500)
+    assert one_paragraph(messages.failure_text(job), 2_000)
+    assert one_paragraph(messages.progress_line(job), 500)
 
 
 @settings(max_examples=60)
 @given(st.lists(JOB, max_size=3), st.booleans())
 def test_a_wait_takes_any_job(answers: list[Any], silent_fail: bool) -> None:
     said: list[str] = []
-    wait = Wait(WaitPlan("w", "j", silent_fail=silent_fail), say=lambda level, words: said.append(words))
+    wait = PollState(WaitPlan("w", "j", silent_fail=silent_fail), log=RecordingLog(said, levels=False))
     for answer in answers:
-        ending = wait.look(Job.read(answer))
-        if ending is not None:
-            assert_storable(ending.metadata)
-            said.append(ending.message)
+        result = wait.judge(Job.read(answer))
+        if result is not None:
+            assert_storable(result.metadata)
+            said.append(result.message)
         said.append(wait.timed_out().message)
 
     assert all(one_paragraph(words, 2_100) for words in said)
@@ -384,13 +385,13 @@ def test_each_documented_field_may_hold_anything(value: str) -> None:
             job = Job.read(decode(f'{{"id": "j", "status": "failed", "{key}": {value}}}'))
             assert_is(job, Job)
             assert_nothing_lost_unnamed(job)
-            assert one_paragraph(job.failure_text(), 2_000)
+            assert one_paragraph(messages.failure_text(job), 2_000)
     for key in TASK:
         job = Job.read(decode(f'{{"id": "j", "status": "failed", "tasks": [{{"{key}": {value}}}, {value}]}}'))
         assert_is(job, Job)
         assert len(job.tasks) == 2
         assert_nothing_lost_unnamed(job)
-        assert one_paragraph(summary.progress_line(job), 500)
+        assert one_paragraph(messages.progress_line(job), 500)
 
 
 @pytest.mark.parametrize("kind", [Job, Task])

@@ -11,7 +11,7 @@ from pixxel_provider.api import calls, decoding
 from pixxel_provider.api.decoding import LIMITS, OBJECTS_LIMIT, SMALL, decode
 from pixxel_provider.api.errors import PixxelResponseError
 from pixxel_provider.api.job import ENTRIES_LIMIT, Job
-from pixxel_provider.api.summary import METADATA_LIMIT
+from pixxel_provider.api.truncation import METADATA_LIMIT
 from tests.hostile import HOSTILE, job_of
 
 MIB = 2**20

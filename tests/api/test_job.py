@@ -192,10 +192,3 @@ def test_the_verdict_asks_the_rules_and_a_real_end() -> None:
     assert Job.read({**odd, "finished_at": "2026-01-02T03:04:05Z"}).verdict() is Verdict.UNCLEAR
     assert Job.read(odd).verdict(StatusRules.of(["archived"])) is Verdict.SUCCEEDED
     assert Job.read({**odd, "status": "Timed Out"}).verdict() is Verdict.FAILED
-
-
-def test_the_summaries_are_also_methods() -> None:
-    job = Job.read(FULL)
-
-    assert job.metadata(("spec",))["spec"] == {"blocks": []}
-    assert job.failure_text().startswith("status 'In Progress'")

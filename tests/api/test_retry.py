@@ -70,17 +70,17 @@ class Server:
             raise self.errors.pop(0)
         return "answer"
 
-    def ask(self, call: calls.Call[Any], patience: float = retry.PATIENCE) -> str:
-        return str(Retrying(sleep=self.slept.append, **policy(call, patience))(self))
+    def ask(self, call: calls.Call[Any], retry_for: float = retry.RETRY_FOR) -> str:
+        return str(Retrying(sleep=self.slept.append, **policy(call, retry_for))(self))
 
-    def ask_in_a_loop(self, call: calls.Call[Any], patience: float = retry.PATIENCE) -> str:
+    def ask_in_a_loop(self, call: calls.Call[Any], retry_for: float = retry.RETRY_FOR) -> str:
         async def sleep(seconds: float) -> None:
             self.slept.append(seconds)
 
         async def answer() -> str:
             return self()
 
-        return str(asyncio.run(AsyncRetrying(sleep=sleep, **policy(call, patience))(answer)))
+        return str(asyncio.run(AsyncRetrying(sleep=sleep, **policy(call, retry_for))(answer)))
 
 
 ASKS = pytest.mark.parametrize("ask", [Server.ask, Server.ask_in_a_loop], ids=["sync", "async"])
@@ -187,12 +187,12 @@ def test_patience_ends_before_a_pause_that_would_outlast_it(ask: Any) -> None:
 
 
 @ASKS
-@pytest.mark.parametrize(("patience", "asked"), [(0.0, 1), (24.5, 1), (25.5, 2), (49.5, 2), (110.0, 5)])
-def test_patience_is_a_time_and_no_count(ask: Any, patience: float, asked: int) -> None:
+@pytest.mark.parametrize(("retry_for", "asked"), [(0.0, 1), (24.5, 1), (25.5, 2), (49.5, 2), (110.0, 5)])
+def test_patience_is_a_time_and_no_count(ask: Any, retry_for: float, asked: int) -> None:
     server = always(limited(25))
 
     with pytest.raises(PixxelRateLimitError):
-        ask(server, SAFE, patience)
+        ask(server, SAFE, retry_for)
     assert server.asked == asked
 
 
@@ -211,7 +211,7 @@ def test_pauses_double_up_to_the_longest_and_are_fully_jittered() -> None:
         server = always(BUSY)
         with pytest.raises(PixxelServerError):
             server.ask(SAFE)
-        assert sum(server.slept) <= retry.PATIENCE
+        assert sum(server.slept) <= retry.RETRY_FOR
         assert len(server.slept) == server.asked - 1
         runs.append(server.slept)
 
@@ -235,7 +235,7 @@ def test_a_short_retry_after_does_not_shorten_the_pause() -> None:
 
 
 def test_time_that_passes_while_asking_counts_too() -> None:
-    stop = policy(SAFE, patience=60.0)["stop"]
+    stop = policy(SAFE, retry_for=60.0)["stop"]
 
     assert stop(SimpleNamespace(idle_for=0.0, seconds_since_start=59.0, upcoming_sleep=2.0))
     assert stop(SimpleNamespace(idle_for=59.0, seconds_since_start=None, upcoming_sleep=2.0))

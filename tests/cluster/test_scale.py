@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow
 INTERVAL = 5.0  # as in dags/pixxel_scale.py
 WINDOW = 5 * INTERVAL
 # A wait looks again after 0.8 to 1.0 intervals; of many that share a poll, one is always this early.
-SHORTEST_GAP = 0.8 * INTERVAL
+SHORTEST_DELAY = 0.8 * INTERVAL
 # Two cores start three or four tasks a second, if nobody else wants them.
-PATIENCE = 900.0
+RETRY_FOR = 900.0
 # Jobs so long that none of them makes progress, and so news for a log, before it is made to end.
 DAY = 86_400.0
 
@@ -61,11 +61,11 @@ class Waits:
 
     def until_all(self, state: str) -> None:
         """Wait until every task is in that state; none may fail before."""
-        eventually(lambda: self._count(state) == len(self.jobs), f"all waits {state}", PATIENCE)
+        eventually(lambda: self._count(state) == len(self.jobs), f"all waits {state}", RETRY_FOR)
 
     def until_none(self, state: str) -> None:
         """Wait until no task is in that state any more."""
-        eventually(lambda: not self._count(state), f"no wait {state}", PATIENCE)
+        eventually(lambda: not self._count(state), f"no wait {state}", RETRY_FOR)
 
     def until_watched(self) -> None:
         """Wait until each wait runs in a triggerer and has had its first look there, at most a gap later."""
@@ -80,7 +80,7 @@ class Waits:
 
     def most_polls(self) -> float:
         """Return how often a poll may have asked since the last :meth:`count_anew`."""
-        return (time.monotonic() - self.since) / SHORTEST_GAP + 1
+        return (time.monotonic() - self.since) / SHORTEST_DELAY + 1
 
     def requests(self) -> list[dict[str, Any]]:
         """Return the requests since then, one by one."""

@@ -175,6 +175,8 @@ HEADERS: list[Row] = [
     ("9,000 bytes", sized(BODY, b"Set-Cookie: c=" + b"x" * 8_986), "job"),
     ("60,000 bytes", sized(BODY, b"Set-Cookie: c=" + b"x" * 59_986), "job"),
     ("65,537 bytes", sized(BODY, b"X-Long: " + b"x" * 65_529), ALIKE),
+    ("65,535 bytes without a space", sized(BODY, b"X-Long:" + b"x" * 65_526), TRANSIENT),
+    ("65,534 bytes without a space", sized(BODY, b"X-Long:" + b"x" * 65_525), "job"),
     ("70,000 bytes", sized(BODY, b"X-Long: " + b"x" * 70_000), TRANSIENT),
     ("a name of 9,000 bytes", sized(BODY, b"X" * 9_000 + b": v"), "job"),
     ("99 of them", many(99), "job"),

@@ -19,24 +19,24 @@ class Client:
     kind: str
     pauses: list[float]
 
-    def send(self, call: Call[Any], patience: float = 0, conn_id: str = "pixxel_default") -> Any:
-        return self.send_all([call], patience, conn_id)[0]
+    def send(self, call: Call[Any], retry_for: float = 0, conn_id: str = "pixxel_default") -> Any:
+        return self.send_all([call], retry_for, conn_id)[0]
 
     def send_all(
-        self, calls: list[Call[Any]], patience: float = 0, conn_id: str = "pixxel_default"
+        self, calls: list[Call[Any]], retry_for: float = 0, conn_id: str = "pixxel_default"
     ) -> list[Any]:
         if self.kind == "sync":
             hook = PixxelHook(conn_id)
             hook._pause = self.pauses.append
             try:
-                return [hook.send(call, patience=patience) for call in calls]
+                return [hook.send(call, retry_for=retry_for) for call in calls]
             finally:
                 hook.close()
 
         async def ask() -> list[Any]:
             hook = PixxelAsyncHook(conn_id)
             hook._pause = self._pause
-            return [await hook.send(call, patience=patience) for call in calls]
+            return [await hook.send(call, retry_for=retry_for) for call in calls]
 
         return asyncio.run(ask())
 

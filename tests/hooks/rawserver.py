@@ -235,7 +235,7 @@ def ask_worker(steps: Steps, conn_id: str = "pixxel_default") -> list[Outcome]:
     try:
         for step in steps:
             if isinstance(step, Call):
-                found.append(Outcome.of(partial(hook.send, step, patience=0)))
+                found.append(Outcome.of(partial(hook.send, step, retry_for=0)))
             else:
                 time.sleep(step)
     finally:
@@ -249,7 +249,7 @@ async def ask_in_loop(steps: Steps, conn_id: str = "pixxel_default") -> list[Out
     found = []
     for step in steps:
         if isinstance(step, Call):
-            sending = asyncio.ensure_future(hook.send(step, patience=0))
+            sending = asyncio.ensure_future(hook.send(step, retry_for=0))
             await asyncio.wait([sending])
             found.append(Outcome.of(sending.result))
         else:

@@ -37,7 +37,7 @@ def gap_while_reading() -> tuple[float, Outcome]:
     async def read() -> tuple[float, Outcome]:
         hook = PixxelAsyncHook()
         await hook.get_settings()
-        reading = asyncio.ensure_future(hook.send(calls.get_job("w", "j"), patience=0))
+        reading = asyncio.ensure_future(hook.send(calls.get_job("w", "j"), retry_for=0))
         longest, last = 0.0, time.monotonic()
         while not reading.done():
             await asyncio.sleep(0.001)
@@ -72,5 +72,5 @@ def test_a_large_answer_is_read_in_a_thread_and_a_small_one_where_it_came(
     server.answer_with(sized(body))
     readers: list[int] = []
     call = replace(calls.get_job("w", "j"), read=lambda _: readers.append(threading.get_ident()))
-    asyncio.run(PixxelAsyncHook().send(call, patience=0))
+    asyncio.run(PixxelAsyncHook().send(call, retry_for=0))
     assert (readers == [threading.get_ident()]) is not larger

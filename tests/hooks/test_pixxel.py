@@ -224,27 +224,27 @@ def test_a_request_that_must_not_be_sent_twice_follows_no_redirect(pixxel: Any, 
 
 def test_trouble_that_passes_is_waited_out(pixxel: Any, client: Any) -> None:
     pixxel.fail_next("get_job", status=503, times=3)
-    assert client.send(JOB, patience=60).status == "completed"
+    assert client.send(JOB, retry_for=60).status == "completed"
     assert pixxel.requests("get_job") == 4
     assert len(client.pauses) == 3
 
 
 def test_retry_after_is_the_least_pause(pixxel: Any, client: Any) -> None:
     pixxel.fail_next("get_job", status=429, retry_after=17)
-    client.send(JOB, patience=60)
+    client.send(JOB, retry_for=60)
     assert client.pauses[0] >= 17
 
 
 def test_patience_ends_with_the_servers_own_words(pixxel: Any, client: Any) -> None:
     pixxel.fail_next("get_job", status=503, times=0)
-    assert isinstance(client.error(JOB, patience=60), PixxelServerError)
+    assert isinstance(client.error(JOB, retry_for=60), PixxelServerError)
     assert sum(client.pauses) <= 60
     assert pixxel.requests("get_job") == len(client.pauses) + 1
 
 
 def test_a_retry_after_beyond_patience_is_not_waited_for(pixxel: Any, client: Any) -> None:
     pixxel.fail_next("get_job", status=429, retry_after=3600, times=0)
-    assert client.error(JOB, patience=60).retry_after == 900
+    assert client.error(JOB, retry_for=60).retry_after == 900
     assert client.pauses == []
     assert pixxel.requests("get_job") == 1
 
@@ -252,7 +252,7 @@ def test_a_retry_after_beyond_patience_is_not_waited_for(pixxel: Any, client: An
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_what_trying_again_can_not_mend_is_not_tried_again(pixxel: Any, client: Any, status: int) -> None:
     pixxel.fail_next("get_job", status=status, times=0)
-    client.error(JOB, patience=60)
+    client.error(JOB, retry_for=60)
     assert pixxel.requests("get_job") == 1
 
 
@@ -261,13 +261,13 @@ def test_a_billed_request_whose_answer_was_lost_is_not_sent_again(
     pixxel: Any, client: Any, fault: dict[str, Any]
 ) -> None:
     pixxel.fail_next("create_job", times=0, **fault)
-    client.error(calls.create_job("wf-succeeds", "project-agriculture"), patience=60)
+    client.error(calls.create_job("wf-succeeds", "project-agriculture"), retry_for=60)
     assert pixxel.requests("create_job") == 1
 
 
 def test_a_billed_request_that_was_turned_away_is_sent_again(pixxel: Any, client: Any) -> None:
     pixxel.fail_next("create_job", status=429, times=2)
-    assert client.send(calls.create_job("wf-succeeds", "project-agriculture"), patience=60).id
+    assert client.send(calls.create_job("wf-succeeds", "project-agriculture"), retry_for=60).id
     assert pixxel.requests("create_job") == 3
 
 
@@ -647,12 +647,12 @@ class TestChangedKey:
         async def ask() -> str:
             assert (await asynchronous.get_settings()).authorization == "Bearer the-key-of-yesterday"
             connect(pixxel, monkeypatch)
-            return (await asynchronous.send(JOB, patience=0)).status
+            return (await asynchronous.send(JOB, retry_for=0)).status
 
         assert asyncio.run(ask()) == "completed"
-        assert hook.send(JOB, patience=0).status == "completed"
+        assert hook.send(JOB, retry_for=0).status == "completed"
         assert pixxel.requests("get_job") == 4
-        assert hook.send(JOB, patience=0).status == "completed"
+        assert hook.send(JOB, retry_for=0).status == "completed"
         assert pixxel.requests("get_job") == 5
 
     def test_a_key_that_is_still_wrong_is_not_tried_twice(self, pixxel: Any, client: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pixxel_provider.api import calls
-from pixxel_provider.api.adoption import may_have_been_accepted
+from pixxel_provider.job_creation.reconcile import may_have_been_accepted
 from tests.support import CANARY
 
 JOB = calls.get_job("wf-succeeds", "job-finished")
@@ -106,7 +106,7 @@ def test_a_request_that_went_through_a_proxy_is_not_sent_again(
     proxy: Callable[..., Proxy], client: Any, scheme: str
 ) -> None:
     found = proxy(scheme)
-    error = client.error(CREATE, patience=60)
+    error = client.error(CREATE, retry_for=60)
     assert len(found.heard) == 1
     assert found.heard[0].startswith(b"POST ")
     assert (error.reason, error.sent) == ("dropped", True)

@@ -14,9 +14,9 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from pixxel_provider.operators import download as download_module
 from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
 from pixxel_provider.triggers.package import PixxelPackageTrigger
-from tests.files.hosting import everything_said
+from tests.download.hosting import everything_said
 from tests.sensors.waiting import Ended
-from tests.support import CANARY, FakeClock, FakeTaskInstance
+from tests.support import CANARY, FakeClock, FakeTaskInstance, RecordingLog
 
 MODES = ("worker", "deferred")
 
@@ -39,9 +39,7 @@ class DownloadRunner:
         fake_time = SimpleNamespace(sleep=self.clock.sleep, monotonic=self.clock, time=self.clock)
         monkeypatch.setattr(download_module, "time", fake_time)
         for speaker in (PixxelDownloadJobOperator, PixxelPackageTrigger):
-            monkeypatch.setattr(
-                speaker, "_say", lambda _, level, words: self.said.append(f"{level}: {words}")
-            )
+            monkeypatch.setattr(speaker, "log", RecordingLog(self.said))
 
     def operator(self, **arguments: Any) -> PixxelDownloadJobOperator:
         usual = {"task_id": "download", "workflow_id": "wf-succeeds", "job_id": "job-finished"}

@@ -24,15 +24,15 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, BaseOperator, XComArg
 
 from pixxel_provider.api.errors import PixxelInputError
-from pixxel_provider.files import destination as destination_module
-from pixxel_provider.files import local
-from pixxel_provider.files.errors import PixxelDownloadError
+from pixxel_provider.download import destination as destination_module
+from pixxel_provider.download import local_disk
+from pixxel_provider.download.errors import PixxelDownloadError
 from pixxel_provider.operators import download as download_module
 from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
 from pixxel_provider.simulator.package_plans import CHECKSUMS
-from tests.files.hosting import locals_of
+from tests.download.hosting import locals_of
 from tests.operators.fetching import MODES, DownloadRunner
-from tests.support import CANARY, FakeTaskInstance, open_folder, without_rights
+from tests.support import CANARY, FakeTaskInstance, RecordingLog, open_folder, without_rights
 
 PACKAGE = random.Random(7).randbytes(300_000)
 OLD = b"what lay there before"
@@ -711,12 +711,12 @@ def test_a_disk_that_is_full_leaves_what_was_there(here: DownloadRunner, target:
     before = everything(target.parent)
     script = textwrap.dedent("""
         import resource, signal, sys
-        from tests.support import FakeTaskInstance
+        from tests.support import FakeTaskInstance, RecordingLog
         from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
+        PixxelDownloadJobOperator.log = RecordingLog()
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         operator = PixxelDownloadJobOperator(
             task_id="d", workflow_id="wf-succeeds", job_id="job-finished", destination=sys.argv[1])
-        operator._say = lambda level, words: None
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
             operator.execute({"ti": FakeTaskInstance()})
@@ -747,7 +747,7 @@ def test_a_disk_without_room_says_so_and_keeps_what_was_there(
         def write(self, part: Any, /) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(local, "FileIO", Full)
+    monkeypatch.setattr(local_disk, "FileIO", Full)
     ended = here.run(destination=str(target.parent if unpack else target), unpack=unpack)
     assert ended.kind == "PixxelDownloadError"
     assert "No space left on device" in ended.message
@@ -787,8 +787,9 @@ def test_on_kill_before_the_package_is_ready_ends_the_wait_with_an_error(
         runner.clock.on_sleep.append(lambda seconds: operator.on_kill())
     else:
         # While the answer is on its way.
-        say = operator._say
-        monkeypatch.setattr(operator, "_say", lambda *words: (operator.on_kill(), say(*words)))
+        log = RecordingLog()
+        log.info = lambda *words: operator.on_kill()
+        monkeypatch.setattr(type(operator), "log", log)
     with pytest.raises(PixxelDownloadError, match="was given up, as its task was stopped"):
         operator.execute({"ti": runner.ti})  # type: ignore[typeddict-item]
     assert sum(runner.clock.slept) <= 1
@@ -931,9 +932,9 @@ def test_no_log_shows_the_key_or_a_signature(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    say = PixxelDownloadJobOperator._say
+    log = PixxelDownloadJobOperator.log
     runner = DownloadRunner("worker", pixxel, monkeypatch)
-    monkeypatch.setattr(PixxelDownloadJobOperator, "_say", say)
+    monkeypatch.setattr(PixxelDownloadJobOperator, "log", log)
     caplog.set_level(logging.DEBUG)
     pixxel.set_package(content=PACKAGE, seconds=0)
     if faults:

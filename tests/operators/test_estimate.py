@@ -15,7 +15,7 @@ from pixxel_provider.api.errors import (
     PixxelServerError,
 )
 from pixxel_provider.hooks.pixxel import PixxelHook
-from pixxel_provider.operators.cost import PixxelCostError
+from pixxel_provider.job_creation.cost_limit import PixxelCostError
 from pixxel_provider.operators.pixxel import PixxelEstimateCostOperator
 from tests.support import CANARY
 

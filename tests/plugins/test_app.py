@@ -25,7 +25,7 @@ from fastapi.responses import JSONResponse  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
 
 from pixxel_provider.plugins import app as app_module  # noqa: E402
-from pixxel_provider.plugins import instances, view  # noqa: E402
+from pixxel_provider.plugins import queries, views  # noqa: E402
 from pixxel_provider.plugins.app import make_app  # noqa: E402
 
 RUN = "manual__2026-11-24T04:00:00+00:00"
@@ -543,7 +543,7 @@ def test_the_loop_neither_makes_nor_writes_a_page(
         return watch
 
     for name in ("job_page", "jobs_page"):
-        monkeypatch.setattr(view, name, watched("made", getattr(view, name)))
+        monkeypatch.setattr(views, name, watched("made", getattr(views, name)))
     render = JSONResponse.render
     monkeypatch.setattr(JSONResponse, "render", watched("written", render))
 
@@ -696,7 +696,7 @@ def test_a_database_in_trouble_gives_no_words_away(
     def broken(*_: Any) -> Any:
         raise RuntimeError("postgresql://airflow:s3cret@db/airflow")
 
-    monkeypatch.setattr(instances, "find", broken)
+    monkeypatch.setattr(queries, "find", broken)
     client = TestClient(app, raise_server_exceptions=False, headers={"x-test-user": "viewer"})
     answer = client.get(PATHS[1])
 

@@ -1,4 +1,4 @@
-"""Answers that never end, and those that are far too large: what is left of Airflow's API server."""
+"""AnswerCache that never end, and those that are far too large: what is left of Airflow's API server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from pixxel_provider.api.errors import PixxelResponseError
-from pixxel_provider.plugins.asking import AT_ONCE, Asking, JobKey
+from pixxel_provider.plugins.client import AT_ONCE, JobRef, PageClient
 from tests.plugins.pages import require_pages
 from tests.support import CANARY
 
@@ -86,17 +86,17 @@ def test_a_fifth_person_has_an_answer_while_four_have_none(
     dripping: Dripping, pixxel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_DRIPPING", connection(dripping.url))
-    asking = Asking()
+    client = PageClient()
 
     async def look() -> tuple[list[Any], Any]:
         four = [
-            asyncio.ensure_future(asking.job(JobKey("dripping", "w", f"j{number}"), 0.1))
+            asyncio.ensure_future(client.job(JobRef("dripping", "w", f"j{number}"), 0.1))
             for number in range(AT_ONCE)
         ]
         for _ in four:
             assert await asyncio.to_thread(dripping.heard.acquire, timeout=20)
-        fifth = await asking.job(JobKey("pixxel_default", "wf-succeeds", "job-finished"), 20)
-        listed = await asking.several([JobKey("pixxel_default", "wf-succeeds", "job-finished-earlier")], 20)
+        fifth = await client.job(JobRef("pixxel_default", "wf-succeeds", "job-finished"), 20)
+        listed = await client.several([JobRef("pixxel_default", "wf-succeeds", "job-finished-earlier")], 20)
         return await asyncio.gather(*four), [fifth, listed]
 
     four, (fifth, listed) = asyncio.run(look())
@@ -108,10 +108,10 @@ def test_a_fifth_person_has_an_answer_while_four_have_none(
 
 SERVER = """
 import signal, sys, uvicorn
-from pixxel_provider.plugins.app import PATIENCE
-from pixxel_provider.plugins.asking import Asking, JobKey
+from pixxel_provider.plugins.app import RETRY_FOR
+from pixxel_provider.plugins.client import PageClient, JobRef
 
-asking = Asking()
+client = PageClient()
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -120,7 +120,7 @@ async def app(scope, receive, send):
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
-    await asking.job(JobKey("dripping", "w", scope["path"]), PATIENCE)
+    await client.job(JobRef("dripping", "w", scope["path"]), RETRY_FOR)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"shown"})
 
@@ -194,10 +194,10 @@ def test_an_answer_is_read_up_to_four_mib(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(small) < 4 * MIB < len(large)
     with serving(lambda path: large if path.endswith("large") else small) as url:
         monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection(url))
-        asking = Asking()
+        client = PageClient()
 
         async def look(job_id: str) -> Any:
-            return await asking.job(JobKey("pixxel_default", "w", job_id), 60)
+            return await client.job(JobRef("pixxel_default", "w", job_id), 60)
 
         assert asyncio.run(look("small")).value is not None
         found = asyncio.run(look("large"))
@@ -209,9 +209,9 @@ BROWSER = """
 import asyncio, json, sys, time
 from datetime import datetime, timezone
 
-from pixxel_provider.plugins import view
-from pixxel_provider.plugins.asking import Asking, JobKey
-from pixxel_provider.plugins.instances import Instance
+from pixxel_provider.plugins import views
+from pixxel_provider.plugins.client import PageClient, JobRef
+from pixxel_provider.plugins.queries import Instance
 
 now = datetime.now(timezone.utc)
 instance = Instance("d", "r", "t", -1, "running", 1, now, None, "PixxelJobSensor")
@@ -221,17 +221,17 @@ def memory(name):
         return next(int(line.split()[1]) // 1024 for line in status if line.startswith(name))
 
 def show(key, found):
-    page = json.dumps(view.job_page(instance, key, found, None, now))
-    return len(page) + (len(view.raw_text(found.value)) if found.value is not None else 0)
+    page = json.dumps(views.job_page(instance, key, found, None, now))
+    return len(page) + (len(views.raw_text(found.value)) if found.value is not None else 0)
 
-async def look(asking, keys):
+async def look(client, keys):
     shown = 0
-    for key, found in zip(keys, await asyncio.gather(*(asking.job(key, 120) for key in keys))):
+    for key, found in zip(keys, await asyncio.gather(*(client.job(key, 120) for key in keys))):
         shown += await asyncio.to_thread(show, key, found)
     return shown
 
 async def main():
-    asking, longest, done = Asking(), 0.0, False
+    client, longest, done = PageClient(), 0.0, False
 
     async def tick():
         nonlocal longest
@@ -241,11 +241,11 @@ async def main():
             longest = max(longest, time.monotonic() - began)
 
     ticking = asyncio.ensure_future(tick())
-    await look(asking, [JobKey("pixxel_default", "w", "small")])
+    await look(client, [JobRef("pixxel_default", "w", "small")])
     before, shown = memory("VmRSS"), {}
     for kind in sys.argv[1:]:
-        keys = [JobKey("pixxel_default", "w", f"{kind}-{number}") for number in range(8)]
-        shown[kind] = await look(asking, keys)
+        keys = [JobRef("pixxel_default", "w", f"{kind}-{number}") for number in range(8)]
+        shown[kind] = await look(client, keys)
     done = True
     await ticking
     left, peak = memory("VmRSS") - before, memory("VmHWM") - before
@@ -294,16 +294,16 @@ def test_the_list_shows_at_once_what_it_knows(monkeypatch: pytest.MonkeyPatch) -
 
     with serving(body) as url:
         monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection(url))
-        asking = Asking()
-        keys = [JobKey("pixxel_default", "w", "j")]
+        client = PageClient()
+        keys = [JobRef("pixxel_default", "w", "j")]
 
         async def look() -> tuple[Any, float]:
-            first = await asking.several(keys, 20)
+            first = await client.several(keys, 20)
             assert first[1]
             slow.set()
-            asking._jobs._monotonic = lambda: time.monotonic() + 60
+            client._jobs._monotonic = lambda: time.monotonic() + 60
             began = time.monotonic()
-            found = await asking.several(keys, 20)
+            found = await client.several(keys, 20)
             took = time.monotonic() - began
             go.set()
             return found, took

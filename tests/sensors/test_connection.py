@@ -107,12 +107,12 @@ def test_a_connection_that_can_not_be_read_for_a_while_ends_no_wait(wait: Wait, 
         elif what == "a wrong field":
             wait.set(other("ftp://pixxel.invalid"))
 
-    def give_back() -> None:
+    def release() -> None:
         wait.be_away(False)
         wait.set(good)
 
     wait.after(100, lose)
-    wait.after(700, give_back)
+    wait.after(700, release)
     ended = wait.run(timeout=LONG, poke_interval=60, **({flag: True} if flag else {}))
     assert ended.kind == "success", ended.message
     assert ended.xcoms["status"] == "completed"

@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from pixxel_provider.api.wait import SHORTEST_GAP
+from pixxel_provider.api.polling import SHORTEST_DELAY
 from pixxel_provider.outcome import unstarted
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
@@ -77,7 +77,7 @@ def test_thirty_seconds_is_the_interval_unless_one_is_given() -> None:
 def test_an_interval_of_nothing_does_not_flood_the_api(pixxel: Any, runner: Runner) -> None:
     pixxel.create_job("wf-succeeds", "job-1", seconds=20)
     assert runner.run(timeout=60, poke_interval=0).kind == "success"
-    assert pixxel.requests("get_job") <= 20 / SHORTEST_GAP + 3
+    assert pixxel.requests("get_job") <= 20 / SHORTEST_DELAY + 3
 
 
 def test_gaps_grow_with_the_wait_up_to_max_wait(pixxel: Any, runner: Runner) -> None:
@@ -101,14 +101,14 @@ def test_a_retry_after_beyond_the_deadline_leaves_one_last_look(pixxel: Any, run
     pixxel.fail_next("get_job", status=429, retry_after=3600)
     assert runner.run(timeout=100).kind == "success"
     assert pixxel.requests("get_job") == 2
-    assert sum(runner.clock.slept) <= 100 + 2 * SHORTEST_GAP
+    assert sum(runner.clock.slept) <= 100 + 2 * SHORTEST_DELAY
 
 
 def test_the_last_look_comes_at_the_deadline_not_an_interval_later(pixxel: Any, runner: Runner) -> None:
     pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
     found = runner.run(timeout=100, poke_interval=60)
     assert (found.state, "had not ended" in found.message) == ("failed", True)
-    assert sum(runner.clock.slept) <= 100 + 2 * SHORTEST_GAP
+    assert sum(runner.clock.slept) <= 100 + 2 * SHORTEST_DELAY
 
 
 # Each look in reschedule mode is a process of its own, which remembers nothing.

@@ -18,8 +18,9 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider import waiting
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
-from pixxel_provider.triggers import workerless
+from pixxel_provider.triggers import start_from_trigger
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
+from tests.support import RecordingLog
 
 #: The last two begin in the triggerer, and the very last ends there too; before Airflow 3.3 on workers.
 MODES = ("poke", "reschedule", "deferred", "started", "unaided")
@@ -103,8 +104,8 @@ class Runner:
             monkeypatch.setattr(base, "_is_metadatabase_mysql", lambda: False)
         monkeypatch.setattr(waiting, "time", fake_time)
         for speaker in (waiting.PixxelWaitingOperator, PixxelJobTrigger):
-            monkeypatch.setattr(speaker, "_say", lambda _, level, words: self.said.append(words))
-        monkeypatch.setattr(workerless, "XCom", FakeXCom(ti))
+            monkeypatch.setattr(speaker, "log", RecordingLog(self.said, levels=False))
+        monkeypatch.setattr(start_from_trigger, "XCom", FakeXCom(ti))
 
     def run(self, **arguments: Any) -> Ended:
         """Run a sensor with these arguments until Airflow would call the task ended."""

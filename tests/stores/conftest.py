@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pixxel_provider.files.destination import read_destination
-from pixxel_provider.files.store import StoredPlace
+from pixxel_provider.download.destination import read_destination
+from pixxel_provider.download.object_store import StoreTarget
 from tests.operators.fetching import DownloadRunner
 from tests.stores.emulators import BUCKET, EMULATORS, Emulator, connection_json, running
 
@@ -26,9 +26,9 @@ class Store:
     def url(self, key: str, bucket: str = BUCKET) -> str:
         return self.emulator.url(key, bucket)
 
-    def place(self, key: str, bucket: str = BUCKET) -> StoredPlace:
+    def place(self, key: str, bucket: str = BUCKET) -> StoreTarget:
         found = read_destination(self.url(key, bucket), CONNECTION)
-        assert isinstance(found, StoredPlace)
+        assert isinstance(found, StoreTarget)
         return found
 
     def objects(self) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""What the fakes of tests/files stand for: the same promises, with the real libraries of object stores."""
+"""What the fakes of tests/download stand for: the same promises, with the real libraries of object stores."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from pixxel_provider.api.errors import PixxelInputError
-from pixxel_provider.files.destination import read_destination
-from pixxel_provider.files.errors import PixxelDownloadError
-from pixxel_provider.files.store import PART, StoredFile
+from pixxel_provider.download.destination import read_destination
+from pixxel_provider.download.errors import PixxelDownloadError
+from pixxel_provider.download.object_store import PART, StoredFile
 from tests.operators.fetching import DownloadRunner
 from tests.stores.conftest import CONNECTION, Store
 from tests.stores.emulators import ACCOUNT, BUCKET

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pixxel_provider.outcome import ending_of, started_at
+from pixxel_provider.outcome import result_of, started_at
 from pixxel_provider.triggers.package import PixxelPackageTrigger
 
 FULL: dict[str, Any] = {
@@ -27,7 +27,7 @@ FULL: dict[str, Any] = {
 
 
 def fire(pixxel: Any, clock: Any, **arguments: Any) -> Any:
-    """Run a trigger; return the ending that its one event tells of, after a trip through JSON."""
+    """Run a trigger; return the result that its one event tells of, after a trip through JSON."""
     given = {"workflow_id": "wf-succeeds", "job_id": "job-finished", "started_at": clock.now, **arguments}
     trigger = PixxelPackageTrigger(**given)
     trigger._pause, trigger._monotonic, trigger._now = clock.asleep, clock, clock
@@ -39,7 +39,7 @@ def fire(pixxel: Any, clock: Any, **arguments: Any) -> Any:
     (event,) = asyncio.run(collect())
     text = json.dumps(event, allow_nan=False)
     assert "http" not in text
-    return ending_of(json.loads(text))
+    return result_of(json.loads(text))
 
 
 def test_every_argument_survives_the_database() -> None:
@@ -72,7 +72,7 @@ def test_the_event_says_when_the_wait_began(pixxel: Any, clock: Any) -> None:
 
     (event,) = json.loads(json.dumps(asyncio.run(first())))
     assert started_at(event) == clock.now - sum(clock.slept) - 50
-    assert ending_of(event).kind == "succeeded"  # type: ignore[union-attr]
+    assert result_of(event).kind == "succeeded"  # type: ignore[union-attr]
 
 
 def test_first_looks_are_spread_over_one_gap(pixxel: Any, clock: Any) -> None:
@@ -112,9 +112,9 @@ def test_a_restarted_trigger_keeps_its_deadline_and_looks_before_giving_up(pixxe
 @pytest.mark.parametrize(("status", "cause"), [(401, "401"), (403, "403"), (400, "400")])
 def test_a_refusal_is_told_at_once(pixxel: Any, clock: Any, status: int, cause: str) -> None:
     pixxel.fail_next("download_job", status=status, times=0)
-    ending = fire(pixxel, clock)
-    assert ending.kind == "error"
-    assert cause in ending.message
+    result = fire(pixxel, clock)
+    assert result.kind == "error"
+    assert cause in result.message
     assert pixxel.requests("download_job") == 1
 
 
@@ -129,6 +129,6 @@ def test_whatever_breaks_the_task_is_told(pixxel: Any, clock: Any, monkeypatch: 
         raise RuntimeError("nobody thought of this")
 
     monkeypatch.setattr("pixxel_provider.triggers.package.request", broken)
-    ending = fire(pixxel, clock)
-    assert ending.kind == "error"
-    assert "RuntimeError: nobody thought of this" in ending.message
+    result = fire(pixxel, clock)
+    assert result.kind == "error"
+    assert "RuntimeError: nobody thought of this" in result.message

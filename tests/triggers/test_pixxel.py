@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from pixxel_provider.api.wait import WaitPlan
+from pixxel_provider.api.polling import WaitPlan
 from pixxel_provider.hooks import sessions
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
-from pixxel_provider.outcome import ending_of
+from pixxel_provider.outcome import result_of
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
+from tests.support import RecordingLog
 
 STORED = Path(__file__).parent / "stored"
 
@@ -89,10 +90,10 @@ class TestWaiting:
     def test_it_fires_once_when_the_job_has_ended(self, pixxel: Any, clock: Any) -> None:
         pixxel.create_job("wf-succeeds", "job-1", seconds=200)
         event = fire(PixxelJobTrigger("wf-succeeds", "job-1", started_at=clock.now), clock, pixxel)
-        ending = ending_of(event)
-        assert ending is not None
-        assert ending.kind == "succeeded"
-        assert ending.metadata["status"] == "completed"
+        result = result_of(event)
+        assert result is not None
+        assert result.kind == "succeeded"
+        assert result.metadata["status"] == "completed"
         assert "signed_url" not in json.dumps(event)
 
     def test_a_restarted_triggerer_goes_on_with_the_same_deadline(self, pixxel: Any, clock: Any) -> None:
@@ -241,7 +242,7 @@ class TestOnKill:
     def killed(self, monkeypatch: pytest.MonkeyPatch, states: Any = None, map_index: int = -1) -> list[str]:
         """Return what a trigger says whose task is in one of these states, by Airflow's answer."""
         said: list[str] = []
-        monkeypatch.setattr(PixxelJobTrigger, "_say", lambda _, level, words: said.append(words))
+        monkeypatch.setattr(PixxelJobTrigger, "log", RecordingLog(said, levels=False))
         trigger = PixxelJobTrigger("w", "j")
         if states is not None:
             task_runner = pytest.importorskip("airflow.sdk.execution_time.task_runner")

@@ -1,0 +1,133 @@
+"""A job in few words: the paragraph on a failure, and the line for the log."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pixxel_provider.api.job import Job, Task, ValidationError
+from pixxel_provider.api.schedule import expected_end
+from pixxel_provider.api.status import RUNNING_WORDS, SUCCESS_WORDS, normalise
+from pixxel_provider.api.truncation import clip
+
+_PARAGRAPH_LIMIT = 2_000
+_LINE_LIMIT = 500
+_STATUS_LIMIT = 100
+# Up to how many seconds, in steps of how many, in which unit: the longer, the rougher.
+_ROUGHLY = (
+    (55, 5, 1, "s"),
+    (9 * 60, 60, 60, "min"),
+    (90 * 60, 300, 60, "min"),
+    (36 * 3600, 3600, 3600, "h"),
+)
+
+
+class Log(Protocol):
+    """What a logger of Python and one of structlog have in common."""
+
+    def info(self, message: str, /) -> Any:
+        """Log what is as expected."""
+
+    def warning(self, message: str, /) -> Any:
+        """Log what somebody may have to look into."""
+
+    def error(self, message: str, /) -> Any:
+        """Log what ends the work."""
+
+
+def name_of(workflow_id: str, job_id: str) -> str:
+    """Return how messages name a job."""
+    return f"Pixxel job {job_id} of workflow {workflow_id}"
+
+
+def status_of(job: Job) -> str:
+    """Return the status as messages show it: on one line, at most 100 characters."""
+    return clip(_one_line(job.status), _STATUS_LIMIT)
+
+
+def plain(value: int | float) -> str:
+    """Return a number as people write it: all digits of a large one, no ``.0`` after a whole one."""
+    return str(value) if isinstance(value, int) else f"{value:.12g}"
+
+
+def failure_text(job: Job) -> str:
+    """Return one paragraph on what failed: the task, its block, Pixxel's words, and the validation errors."""
+    parts = [f"status {status_of(job)!r}"]
+    failed = [task for task in job.tasks if task.has_failed]
+    parts += [_task_failure(task) for task in failed[:5]]
+    parts += [f"validation: {_validation(error)}" for error in job.val_errors[:5]]
+    unnamed = len(failed[5:]) + len(job.val_errors[5:])
+    if unnamed:
+        parts.append(f"and {unnamed} more")
+    if len(parts) == 1:
+        parts.append("Pixxel gave no reason")
+    return clip(_one_line("; ".join(parts)), _PARAGRAPH_LIMIT)
+
+
+def progress_line(job: Job) -> str:
+    """Return where a job stands, and how long it has to go where that can be told.
+
+    ``running, 40 %, 2 of 5 tasks done, now cloud-mask 1.2.0, about 3 min left``
+    """
+    return ", ".join(filter(None, (status_line(job), time_left(job))))
+
+
+def status_line(job: Job) -> str:
+    """Return where a job stands, in words that stay true until it changes."""
+    parts = [status_of(job)]
+    if job.progress is not None:
+        parts.append(f"{job.progress:g} %")
+    if job.tasks:
+        first = "the first " if job.count("tasks") > len(job.tasks) else ""
+        parts.append(f"{tasks_done(job)} of {first}{len(job.tasks)} tasks done")
+        running = [_label(task) for task in job.tasks if is_running(task)]
+        if running:
+            parts.append("now " + " and ".join(running[:3]))
+    return clip(_one_line(", ".join(parts)), _LINE_LIMIT)
+
+
+def time_left(job: Job) -> str:
+    """Return how long a job that runs has to go by Pixxel's estimate, at the moment of its last change."""
+    end = expected_end(job)
+    if end is None or job.updated_at is None or normalise(job.status) not in RUNNING_WORDS:
+        return ""
+    left = (end - job.updated_at).total_seconds()
+    return "longer than estimated" if left < 0 else f"about {_about(left)} left"
+
+
+def tasks_done(job: Job) -> int:
+    """Return how many tasks have succeeded."""
+    return sum(normalise(task.status) in SUCCESS_WORDS for task in job.tasks)
+
+
+def is_running(task: Task) -> bool:
+    """Tell whether a task is at work now."""
+    return normalise(task.status) in RUNNING_WORDS
+
+
+def _about(seconds: float) -> str:
+    for most, step, unit, name in _ROUGHLY:
+        rounded = max(step, step * round(seconds / step))
+        if rounded <= most:
+            return f"{rounded // unit} {name}"
+    return f"{round(seconds / 86_400)} days"
+
+
+def _label(task: Task) -> str:
+    return str(task.block) or task.name or task.id
+
+
+def _task_failure(task: Task) -> str:
+    block = f" in block {task.block}" if str(task.block) else ""
+    why = ": ".join(part for part in (task.failure_type, clip(task.err_msg, 500)) if part)
+    return f"task {(task.name or task.id)!r} failed{block}" + (f": {why}" if why else "")
+
+
+def _validation(error: ValidationError) -> str:
+    ends = " -> ".join(end for end in (error.source, error.target) if end)
+    words = ": ".join(part for part in (error.err, error.reason) if part) or "no reason given"
+    where = ", ".join(part for part in (ends, error.component_name) if part)
+    return clip(words, 500) + (f" ({where})" if where else "")
+
+
+def _one_line(words: str) -> str:
+    return " ".join(words.split())

@@ -1,0 +1,184 @@
+"""From a signed URL to a file or a folder: whether it is there already, and else how it gets there."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixxel_provider.api.messages import Log
+from pixxel_provider.connection import Settings
+from pixxel_provider.download.archive import Archive, Limits
+from pixxel_provider.download.cancellation import Cancellation
+from pixxel_provider.download.destination import Place
+from pixxel_provider.download.existing import is_present
+from pixxel_provider.download.local_disk import LocalFile, LocalFolder, LocalTarget, hidden_name
+from pixxel_provider.download.progress import size
+from pixxel_provider.download.signed_url import SignedUrl
+from pixxel_provider.download.storage_client import StorageClient
+from pixxel_provider.download.transfer import RETRY_FOR, Received, Sink, Transfer
+from pixxel_provider.download.unpack import Unpacked, unpack_into_folder, unpack_into_store
+
+#: How many bytes of paths a result names at the most: it goes into XCom.
+PATHS_LIMIT = 48 * 1024
+
+
+@dataclass
+class Collector:
+    """Fetches a package and puts it where it belongs.
+
+    :param settings: the connection's; its key goes nowhere.
+    :param renew: asks the API for another signed URL.
+    :param log: where it is logged.
+    :param max_bytes: the largest package that is fetched.
+    :param limits: how much it may unpack to.
+    :param stall_timeout: seconds without a new byte after which it is given up.
+    """
+
+    settings: Settings
+    renew: Callable[[], str]
+    log: Log
+    max_bytes: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    stall_timeout: float = RETRY_FOR
+    pause: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    _cancellation: Cancellation = field(default_factory=Cancellation, init=False)
+
+    def give_up(self) -> None:
+        """Remove at once what is cancellation; whatever still runs ends with an error at its next step."""
+        self._cancellation.give_up()
+
+    def into_file(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
+        """Put the package at a place, as it is, and return what is there, in JSON types.
+
+        :raises PixxelDownloadError: it couldn't be fetched or written; what was at the place is still there.
+        :raises PixxelError: the API refuses another signed URL.
+        """
+        url = SignedUrl.of(url)
+        self._cancellation.check()
+        place.check()
+        received, transferred = is_present(self._storage(), url, place), 0
+        self._cancellation.check()
+        if received is not None:
+            self.log.info(
+                f"{place} is there already, with all its {size(received.bytes)}: nothing is fetched"
+            )
+        else:
+            sink = place.file()
+            with self._cancellation.holding(sink.discard):
+                # What can't be written is found out before anything is fetched.
+                sink.begin()
+                received = self._receive(url, sink, str(place))
+                with self._cancellation.step():
+                    sink.commit()
+            transferred = received.bytes
+            self.log.info(f"{place} is whole: sha256 {received.sha256}{_compared(received)}")
+        return {
+            "path": str(place),
+            "bytes": received.bytes,
+            "sha256": received.sha256,
+            "checked": list(received.checked),
+            "transferred": transferred,
+        }
+
+    def into_folder(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
+        """Unpack the package into a folder, and return what is there, in JSON types.
+
+        :raises PixxelArchiveError: it isn't a zip, is damaged, or holds what isn't unpacked.
+        :raises PixxelDownloadError: it couldn't be fetched or written.
+        :raises PixxelError: the API refuses another signed URL.
+        """
+        url = SignedUrl.of(url)
+        self._cancellation.check()
+        # Once: a link that somebody puts there later isn't followed.
+        target = LocalTarget(place.folder()) if isinstance(place, LocalTarget) else place
+        workspace = self._workspace(target)
+        with self._cancellation.holding(workspace.discard):
+            spool = LocalFile(workspace.path / "package")
+            with self._cancellation.holding(spool.discard):
+                received = self._receive(url, spool)
+                self.log.info(f"Unpacking {size(received.bytes)} into {place}")
+                unpacked = self._unpack(spool.part, target, workspace.path)
+        self.log.info(
+            f"{place} holds {len(unpacked.names)} files, {unpacked.written} of them written now: "
+            f"{size(unpacked.bytes)}{_compared(received)}",
+        )
+        return {
+            "path": str(place),
+            **_paths(place, unpacked),
+            "files": len(unpacked.names),
+            "written": unpacked.written,
+            "unpacked_bytes": unpacked.bytes,
+            "bytes": received.bytes,
+            "sha256": received.sha256,
+            "checked": list(received.checked),
+            "transferred": received.bytes,
+        }
+
+    def _unpack(self, package: Path, place: Place, workspace: Path) -> Unpacked:
+        with Archive(package, self.limits) as archive:
+            if isinstance(place, LocalTarget):
+                return unpack_into_folder(archive, place, workspace, self._cancellation)
+            return unpack_into_store(archive, place, self._cancellation)
+
+    def _receive(self, url: SignedUrl, sink: Sink, name: str = "") -> Received:
+        return Transfer(
+            storage=self._storage(),
+            sink=sink,
+            renew=self.renew,
+            log=self.log,
+            stall_timeout=self.stall_timeout,
+            max_bytes=self.max_bytes,
+            name=name,
+            pause=self._rest,
+            monotonic=self.monotonic,
+        ).run(url)
+
+    def _rest(self, seconds: float) -> None:
+        self._cancellation.check()
+        self.pause(seconds)
+        self._cancellation.check()
+
+    def _storage(self) -> StorageClient:
+        return StorageClient(self.settings, self.stall_timeout)
+
+    def _workspace(self, place: Place) -> LocalFolder:
+        """Make a folder for what isn't complete: in the place's own file system where that is local."""
+        if isinstance(place, LocalTarget):
+            inside = place.path.is_dir() and not _can_be_replaced(place.path)
+            return LocalFolder(place.path, inside=inside)
+        place.member(hidden_name()).try_out()
+        return LocalFolder(Path(tempfile.gettempdir()), inside=True)
+
+
+def _can_be_replaced(folder: Path) -> bool:
+    """Tell whether another folder can be put in its place in one step, and have the same owner and group.
+
+    A mount of its own can't be replaced; and only root can give another user a folder.
+    """
+    above, found = folder.parent, folder.stat()
+    ours = found.st_uid == os.geteuid() and found.st_gid in (os.getegid(), *os.getgroups())
+    can_be_made = ours or os.geteuid() == 0
+    return can_be_made and os.access(above, os.W_OK | os.X_OK) and above.stat().st_dev == found.st_dev
+
+
+def _compared(received: Received) -> str:
+    return f"; the storage host's {' and '.join(received.checked)} is the same" if received.checked else ""
+
+
+def _paths(place: Place, unpacked: Unpacked) -> dict[str, Any]:
+    found: list[str] = []
+    left = PATHS_LIMIT
+    for name in unpacked.names:
+        path = str(place.member(name))
+        left -= len(json.dumps(path)) + 2
+        if left < 0:
+            return {"paths": found, "truncated": ["paths"]}
+        found.append(path)
+    return {"paths": found}

@@ -1,0 +1,157 @@
+"""What lies where a file or a folder is to go: whether it can be replaced, and who may read it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
+
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_ACCESS_LIST = "system.posix_acl_access"
+# What fsync() answers where a file system has no such thing.
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+
+
+def file_target(path: Path) -> Path:
+    """Return where a file is to go, links followed, once nothing there forbids that it is replaced.
+
+    :raises PixxelDownloadError: a folder, a pipe, a socket or a device lies there, or a mount point.
+    :raises OSError: the system doesn't let it be looked at; links that lead in a circle are a case of that.
+    """
+    target, found = _followed(path)
+    if found is None:
+        return target
+    if stat.S_ISDIR(found.st_mode):
+        raise PixxelDownloadError(f"{path} is a folder, and a file was to be written there.")
+    if not stat.S_ISREG(found.st_mode) or _is_stream(path):
+        kind = kind_of(found) if not stat.S_ISREG(found.st_mode) else "an open stream"
+        raise PixxelDownloadError(f"{path} is {kind}, which isn't replaced by a file.")
+    if _mount_of(target) != _mount_of(target.parent):
+        raise PixxelDownloadError(
+            f"{path} is a mount point, which can't be replaced: mount the folder that it lies in."
+        )
+    if _is_guarded(target, found):
+        raise PixxelDownloadError(
+            f"{path} belongs to another user, and its folder (sticky bit) lets only that one replace it."
+        )
+    return target
+
+
+def folder_target(path: Path) -> Path:
+    """Return where a folder is or is to be, links followed.
+
+    :raises PixxelArchiveError: something else lies there.
+    :raises OSError: the system doesn't let it be looked at; links that lead in a circle are a case of that.
+    """
+    target, found = _followed(path)
+    if found is not None and not stat.S_ISDIR(found.st_mode):
+        raise PixxelArchiveError(f"{path} is {kind_of(found)}, and a folder is needed to unpack into.")
+    return target
+
+
+def kind_of(found: os.stat_result) -> str:
+    """Return what something that is no folder is called."""
+    return next((name for is_one, name in _KINDS if is_one(found.st_mode)), "a file")
+
+
+def keep_rights(new: int, old: Path) -> None:
+    """Give a new, open file the group, rights and owner of the one that it is to replace, if there is one.
+
+    What the system doesn't allow is left out, but nobody gets more than before: where the group or an access
+    list can't be kept, the group's rights are no more than everybody's.
+    """
+    try:
+        found = old.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        return
+    with contextlib.suppress(OSError):
+        os.fchown(new, -1, found.st_gid)
+    mode, listed = stat.S_IMODE(found.st_mode) & 0o777, _access_list(old)
+    same_group = os.fstat(new).st_gid == found.st_gid
+    # An access list brings the group's rights with it.
+    kept = mode if same_group and listed is None else _without_group(mode)
+    with contextlib.suppress(OSError, AttributeError):
+        # One that it has from its folder.
+        os.removexattr(new, _ACCESS_LIST)
+    with contextlib.suppress(OSError):
+        os.fchmod(new, kept)
+    if listed is not None and same_group:
+        with contextlib.suppress(OSError):
+            os.setxattr(new, _ACCESS_LIST, listed)
+    # Last: whoever gives a file away may not change it any more.
+    with contextlib.suppress(OSError):
+        os.fchown(new, found.st_uid, -1)
+
+
+def sync(handle: int) -> None:
+    """Have a file written to the disk, where its file system does that."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+def _followed(path: Path) -> tuple[Path, os.stat_result | None]:
+    # Not Path.resolve: before Python 3.13 that has an error of its own for links that lead in a circle.
+    target = Path(os.path.realpath(path))
+    try:
+        return target, path.stat()
+    except FileNotFoundError:
+        # A link often leads nowhere because what it leads to isn't mounted.
+        if path.is_symlink() and not target.parent.is_dir():
+            raise PixxelDownloadError(
+                f"{path} is a link to {target}, and there is no folder {target.parent}."
+            ) from None
+        return target, None
+
+
+def _is_stream(path: Path) -> bool:
+    """Tell whether a path leads through /dev or /proc to what a process has open, such as its log."""
+    while True:
+        above = os.path.realpath(path.parent)
+        if above == "/dev" or above.startswith("/proc/"):
+            return True
+        if not path.is_symlink():
+            return False
+        path = Path(above, path.readlink())
+
+
+def _is_guarded(target: Path, found: os.stat_result) -> bool:
+    above = target.parent.stat()
+    return bool(above.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, found.st_uid, above.st_uid)
+
+
+def _mount_of(path: Path) -> str | None:
+    """Return the number of the mount that a path lies in, None where the system doesn't tell."""
+    if not hasattr(os, "O_PATH"):
+        return None
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{handle}").read_text().splitlines()
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return next((line for line in lines if line.startswith("mnt_id:")), None)
+
+
+def _access_list(path: Path) -> bytes | None:
+    with contextlib.suppress(OSError, AttributeError):
+        return os.getxattr(path, _ACCESS_LIST, follow_symlinks=False)
+    return None
+
+
+def _without_group(mode: int) -> int:
+    return mode & 0o707 | (mode >> 3 & (mode & 0o007)) << 3

@@ -1,0 +1,170 @@
+"""Ask a storage host for a package: without the API key, without a trace of the signed URL."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from http.client import HTTPResponse
+from io import BufferedReader
+from typing import TYPE_CHECKING
+
+from pixxel_provider.api.calls import Call
+from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.connection import Settings
+from pixxel_provider.download.address_guard import AddressGuard, proxy_for
+from pixxel_provider.download.errors import PixxelAddressError, PixxelDownloadError
+from pixxel_provider.download.signed_url import SignedUrl
+from pixxel_provider.download.storage_session import StallTimer, storage_session
+from pixxel_provider.hooks.network_errors import unreachable
+from pixxel_provider.hooks.protocol import REDIRECTS, USER_AGENT
+
+if TYPE_CHECKING:
+    import requests
+
+    from pixxel_provider.api.errors import PixxelConnectionError
+
+#: Bytes that are read at a time, at the most.
+CHUNK = 64 * 1024
+#: What messages call the request; as a call it follows the policy of those that may be sent again.
+PACKAGE: Call[None] = Call("download_file", "GET", "the package", lambda answer: None)
+
+
+class Answer:
+    """An answer of a storage host whose body is still to be read."""
+
+    def __init__(self, response: requests.Response, settings: Settings, timer: StallTimer) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        # Older ones of the library can only read whole parts, and lose one that breaks off.
+        self._read = getattr(response.raw, "read1", response.raw.read)
+        self._stream, self._left = _stream(response)
+        self._settings, self._timer = settings, timer
+        self._start = b""
+        self._trouble: PixxelConnectionError | None = None
+
+    def start(self, count: int) -> bytes:
+        """Return the first bytes of the body, which :meth:`readinto` gives again; less only at its end.
+
+        :raises PixxelConnectionError: the connection broke before the first byte.
+        """
+        buffer = memoryview(bytearray(count))
+        self._start = bytes(buffer[: self.readinto(buffer)])
+        return self._start
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer with the next part of the body; return how much came: less at its end, at last 0.
+
+        :raises PixxelConnectionError: the connection broke, and what had come was returned before.
+        """
+        from urllib3.exceptions import HTTPError
+
+        # Whatever was done with the last part has taken its time, and not the host's.
+        self._timer.progress()
+        count = min(len(self._start), len(buffer))
+        buffer[:count], self._start = self._start[:count], self._start[count:]
+        try:
+            while count < len(buffer) and self._trouble is None and (more := self._some(buffer[count:])):
+                self._timer.progress()
+                count += more
+        except (HTTPError, OSError, ValueError) as error:
+            self._trouble = unreachable(self._settings, PACKAGE, error)
+        if self._trouble is not None and not count:
+            # Outside: an exception keeps the one that was being handled, and that one names the host's parts.
+            raise self._trouble
+        return count
+
+    def _some(self, buffer: memoryview) -> int:
+        """Read what is there, and wait only where nothing is."""
+        if self._stream is not None:
+            count = self._stream.readinto1(buffer[: min(CHUNK, self._left)]) if self._left else 0
+            if self._left and not count:
+                raise ConnectionResetError
+            self._left -= count
+            return count
+        part: bytes = self._read(min(len(buffer), CHUNK), decode_content=False)
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def _stream(response: requests.Response) -> tuple[BufferedReader | None, int]:
+    """Return what reads into memory that is there, and how much it has to give.
+
+    urllib3 and http.client make new memory for each part, which costs as much as all the rest. They keep what
+    needs more than counting: bodies in chunks, or without a length.
+    """
+    body = getattr(response.raw, "_original_response", None)
+    if isinstance(body, HTTPResponse) and isinstance(body.fp, BufferedReader) and body.length is not None:
+        return body.fp, body.length
+    return None, 0
+
+
+class StorageClient:
+    """Asks storage hosts with the time-outs, TLS settings and proxies of a connection, and without its key.
+
+    :param stall_timeout: seconds without a byte of the package after which a request is given up, redirects
+        included; a single silence may last no longer than the connection's ``read_timeout`` either.
+    """
+
+    def __init__(self, settings: Settings, stall_timeout: float) -> None:
+        self._settings = settings
+        self._stall_timeout = stall_timeout
+        self._guard = AddressGuard(settings)
+
+    @contextlib.contextmanager
+    def get(self, url: str | SignedUrl, headers: Mapping[str, str]) -> Iterator[Answer]:
+        """Ask for what a signed URL names, and keep the connection for as long as the block lasts.
+
+        :raises PixxelAddressError: it, or a redirect, leads where it must not be followed.
+        :raises PixxelConnectionError: no answer came.
+        :raises PixxelDownloadError: it redirects in circles.
+        """
+        import requests  # noqa: F401 - now, so that the time it takes isn't the storage host's
+
+        url = SignedUrl.of(url)
+        timer = StallTimer(self._stall_timeout, self._settings.read_timeout)
+        for _ in range(REDIRECTS + 1):
+            with self._ask(url, headers, timer) as (response, settings):
+                if not 300 <= response.status_code < 400 or not response.headers.get("location"):
+                    yield Answer(response, settings, timer)
+                    return
+                url = url.follow(response.headers["location"])
+        raise PixxelDownloadError("The storage host redirects in circles.")
+
+    @contextlib.contextmanager
+    def _ask(
+        self, url: SignedUrl, headers: Mapping[str, str], timer: StallTimer
+    ) -> Iterator[tuple[requests.Response, Settings]]:
+        place = self._guard.check(url)
+        proxy = proxy_for(self._settings, place.origin)
+        # The same words for trouble as for the API, about this host.
+        settings = replace(self._settings, base_url=place.origin, proxy=proxy)
+        with contextlib.ExitStack() as stack:
+            session = stack.enter_context(storage_session(settings, self._guard, url, timer))
+            response = self._send(session, settings, {"Host": place.authority, **headers})
+            stack.callback(response.close)
+            yield response, settings
+
+    def _send(
+        self, session: requests.Session, settings: Settings, headers: Mapping[str, str]
+    ) -> requests.Response:
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        # Identity: lengths and ranges are those of the package, and not of a compressed form of it.
+        usual = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+        limits = (settings.connect_timeout, settings.read_timeout)
+        trouble: PixxelError
+        try:
+            return session.get(
+                f"{settings.base_url}/",
+                headers={**usual, **headers},
+                timeout=limits,
+                allow_redirects=False,
+                stream=True,
+            )
+        except (requests.RequestException, HTTPError, OSError) as error:
+            trouble = unreachable(settings, PACKAGE, error)
+        except ValueError:
+            trouble = PixxelAddressError("The signed URL isn't an address that can be asked.")
+        raise trouble

@@ -1,0 +1,196 @@
+"""The members of an archive, put where they belong: all of them, after each was found whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from pixxel_provider.download.archive import Archive, Member
+from pixxel_provider.download.cancellation import Cancellation
+from pixxel_provider.download.errors import PixxelArchiveError
+from pixxel_provider.download.fill_folder import STAGED, FolderFill, crc, the_same
+from pixxel_provider.download.local_disk import LocalTarget, in_words, sync_folder
+from pixxel_provider.download.local_target import sync
+from pixxel_provider.download.member_names import LONGEST_PATH, named
+from pixxel_provider.download.object_store import UNKNOWN, StoreTarget, UnreadableError
+from pixxel_provider.download.open_folders import Folders
+from pixxel_provider.download.rollback import one_by_one
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What an archive has become."""
+
+    names: list[str]
+    bytes: int
+    written: int
+    """Members that weren't there already."""
+
+
+def unpack_into_folder(
+    archive: Archive, place: LocalTarget, workspace: Path, cancellation: Cancellation | None = None
+) -> Unpacked:
+    """Unpack into a folder of this machine: first beside it, and into it once all members are whole.
+
+    In a folder that has files, new ones are removed where a later one fails; what was replaced stays so.
+
+    :param workspace: an empty folder in the same file system.
+    :param cancellation: tells whether the download was given up; then nothing is written any more.
+    :raises PixxelArchiveError: a member is damaged, or doesn't fit what lies in the folder.
+    :raises PixxelDownloadError: the folder or the disk doesn't take it, or it was given up.
+    """
+    target, cancellation = place.path, cancellation or Cancellation()
+    _check_lengths(archive, target)
+    with in_words(target), Folders(workspace) as staged:
+        fresh = not target.exists() or (target.is_dir() and _is_empty(target, workspace))
+        if not fresh and not target.is_dir():
+            raise PixxelArchiveError(f"{target} is a file, and a folder is needed to unpack into.")
+        filling = FolderFill(archive, target, cancellation)
+        missing = archive.members if fresh else filling.missing()
+        cancellation.check()
+        staged.open([STAGED], _unheard)
+        whole = fresh and workspace.parent != target
+        if whole and target.exists():
+            # Before anything is in it: what is made in a folder inherits from it.
+            whole = _made_like(workspace / STAGED, target)
+        _stage(archive, missing, staged, cancellation.check)
+        written = len(missing)
+        with cancellation.step():
+            # The one step in which everything appears.
+            whole = whole and _renamed(workspace / STAGED, target)
+        if not whole:
+            written = filling.move(staged, missing)
+        sync_folder(target)
+    return _unpacked(archive, written)
+
+
+def unpack_into_store(
+    archive: Archive, place: StoreTarget, cancellation: Cancellation | None = None
+) -> Unpacked:
+    """Unpack into an object store: members are tried first, and new ones are removed where one fails.
+
+    :param cancellation: tells whether the download was given up; then nothing is written any more.
+    :raises PixxelArchiveError: a member is damaged.
+    :raises PixxelDownloadError: the store doesn't take it, or it was given up.
+    """
+    cancellation = cancellation or Cancellation()
+    for member in archive.members:
+        for _ in archive.parts(member):
+            cancellation.check()
+    written = 0
+    with one_by_one(place) as steps:
+        for member in archive.members:
+            cancellation.check()
+            there = place.member(member.name)
+            length = there.size()
+            if length == member.size and _crc(there) == member.crc:
+                continue
+            file = there.file()
+            with cancellation.holding(file.discard):
+                file.begin(member.size)
+                for part in archive.parts(member):
+                    file.write(part)
+                with cancellation.step():
+                    file.commit()
+            written += 1
+            if length is None:
+                steps.undo(there.remove)
+            else:
+                steps.replaced += 1
+        for member in archive.members:
+            # Only now: one that the store takes for another has been written over by it.
+            if member.name in archive.alike and _isnt(place.member(member.name), member):
+                raise the_same(member.name)
+    return _unpacked(archive, written)
+
+
+def _unpacked(archive: Archive, written: int) -> Unpacked:
+    names = [member.name for member in archive.members]
+    return Unpacked(names, sum(member.size for member in archive.members), written)
+
+
+def _is_empty(target: Path, workspace: Path) -> bool:
+    return all(entry == workspace for entry in target.iterdir())
+
+
+def _made_like(folder: Path, other: Path) -> bool:
+    """Give a folder the rights, owner and group of another, and tell whether it has them all."""
+    wanted = other.stat()
+    with contextlib.suppress(OSError):
+        # First, as it takes the set-group-ID bit away.
+        os.chown(folder, wanted.st_uid, wanted.st_gid)
+        shutil.copystat(other, folder)
+    found = folder.stat()
+    # A group that isn't one's own costs that bit too, and without an error.
+    return all(getattr(found, each) == getattr(wanted, each) for each in ("st_mode", "st_uid", "st_gid"))
+
+
+def _check_lengths(archive: Archive, target: Path) -> None:
+    room = LONGEST_PATH - len(os.fsencode(target)) - 2
+    for member in archive.members:
+        if len(member.name.encode("utf-8", "surrogatepass")) > room:
+            raise PixxelArchiveError(
+                f"{named(member.name)} of the package would have a path below {target} that no system takes."
+            )
+
+
+def _unheard(steps: list[str]) -> None:
+    """Take no note of a folder that was made."""
+
+
+def _renamed(staged: Path, target: Path) -> bool:
+    """Tell whether the whole folder could be put in its place, in one step.
+
+    Not every file system renames folders, or one onto another, and another task may have been there first.
+    """
+    with contextlib.suppress(OSError):
+        staged.rename(target)
+        return True
+    return False
+
+
+def _stage(archive: Archive, members: list[Member], staged: Folders, check: Callable[[], None]) -> None:
+    for folder in archive.folders:
+        check()
+        staged.open([STAGED, *folder.split("/")], _unheard)
+    for member in members:
+        _write(archive, member, staged, check)
+
+
+def _write(archive: Archive, member: Member, staged: Folders, check: Callable[[], None]) -> None:
+    *folder, name = member.name.split("/")
+    try:
+        above = staged.open([STAGED, *folder], _unheard)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(name, flags, 0o666, dir_fd=above)
+    except (FileExistsError, PixxelArchiveError):
+        # Nothing else lies there but other members.
+        raise the_same(member.name) from None
+    with FileIO(handle, "w") as file:
+        for part in archive.parts(member):
+            left = memoryview(part)
+            while left:
+                check()
+                left = left[file.write(left) :]
+        sync(file.fileno())
+
+
+def _crc(there: StoreTarget) -> int | None:
+    """Return the checksum of an object, None where nobody may read it."""
+    try:
+        return crc(there.parts())
+    except UnreadableError:
+        return None
+
+
+def _isnt(there: StoreTarget, member: Member) -> bool:
+    """Tell whether an object is another one than the member; where nobody may look it is taken for that."""
+    length = there.size()
+    if length == member.size:
+        return _crc(there) not in (member.crc, None)
+    return length != UNKNOWN

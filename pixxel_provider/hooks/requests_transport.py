@@ -1,0 +1,264 @@
+"""A requests session that reads nothing past a deadline, and nothing past a limit.
+
+requests knows no deadline: its time-out is the longest silence, so that an answer which drips never ends.
+Here every read of a socket, from a proxy's first word to the last trailer, has the time and the bytes that
+are left of the exchange.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from http.client import HTTPException, HTTPResponse, RemoteDisconnected
+from typing import TYPE_CHECKING, Any
+
+from pixxel_provider.api.calls import ANSWER_LIMIT
+from pixxel_provider.connection import Settings
+from pixxel_provider.hooks.protocol import HEAD_LIMIT, HEADERS_LIMIT, LINE_LIMIT
+
+if TYPE_CHECKING:
+    import requests
+
+
+class TooLarge(Exception):
+    """More was sent than may be read."""
+
+
+@dataclass
+class _Budget:
+    deadline: float
+    """On the monotonic clock."""
+    left: int
+    """Bytes."""
+
+
+_BUDGET: ContextVar[_Budget | None] = ContextVar("pixxel_exchange", default=None)
+
+# What aiohttp's parser takes, where http.client takes more: both clients have to read the same answer.
+_STATUS_LINE = re.compile(rb"HTTP/(?:0\.9|1\.[01]) [1-9][0-9]{2}(?: [^\r\n\x00]*)?\r?\n")
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r?\n|[ \t][^\r\n\x00]*\r?\n")
+_TRAILER = re.compile(rb"(?!content-length:)(?:" + _HEADER.pattern + rb")", re.I)
+_CHUNK_SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n\x00]*)?\r?\n")
+_LENGTH = re.compile(r"[0-9]{1,19}")
+_BLANK = (b"\r\n", b"\n")
+_INTERIM = range(102, 200)
+
+
+@contextlib.contextmanager
+def budget(seconds: float, size: int) -> Iterator[None]:
+    """Give this thread's requests so many seconds, and so many bytes to read.
+
+    Reading on raises :class:`TimeoutError` and :class:`TooLarge`.
+    """
+    token = _BUDGET.set(_Budget(time.monotonic() + seconds, size))
+    try:
+        yield
+    finally:
+        _BUDGET.reset(token)
+
+
+def new_session(settings: Settings) -> requests.Session:
+    """Return a session with the TLS and proxy settings of a connection; it keeps no key and no cookie."""
+    from http.cookiejar import DefaultCookiePolicy
+
+    import requests
+
+    session = requests.Session()
+    # Settings has read the environment already, the same for both clients; a .netrc would replace the key.
+    session.trust_env = False
+    session.verify = settings.verify
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    # requests would read the whole body of a redirect, and keep it, even where it is told not to follow.
+    session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
+    if settings.proxy:
+        session.proxies = {"http": settings.proxy, "https": settings.proxy}
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _adapter()())
+    return session
+
+
+class KeptConnectionBroke(ConnectionResetError):
+    """The server had closed a connection that was kept for the next request."""
+
+
+class _Raw(io.RawIOBase):
+    """What a socket sends, for as long as the budget lasts."""
+
+    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._silence = sock.gettimeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        limits = _BUDGET.get()
+        if limits is not None:
+            left = limits.deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the deadline of the exchange has passed")
+            self._sock.settimeout(left if self._silence is None else min(left, self._silence))
+        count: int | None = self._raw.readinto(buffer)
+        if limits is not None and count:
+            limits.left -= count
+            if limits.left < 0:
+                raise TooLarge
+        return count
+
+    def close(self) -> None:
+        # Of the raw one alone: the socket is closed once it and the connection are.
+        self._raw.close()
+        super().close()
+
+
+class _Lines(io.BufferedReader):
+    """Checks the lines of an answer: its heads, the sizes of its chunks, and its trailers."""
+
+    _size = _fields = 0
+    _expected = _STATUS_LINE
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = self._next(size)
+        while self._expected is _STATUS_LINE and line in _BLANK:
+            line = self._next(size)
+        if self._expected in (_HEADER, _TRAILER):
+            self._fields += 1
+            if line in _BLANK:
+                self._expected = _STATUS_LINE
+                return line
+        if self._fields == 1:
+            # It goes on from nothing; urllib3 would log it, whatever it holds.
+            line = line.lstrip(b" \t")
+        if not self._expected.fullmatch(line) or self._fields > HEADERS_LIMIT:
+            raise HTTPException("the answer isn't HTTP that can be read")
+        if self._expected is _HEADER and len(line) > LINE_LIMIT - 8:
+            # Counted as aiohttp does, which knows nothing of spaces and the end of the line.
+            name, _, value = line.partition(b":")
+            if len(name) + len(value.strip(b" \t\r\n")) + 4 >= LINE_LIMIT:
+                raise HTTPException("the head of the answer is too large")
+        if self._expected is _STATUS_LINE:
+            self._expected, self._fields = _HEADER, 0
+        elif self._expected is _CHUNK_SIZE:
+            # Without its extension, for which http.client has a limit and aiohttp has none.
+            line = line.split(b";")[0].rstrip() + b"\r\n"
+            if int(line, 16) == 0:
+                self._expected, self._fields = _TRAILER, 0
+        return line
+
+    def _next(self, size: int | None) -> bytes:
+        limit = LINE_LIMIT
+        if self._expected is _CHUNK_SIZE:
+            size, limit = -1, ANSWER_LIMIT
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) < limit:
+            if self._may_go_on(line.removesuffix(b"\r")):
+                raise RemoteDisconnected("the connection was closed within a line")
+            raise HTTPException("the answer isn't HTTP that can be read")
+        if self._expected is not _CHUNK_SIZE:
+            self._size += len(line)
+        if self._size > HEAD_LIMIT or len(line) >= limit:
+            raise HTTPException("the head of the answer is too large")
+        return line
+
+    def _may_go_on(self, line: bytes) -> bool:
+        if self._expected is _STATUS_LINE:
+            line += b"HTTP/1.1 200"[len(line) :]
+        elif line:
+            line += b"0" if self._expected is _CHUNK_SIZE else b":"
+        return not line or self._expected.fullmatch(line + b"\n") is not None
+
+    def expect_chunks(self) -> None:
+        """Take the next line for the size of a chunk."""
+        self._expected = _CHUNK_SIZE
+
+
+class _Response(HTTPResponse):
+    """An answer that is read within the budget."""
+
+    def __init__(self, sock: Any, debuglevel: int = 0, method: str | None = None, url: str | None = None):
+        # Not debuglevel: http.client would print what the answer echoes.
+        super().__init__(sock, 0, method, url)
+        self.fp: Any = _Lines(_Raw(self.fp.detach(), sock))
+
+    def begin(self) -> None:
+        super().begin()
+        lengths = [value.strip(" \t\r\n") for value in self.headers.get_all("Content-Length", [])]
+        # Two ways to tell where an answer ends are two answers to somebody else.
+        if lengths and (
+            lengths[1:] or "Transfer-Encoding" in self.headers or not _LENGTH.fullmatch(lengths[0])
+        ):
+            raise HTTPException("the length of the answer can't be read")
+        if self.status in (101, 204, 304):
+            # They have no body, whatever they say.
+            self.length, self.chunked = 0, False
+            del self.headers["Transfer-Encoding"], self.headers["Content-Length"]
+        if self.fp is not None:
+            self.fp.expect_chunks()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if found[1] not in _INTERIM:
+                return found
+            # 102 and 103 come before the answer; http.client skips 100 alone.
+            while self.fp.readline(LINE_LIMIT) not in _BLANK:
+                pass
+
+
+@cache
+def _adapter() -> type[Any]:
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    class Bounded(HTTPConnection):
+        response_class = _Response
+        # Whatever a process sets for all connections: the key isn't printed.
+        debuglevel = 0
+        _kept = False
+
+        def connect(self) -> None:
+            self._kept = False
+            super().connect()
+
+        def getresponse(self) -> Any:
+            kept, self._kept = self._kept, True
+            try:
+                return super().getresponse()
+            except ConnectionError as error:
+                if not kept:
+                    raise
+                raise KeptConnectionBroke from error
+
+    class Plain(Bounded):
+        pass
+
+    class Secure(Bounded, HTTPSConnection):
+        pass
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    pools = {"http": PlainPool, "https": SecurePool}
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **kwargs)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    return Adapter

@@ -1,0 +1,1 @@
+"""One task instance, one bill: create a job, find it again, remember it across tries."""

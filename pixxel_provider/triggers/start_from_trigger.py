@@ -1,0 +1,225 @@
+"""What a trigger does in a worker's place, where the scheduler started it: render, publish, end the task.
+
+Whatever can't be done here just as a worker would do it raises :class:`NeedsWorker`, and a worker does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    XCom,
+)
+from airflow.triggers.base import TriggerEvent
+
+from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.messages import Log
+from pixxel_provider.links.pixxel import publish_link
+from pixxel_provider.outcome import conclude, event_of, push_end, push_job, unstarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from pixxel_provider.api.polling import PollResult
+
+#: Seconds for one rendering: what Airflow's triggerer refuses to look up it never answers.
+RENDERING = 30.0
+
+#: Seconds for asking Airflow what has become of the task.
+STATE_TIMEOUT = 5.0
+# A task in one of these goes on: another triggerer has its trigger, or a worker has what came of that.
+_GOES_ON = frozenset({"deferred", "scheduled", "queued", "running", "up_for_reschedule"})
+
+# What a finished try leaves behind. A worker would clear it; nobody does for a trigger.
+_LEFT_BEHIND = ("return_value", "status", "cost")
+
+
+class NeedsWorker(Exception):
+    """The triggerer can't do this as a worker would; the reason is for the log."""
+
+
+async def render(owner: Any, names: Sequence[str], context: Context, *, within: float = RENDERING) -> None:
+    """Replace the templates in these attributes by what a worker would make of them.
+
+    :param within: seconds it may take.
+    :raises NeedsWorker: a template isn't one that is certain to come out the same here.
+    """
+    templates = {name: getattr(owner, name) for name in names if "{" in str(getattr(owner, name))}
+    if not templates:
+        return
+    if getattr(context.get("dag"), "render_template_as_native_obj", False):
+        raise NeedsWorker("the DAG renders templates as native objects")
+
+    async def rendered() -> dict[str, str]:
+        import greenback
+
+        # Look-ups of templates are synchronous; the portal lets them wait without holding up the loop.
+        await greenback.ensure_portal()
+        return {name: _render(owner, template, context) for name, template in templates.items()}
+
+    try:
+        found = await asyncio.wait_for(rendered(), within)
+    except asyncio.TimeoutError:
+        raise NeedsWorker(f"the templates were not rendered within {within:.0f} s") from None
+    except Exception as error:
+        raise NeedsWorker(f"a template could not be rendered: {type(error).__name__}: {error}") from None
+    for name, text in found.items():
+        setattr(owner, name, text)
+
+
+def _render(owner: Any, template: str, context: Context) -> str:
+    from jinja2 import StrictUndefined
+
+    # The triggerer knows no macros of the DAG's own; rendered to nothing they would name another job.
+    environment = owner.get_template_env().overlay(undefined=StrictUndefined, finalize=_refuse_nothing)
+    return str(environment.from_string(template).render(_mended(context)))
+
+
+def _refuse_nothing(value: Any) -> Any:
+    if value is None:
+        raise ValueError("it gives None here")
+    return value
+
+
+def _mended(context: Context) -> Context:
+    ti: Any = _TaskInstance(context["ti"])
+    return {**context, "ti": ti, "task_instance": ti}
+
+
+class _TaskInstance:
+    """The triggerer's task instance, mended where it can't do what a worker's can."""
+
+    def __init__(self, ti: Any) -> None:
+        self._ti = ti
+        self.key = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ti, name)
+
+    def xcom_pull(self, *args: Any, **kwargs: Any) -> Any:
+        """Pull one value: to the question for all values of a task no answer ever comes."""
+        return self._ti.xcom_pull(*args, **{"map_indexes": None, **kwargs})
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Push a value; the original looks for an attribute that its task has on workers only."""
+        XCom.set(key=key, value=value, **self.key)
+
+    def forget(self, key: str) -> None:
+        """Delete an XCom, if there is one."""
+        if XCom.get_one(key=key, **self.key) is not None:
+            XCom.delete(key=key, **self.key)
+
+
+def publish(context: Context, workflow_id: str, job_id: str, pixxel_conn_id: str, link: str | None) -> None:
+    """Push what a worker would push at the start of a try, after what an earlier try left is gone.
+
+    :param link: the job's page; None where the connection can't be read at the moment.
+    :raises NeedsWorker: the XComs can't be written from here.
+    """
+    context = _mended(context)
+    ti: Any = context["ti"]
+
+    def push() -> None:
+        if ti.try_number > 1:
+            for key in _LEFT_BEHIND:
+                ti.forget(key)
+        push_job(context, workflow_id, job_id, pixxel_conn_id)
+        if link is not None:
+            publish_link(context, link)
+
+    _write(push)
+
+
+def last_event(
+    result: PollResult,
+    context: Context,
+    *,
+    soft_fail: bool,
+    never_fail: bool,
+    do_xcom_push: bool,
+    worker_for: Sequence[str],
+    log: Log,
+) -> TriggerEvent:
+    """Return the event that ends the task without a worker, once its XComs are written.
+
+    :param worker_for: the states for whose sake a worker is needed, of ``success``, ``skipped``, ``failed``
+        (for good) and ``retry``.
+    :param log: where it is logged. as no worker will log it.
+    :raises NeedsWorker: this result takes a worker.
+    """
+    from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+
+    returned: dict[str, Any] | None = None
+    try:
+        returned = conclude(result, soft_fail=soft_fail, never_fail=never_fail)
+        state, level, words = "success", "info", result.message
+    except AirflowSkipException as skip:
+        state, level, words = "skipped", "info", str(skip)
+    except (AirflowFailException, AirflowSensorTimeout) as failure:
+        state, level, words = "failed", "error", str(failure)
+    except PixxelError as error:
+        state, level, words = "retry", "error", str(error)
+    context = _mended(context)
+    ti: Any = context["ti"]
+    if state in worker_for:
+        raise NeedsWorker(f"what is due when the task ends in {state!r} happens on a worker only")
+    if state == "success" and next(iter(ti.task.iter_mapped_dependants()), None) is not None:
+        raise NeedsWorker("a task is mapped over what this one returns")
+
+    def push() -> None:
+        if result.metadata is not None:
+            push_end(context, result.metadata)
+        if returned is not None and do_xcom_push:
+            ti.xcom_push(key="return_value", value=returned)
+
+    _write(push)
+    getattr(log, level)(words)
+    # Without XComs of its own: those would be encoded twice, and be strings for whoever pulls them.
+    if state == "success":
+        return TaskSuccessEvent()
+    return TaskSkippedEvent() if state == "skipped" else TaskFailedEvent()
+
+
+async def task_goes_on(ti: Any) -> bool:
+    """Return whether a task whose trigger was cancelled goes on all the same, so that nobody has ended it.
+
+    Airflow cancels a trigger also where another triggerer has taken it over, and in the same way.
+    """
+    if ti is None:
+        return False
+    try:
+        return await asyncio.wait_for(_state(ti), STATE_TIMEOUT) in _GOES_ON
+    except Exception:
+        return False
+
+
+async def _state(ti: Any) -> str | None:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from asgiref.sync import sync_to_async
+
+    states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    return states.get(ti.run_id, {}).get(name)  # type: ignore[no-any-return]
+
+
+def hand_over(reason: NeedsWorker, result: PollResult | None, started_at: float) -> TriggerEvent:
+    """Return the event that leaves the rest to a worker: the result, or a wait that couldn't go on here.
+
+    :param started_at: when the wait began, in Unix seconds.
+    """
+    return TriggerEvent(event_of(result) if result else unstarted(str(reason), started_at))
+
+
+def _write(push: Callable[[], None]) -> None:
+    try:
+        push()
+    except Exception as error:
+        raise NeedsWorker(f"XComs can't be written here: {type(error).__name__}: {error}") from None

@@ -1,0 +1,943 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixxel_provider.api.errors import (
+    PixxelApiError,
+    PixxelAuthError,
+    PixxelBadRequestError,
+    PixxelConnectionError,
+    PixxelError,
+    PixxelInputError,
+    PixxelNotFoundError,
+    PixxelRateLimitError,
+    PixxelResponseError,
+    PixxelServerError,
+    PixxelUnknownStatusError,
+)
+from pixxel_provider.api.job import Job
+from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState, WaitPlan, check_plan
+from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, WAITING_WORDS
+
+NAME = "Pixxel job j of workflow w"
+ENDED = "2026-01-02T03:04:05Z"
+ZERO_TIMES = [None, "", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+05:30", "1970-01-01T00:00:00Z", 0]
+
+MISSING = PixxelNotFoundError("no such job", status_code=404)
+BUSY = PixxelServerError("busy", status_code=503)
+PASSING: list[PixxelError] = [
+    BUSY,
+    PixxelServerError("broken", status_code=500),
+    PixxelRateLimitError("slow down", status_code=429),
+    PixxelConnectionError("GET /x: no answer.", reason="dns", sent=False),
+    PixxelConnectionError("GET /x: took too long.", reason="timeout"),
+    PixxelResponseError("GET /x: the answer isn't JSON."),
+]
+LASTING: list[PixxelError] = [
+    PixxelBadRequestError("malformed", status_code=400),
+    PixxelAuthError("who are you", status_code=401),
+    PixxelAuthError("not yours", status_code=403),
+    PixxelApiError("conflict", status_code=409),
+    PixxelInputError("pixxel_conn_id", "is 'x', and no such connection is defined"),
+    PixxelError("something else"),
+]
+
+
+class Log(list[tuple[str, str]]):
+    """What a wait has said."""
+
+    def info(self, words: str) -> None:
+        self.append(("info", words))
+
+    def warning(self, words: str) -> None:
+        self.append(("warning", words))
+
+    @property
+    def warnings(self) -> list[str]:
+        return [words for level, words in self if level == "warning"]
+
+    @property
+    def infos(self) -> list[str]:
+        return [words for level, words in self if level == "info"]
+
+
+def job(status: str = "running", **fields: Any) -> Job:
+    return Job.read({"id": "j", "workflow_id": "w", "status": status, **fields})
+
+
+def task(name: str, status: str = "running", **fields: Any) -> dict[str, Any]:
+    return {"id": name, "name": name, "status": status, **fields}
+
+
+def begin(
+    *, jitter: Callable[[], float] = lambda: 1.0, retries_soon: bool = True, **plan: Any
+) -> tuple[PollState, Log]:
+    log = Log()
+    return PollState(WaitPlan("w", "j", **plan), log=log, jitter=jitter, retries_soon=retries_soon), log
+
+
+def drive(
+    wait: PollState, answers: Iterable[Job | PixxelError], start: float = 0.0
+) -> tuple[PollResult | None, float]:
+    """Wait as the trigger does, on a clock of its own; return the result and when it came."""
+    elapsed = start
+    for answer in answers:
+        result = wait.judge(answer) or wait.overdue(elapsed)
+        if result is not None:
+            return result, elapsed
+        elapsed += wait.next_delay(elapsed)
+    return None, elapsed
+
+
+# ----------------------------------------------------------------------------------- what an answer means
+
+
+@pytest.mark.parametrize("status", sorted(WAITING_WORDS))
+@pytest.mark.parametrize("finished_at", [None, ENDED])
+def test_a_known_waiting_word_waits_without_a_remark(status: str, finished_at: Any) -> None:
+    wait, log = begin()
+
+    assert wait.judge(job(status, finished_at=finished_at)) is None
+    assert wait.judge(job(f" {status.title()}_", finished_at=finished_at)) is None
+    assert log == [("info", f"{NAME}: {status}")]
+
+
+@pytest.mark.parametrize("status", sorted(SUCCESS_WORDS))
+def test_a_success_ends_the_wait_with_the_metadata(status: str) -> None:
+    wait, log = begin()
+    done = job(status.upper(), cost=12)
+    result = wait.judge(done)
+
+    assert result == PollResult(
+        "succeeded", f"{NAME} has ended: {status.upper()}, for 12 credits", done.metadata()
+    )
+    assert log == []
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [(None, ""), (0, ", for 0 credits"), (1_234_567, ", for 1234567 credits"), (0.25, ", for 0.25 credits")],
+)
+def test_the_cost_is_said_where_it_is_known(cost: Any, words: str) -> None:
+    result = begin()[0].judge(job("completed", cost=cost))
+
+    assert result is not None
+    assert result.message == f"{NAME} has ended: completed{words}"
+
+
+@pytest.mark.parametrize("status", sorted(FAILURE_WORDS))
+def test_a_failure_ends_the_wait_with_the_reason(status: str) -> None:
+    wait, log = begin()
+    failed = job(
+        status.title(),
+        tasks=[
+            task(
+                "mask",
+                "failed",
+                block_info={"name": "cloud-mask", "version": "1.2"},
+                failure_type="runtime_exception",
+                err_msg="out of memory",
+            )
+        ],
+        val_errors=["no input"],
+    )
+    result = wait.judge(failed)
+
+    assert result == PollResult(
+        "failed",
+        f"{NAME} failed: status {status.title()!r}; task 'mask' failed in block cloud-mask 1.2: "
+        f"runtime_exception: out of memory; validation: no input",
+        failed.metadata(),
+    )
+    assert log == []
+
+
+def test_an_unknown_status_waits_and_is_remarked_on_once() -> None:
+    wait, log = begin()
+
+    assert [wait.judge(job("awaiting_tasking")) for _ in range(100)] == [None] * 100
+    assert log == [
+        ("warning", f"{NAME} is in status 'awaiting_tasking', which nobody knows: waiting on"),
+        ("info", f"{NAME}: awaiting_tasking"),
+    ]
+
+
+def test_an_unknown_status_that_makes_progress_is_not_remarked_on_again() -> None:
+    wait, log = begin()
+    for percent in range(100):
+        wait.judge(job("Awaiting Tasking" if percent % 2 else "awaiting_tasking", progress=percent))
+
+    assert len(log.warnings) == 1
+    assert len(log.infos) == 100
+
+
+def test_each_unknown_status_is_remarked_on() -> None:
+    wait, log = begin()
+    for status in ("odd", "odd", "odder", "running", "running"):
+        wait.judge(job(status))
+
+    assert [words.split("'")[1] for words in log.warnings] == ["odd", "odder"]
+    assert log.infos[-1] == f"{NAME}: running"
+
+
+def test_an_unknown_status_with_a_real_end_ends_the_wait_and_says_what_would_accept_it() -> None:
+    wait, log = begin()
+    odd = job("archived", finished_at=ENDED, cost=3)
+    result = wait.judge(odd)
+
+    assert result is not None
+    assert (result.kind, result.metadata) == ("error", odd.metadata())
+    assert isinstance(result.exception(), PixxelUnknownStatusError)
+    assert str(result.exception()) == result.message
+    for words in (NAME, "'archived'", "success_statuses", "failure_statuses"):
+        assert words in result.message
+    assert log == []
+
+
+@pytest.mark.parametrize("finished_at", ZERO_TIMES)
+def test_a_zero_time_is_no_end(finished_at: Any) -> None:
+    wait, _ = begin()
+
+    assert wait.judge(job("archived", finished_at=finished_at)) is None
+
+
+@pytest.mark.parametrize("finished_at", [None, ENDED])
+def test_what_the_arguments_name_decides(finished_at: Any) -> None:
+    odd = job("Archived", finished_at=finished_at)
+
+    assert begin(success_statuses=["archived"])[0].judge(odd).kind == "succeeded"  # type: ignore[union-attr]
+    assert begin(failure_statuses=["ARCHIVED"])[0].judge(odd).kind == "failed"  # type: ignore[union-attr]
+
+
+def test_what_the_arguments_leave_out_is_no_longer_an_end() -> None:
+    wait, log = begin(success_statuses=["archived"])
+
+    assert wait.judge(job("completed")) is None
+    assert "'completed', which nobody knows" in log.warnings[0]
+    assert wait.judge(job("completed", finished_at=ENDED)).kind == "error"  # type: ignore[union-attr]
+    assert wait.judge(job("failed")).kind == "failed"  # type: ignore[union-attr]
+
+
+def test_a_status_that_the_arguments_name_is_no_surprise() -> None:
+    wait, log = begin(success_statuses=["running"])
+
+    assert wait.judge(job("running")).kind == "succeeded"  # type: ignore[union-attr]
+    assert log == []
+
+
+def test_messages_stay_short_whatever_the_status_holds() -> None:
+    long = "odd\n" + "x" * 100_000
+    wait, log = begin()
+    wait.judge(job(long))
+    messages = [words for _, words in log]
+    for status, fields in (
+        (long, {"finished_at": ENDED}),
+        ("failed" + " " * 100_000, {}),
+        ("done" + "-" * 9_000, {}),
+    ):
+        result = begin()[0].judge(job(status, **fields))
+        assert result is not None
+        messages.append(result.message)
+
+    assert len(messages) == 5
+    assert all(len(words) < 800 and "\n" not in words for words in messages)
+
+
+# ------------------------------------------------------------------------------------------------ trouble
+
+
+@pytest.mark.parametrize("error", PASSING, ids=str)
+def test_trouble_that_may_pass_never_ends_a_wait_and_is_said_once(error: PixxelError) -> None:
+    wait, log = begin(timeout=1e6)
+
+    for look in range(100):
+        assert wait.judge(error) is None
+        assert wait.overdue(look * 1e4) is None
+    assert log == [("warning", f"{error} Waiting on.")]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=str)
+def test_a_wait_outlasts_trouble_of_three_days(error: PixxelError) -> None:
+    wait, _ = begin(timeout=7 * 86_400.0)
+    outage = [job()] + [error] * (3 * 86_400 // 30)
+    result, elapsed = drive(wait, [*outage, job("completed")])
+
+    assert result is not None
+    assert result.kind == "succeeded"
+    assert elapsed > 2.9 * 86_400
+
+
+@pytest.mark.parametrize("error", LASTING, ids=str)
+@pytest.mark.parametrize("seen", [False, True])
+def test_trouble_that_stays_ends_a_wait_at_once_with_the_words_of_the_server(
+    error: PixxelError, seen: bool
+) -> None:
+    wait, log = begin()
+    if seen:
+        wait.judge(job())
+    result = wait.judge(error)
+
+    assert result == PollResult("error", str(error), error=error.fields())
+    assert type(result.exception()) is type(error)
+    assert str(result.exception()) == str(error)
+    assert log.warnings == []
+
+
+def test_the_end_of_trouble_is_said_once() -> None:
+    wait, log = begin()
+    for answer in (job(), BUSY, BUSY, job(), job(), BUSY, job()):
+        wait.judge(answer)
+
+    assert log == [
+        ("info", f"{NAME}: running"),
+        ("warning", f"{BUSY} Waiting on."),
+        ("info", f"{NAME} can be read again"),
+        ("warning", f"{BUSY} Waiting on."),
+        ("info", f"{NAME} can be read again"),
+    ]
+
+
+def test_another_trouble_is_news_and_other_words_for_the_same_are_not() -> None:
+    wait, log = begin()
+    for second in range(50):
+        wait.judge(PixxelRateLimitError(f"try again in {second} s", status_code=429, code="limit"))
+    assert len(log) == 1
+
+    wait.judge(PixxelRateLimitError("try again", status_code=429, code="quota"))
+    wait.judge(PixxelServerError("try again", status_code=500))
+    wait.judge(PixxelServerError("try again", status_code=502))
+    wait.judge(PixxelConnectionError("gone."))
+    wait.judge(PixxelConnectionError("refused."))
+    assert len(log) == 6
+
+
+def test_the_last_words_of_the_server_are_those_of_the_time_out() -> None:
+    wait, _ = begin(timeout=100)
+    for second in range(3):
+        wait.judge(PixxelServerError(f"incident {second}", status_code=503))
+
+    assert wait.timed_out().message.endswith("; it couldn't be read: Pixxel answered HTTP 503: incident 2.")
+
+
+# ------------------------------------------------------------------------------------------ a missing job
+
+
+def test_a_missing_job_is_waited_for_as_long_as_the_grace() -> None:
+    wait, log = begin(not_found_grace=60.0)
+
+    for elapsed in (0.0, 30.0, 60.0):
+        assert wait.judge(MISSING) is None
+        assert wait.overdue(elapsed) is None
+    assert wait.overdue(60.001) == PollResult("error", str(MISSING), error=MISSING.fields())
+    assert log == [("warning", f"{MISSING} Waiting on.")]
+
+
+def test_a_job_that_appears_within_the_grace_is_waited_for() -> None:
+    result, _ = drive(begin()[0], [MISSING, MISSING, job(), *[job()] * 10, job("done")])
+
+    assert result is not None
+    assert result.kind == "succeeded"
+
+
+def test_a_job_that_never_appears_ends_the_wait_soon_after_the_grace() -> None:
+    result, elapsed = drive(begin(not_found_grace=60.0, poke_interval=30.0)[0], [MISSING] * 1_000)
+
+    assert result is not None
+    assert isinstance(result.exception(), PixxelNotFoundError)
+    assert 60 < elapsed <= 90
+
+
+def test_a_job_that_vanishes_long_after_the_start_is_given_the_whole_grace() -> None:
+    wait, _ = begin(not_found_grace=60.0)
+    wait.judge(job())
+    assert wait.overdue(1_000.0) is None
+
+    for elapsed in (1_030.0, 1_050.0, 1_090.0):
+        assert wait.judge(MISSING) is None
+        assert wait.overdue(elapsed) is None
+    wait.judge(MISSING)
+    assert wait.overdue(1_090.1).kind == "error"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("after", [*PASSING, job()], ids=str)
+def test_any_other_answer_ends_a_row_of_missing(after: Any) -> None:
+    wait, _ = begin()
+    wait.judge(MISSING)
+    assert wait.overdue(0.0) is None
+    wait.judge(after)
+    assert wait.overdue(1_000.0) is None
+
+    wait.judge(MISSING)
+    assert wait.overdue(1_001.0) is None
+    assert wait.overdue(1_061.0) is None
+    assert wait.overdue(1_061.1) is not None
+
+
+@pytest.mark.parametrize("pattern", [[MISSING, job()], [MISSING, BUSY], [MISSING, MISSING, job()]], ids=str)
+def test_single_blips_never_end_a_wait_however_many_there_are(pattern: list[Any]) -> None:
+    result, elapsed = drive(begin(poke_interval=30.0)[0], [*pattern * 200, job("done")])
+
+    assert result is not None
+    assert result.kind == "succeeded"
+    assert elapsed > 1_000
+
+
+@pytest.mark.parametrize("poke_interval", [5.0, 30.0, 600.0])
+def test_within_the_grace_it_looks_often_and_decides_just_after_it(poke_interval: float) -> None:
+    wait, _ = begin(poke_interval=poke_interval, not_found_grace=60.0)
+    wait.judge(job())
+    looks, elapsed = 0, 5_000.0
+    while wait.judge(MISSING) is None and wait.overdue(elapsed) is None:
+        looks += 1
+        elapsed += wait.next_delay(elapsed)
+
+    assert 60.0 < elapsed - 5_000.0 <= 60.0 + SHORTEST_DELAY
+    assert looks >= 5
+
+
+def test_a_row_that_another_process_saw_begin_goes_on_here() -> None:
+    wait, _ = begin(not_found_grace=60.0)
+    wait.resume_not_found(10.0, 50.0)
+    assert wait.next_delay(50.0) <= 2
+
+    wait.judge(MISSING)
+    assert wait.overdue(70.0) is None
+    assert wait.overdue(70.1) is not None
+
+
+@pytest.mark.parametrize(("since", "now"), [(0.0, 60.0), (0.0, 86_400.0)])
+def test_a_row_of_long_ago_is_forgotten(since: float, now: float) -> None:
+    wait, _ = begin(not_found_grace=60.0)
+    wait.resume_not_found(since, now)
+    wait.judge(MISSING)
+
+    assert wait.overdue(now) is None
+    assert wait.overdue(now + 60.0) is None
+
+
+def test_a_row_that_another_process_saw_begin_ends_with_another_answer() -> None:
+    wait, log = begin(not_found_grace=60.0)
+    wait.resume_not_found(0.0, 30.0)
+    wait.judge(job())
+    wait.judge(MISSING)
+
+    assert wait.overdue(100.0) is None
+    assert log.infos[0] == f"{NAME} can be read again"
+
+
+def test_where_no_process_can_see_the_whole_grace_part_of_it_does_after_the_grace() -> None:
+    wait, _ = begin(not_found_grace=3_600.0)
+    wait.longest_not_found = 300.0
+    wait.judge(MISSING)
+    assert wait.overdue(1_000.0) is None
+    assert not wait.keeps_worker(1_000.0)
+    assert wait.overdue(3_599.0) is None
+    wait.judge(job())
+    wait.judge(MISSING)
+    assert wait.overdue(9_000.0) is None
+    assert wait.keeps_worker(9_000.0)
+    assert wait.overdue(9_300.0) is None
+    assert wait.overdue(9_300.1) is not None
+
+
+@pytest.mark.parametrize("answer", [job(), BUSY], ids=str)
+def test_only_for_a_missing_job_a_process_stays(answer: Any) -> None:
+    wait, _ = begin()
+    wait.longest_not_found = 300.0
+    wait.judge(answer)
+    assert not wait.keeps_worker(0.0)
+    wait.judge(MISSING)
+    assert wait.keeps_worker(0.0)
+    silent, _ = begin(silent_fail=True)
+    silent.judge(MISSING)
+    assert not silent.keeps_worker(0.0)
+
+
+def test_no_grace_means_that_a_missing_job_ends_the_wait_on_the_first_look() -> None:
+    wait, _ = begin(not_found_grace=0.0)
+    wait.judge(MISSING)
+
+    assert wait.overdue(0.001) is not None
+
+
+# ----------------------------------------------------------------------------------------------- the time
+
+
+def test_time_is_over_only_after_the_deadline() -> None:
+    wait, _ = begin(timeout=600.0)
+    wait.judge(job("queued", progress="5%"))
+
+    assert wait.overdue(0.0) is None
+    assert wait.overdue(600.0) is None
+    assert wait.overdue(600.001) == PollResult(
+        "timed_out", f"{NAME} had not ended when the timeout of 600 s was over; it was queued, 5 %."
+    )
+
+
+def test_a_job_that_finished_while_nobody_looked_is_a_finished_job() -> None:
+    for status, kind in (("completed", "succeeded"), ("failed", "failed")):
+        result, elapsed = drive(begin(timeout=600.0)[0], [job(status)], start=86_400.0)
+
+        assert result is not None
+        assert (result.kind, elapsed) == (kind, 86_400.0)
+
+
+def test_the_deadline_comes_before_the_grace() -> None:
+    wait, _ = begin(timeout=50.0, not_found_grace=20.0)
+    wait.judge(MISSING)
+
+    assert wait.overdue(0.0) is None
+    assert wait.overdue(30.0).kind == "error"  # type: ignore[union-attr]
+    assert wait.overdue(51.0).kind == "timed_out"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([], "it was never seen."),
+        ([BUSY], "it couldn't be read: Pixxel answered HTTP 503: busy."),
+        ([job("queued")], "it was queued."),
+        ([job("queued"), BUSY], "it couldn't be read: Pixxel answered HTTP 503: busy."),
+        ([BUSY, job("queued")], "it was queued."),
+    ],
+    ids=["never", "trouble", "seen", "seen, then trouble", "trouble, then seen"],
+)
+def test_a_time_out_says_what_the_last_look_saw(answers: Any, words: str) -> None:
+    wait, _ = begin(timeout=1_209_600.0)
+    for answer in answers:
+        wait.judge(answer)
+
+    assert wait.timed_out().message == (
+        f"{NAME} had not ended when the timeout of 1209600 s was over; {words}"
+    )
+    assert wait.timed_out().metadata is None
+
+
+def test_a_wait_looks_once_more_right_after_its_deadline() -> None:
+    for jitter in (0.0, 1.0):
+        wait, _ = begin(timeout=100.0, jitter=lambda jitter=jitter: jitter)
+        result, elapsed = drive(wait, [job()] * 1_000)
+
+        assert result is not None
+        assert result.kind == "timed_out"
+        assert 100 < elapsed <= 100.5
+
+
+# -------------------------------------------------------------------------------------------- silent_fail
+
+
+@pytest.mark.parametrize(
+    "error", [error for error in LASTING if not isinstance(error, PixxelInputError)], ids=str
+)
+def test_silent_fail_waits_on_after_errors_and_says_so_once(error: PixxelError) -> None:
+    wait, log = begin(silent_fail=True, timeout=1e6)
+
+    for look in range(100):
+        assert wait.judge(error) is None
+        assert wait.overdue(look * 1e4) is None
+    assert log.warnings == [f"{str(error).removesuffix('.')}. Waiting on."]
+    assert log.infos == []
+
+
+def test_silent_fail_does_not_wait_for_a_connection_that_can_not_be_used() -> None:
+    wait, _ = begin(silent_fail=True)
+    result = wait.judge(PixxelInputError("pixxel_conn_id", "is 'nowhere', and no such connection is defined"))
+    assert result is not None
+    assert result.kind == "error"
+
+
+def test_answers_that_can_not_be_read_are_said_once_whatever_they_say() -> None:
+    wait, log = begin()
+    for number in range(5):
+        assert wait.judge(PixxelResponseError(f"The answer isn't JSON but HTML ('ref {number}').")) is None
+    assert len(log.warnings) == 1
+    assert "'ref 4'" in wait.timed_out().message
+
+
+def test_silent_fail_waits_on_after_an_end_that_nobody_understands_and_says_so_once() -> None:
+    wait, log = begin(silent_fail=True, timeout=1e6)
+    odd = job("archived", finished_at=ENDED)
+
+    assert [wait.judge(odd) for _ in range(100)] == [None] * 100
+    assert len(log) == 1
+    assert "success_statuses" in log.warnings[0]
+    assert log.warnings[0].endswith("what it means. Waiting on.")
+    assert f"; it was archived. {NAME} has ended in status 'archived', which" in wait.timed_out().message
+    assert wait.timed_out().message.endswith("what it means.")
+    assert wait.judge(job("completed")).kind == "succeeded"  # type: ignore[union-attr]
+
+
+def test_silent_fail_says_again_what_comes_again() -> None:
+    wait, log = begin(silent_fail=True)
+    odd = job("archived", finished_at=ENDED)
+    for answer in (odd, job("running"), odd, BUSY, odd):
+        wait.judge(answer)
+
+    assert [level for level, _ in log] == ["warning", "info", "warning", "warning", "info", "warning"]
+    assert log.infos == [f"{NAME}: running", f"{NAME} can be read again"]
+
+
+def test_silent_fail_outlasts_the_grace_but_not_the_deadline() -> None:
+    wait, _ = begin(silent_fail=True, timeout=600.0)
+    wait.judge(MISSING)
+
+    assert wait.overdue(599.0) is None
+    assert wait.overdue(601.0).kind == "timed_out"  # type: ignore[union-attr]
+
+
+def test_silent_fail_does_not_hide_a_failed_job() -> None:
+    assert begin(silent_fail=True)[0].judge(job("failed")).kind == "failed"  # type: ignore[union-attr]
+
+
+# ------------------------------------------------------------------------------------------------ the log
+
+
+def estimated(updated_at: str, **fields: Any) -> Job:
+    """Return a job that began at noon and should take five minutes."""
+    noon = "2026-01-02T12:00:00Z"
+    return job(created_at=noon, estimated_duration=300, updated_at=f"2026-01-02T{updated_at}Z", **fields)
+
+
+def test_the_time_left_is_told_with_news_and_is_none_itself() -> None:
+    wait, log = begin()
+    for minute in range(9):
+        wait.judge(estimated(f"12:0{minute}:00", progress=20))
+    wait.judge(estimated("12:03:00", progress=60))
+    wait.judge(estimated("12:09:00", progress=90))
+
+    assert log.infos == [
+        f"{NAME}: running, 20 %, about 5 min left",
+        f"{NAME}: running, 60 %, about 2 min left",
+        f"{NAME}: running, 90 %, longer than estimated",
+    ]
+
+
+def test_a_wait_that_is_over_tells_no_time_left_of_long_ago() -> None:
+    wait, _ = begin()
+    wait.judge(estimated("12:00:00", progress=20))
+
+    assert wait.timed_out().message.endswith("; it was running, 20 %.")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [job("running", progress=40, tasks=[task("a")])],
+        [job("running"), job("Running"), job("RUN-NING")],
+        [job(tasks=[task("a"), task("b")]), job(tasks=[task("b"), task("a")])],
+        [job(cost=1, updated_at="2026-01-02T03:04:05Z"), job(cost=2, updated_at="2026-01-02T03:04:06Z")],
+    ],
+    ids=["the same", "spelling", "order of tasks", "what nobody waits for"],
+)
+def test_looks_without_news_are_not_logged(answers: list[Job]) -> None:
+    wait, log = begin()
+    for look in range(100):
+        wait.judge(answers[look % len(answers)])
+
+    assert len(log) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (job("queued"), job("running")),
+        (job(progress="10%"), job(progress="11%")),
+        (job(progress=None), job(progress=0)),
+        (job(tasks=[task("a"), task("b", "queued")]), job(tasks=[task("a", "completed"), task("b")])),
+        (job(tasks=[task("a", "queued")]), job(tasks=[task("a", "in progress")])),
+    ],
+    ids=["status", "progress", "first progress", "next task", "first task"],
+)
+def test_what_changed_is_logged_once(before: Job, after: Job) -> None:
+    wait, log = begin()
+    for answer in [*[before] * 50, *[after] * 50]:
+        wait.judge(answer)
+
+    assert len(log) == 2
+    assert log.warnings == []
+    assert log.infos[0] != log.infos[1]
+
+
+# ----------------------------------------------------------------------------------------------- the gaps
+
+
+@pytest.mark.parametrize(("jitter", "gap"), [(0.0, 24.0), (0.5, 27.0), (1.0, 30.0)])
+def test_the_interval_is_the_longest_gap_and_a_fifth_of_it_is_jitter(jitter: float, gap: float) -> None:
+    wait, _ = begin(jitter=lambda: jitter)
+    wait.judge(job())
+
+    assert wait.next_delay(0.0) == pytest.approx(gap)
+    assert wait.next_delay(5_000.0) == pytest.approx(gap)
+
+
+@pytest.mark.parametrize("poke_interval", [0.0, 0.1, -5.0])
+def test_no_gap_is_shorter_than_half_a_second(poke_interval: float) -> None:
+    wait, _ = begin(poke_interval=poke_interval, jitter=lambda: 0.0)
+
+    assert wait.next_delay(0.0) == SHORTEST_DELAY == 0.5
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "gap"), [(0.0, 30.0), (30.0, 60.0), (90.0, 120.0), (210.0, 240.0), (5_000.0, 5_030.0)]
+)
+def test_with_backoff_the_gap_grows_with_the_time_waited(elapsed: float, gap: float) -> None:
+    assert begin(exponential_backoff=True)[0].next_delay(elapsed) == pytest.approx(gap)
+    assert begin(exponential_backoff=False)[0].next_delay(elapsed) == pytest.approx(30.0)
+
+
+def test_with_backoff_gaps_double_and_stop_growing_at_max_wait() -> None:
+    wait, _ = begin(exponential_backoff=True, max_wait=200.0, poke_interval=10.0)
+    gaps, elapsed = [], 0.0
+    for _ in range(8):
+        gaps.append(wait.next_delay(elapsed))
+        elapsed += gaps[-1]
+
+    assert gaps == pytest.approx([10, 20, 40, 80, 160, 200, 200, 200])
+
+
+def test_max_wait_also_holds_for_the_first_gap_and_only_with_backoff() -> None:
+    assert begin(exponential_backoff=True, max_wait=5.0)[0].next_delay(0.0) == pytest.approx(5.0)
+    assert begin(exponential_backoff=True, max_wait=0.1)[0].next_delay(0.0) == SHORTEST_DELAY
+    assert begin(exponential_backoff=False, max_wait=5.0)[0].next_delay(0.0) == pytest.approx(30.0)
+
+
+def limited(seconds: float) -> PixxelError:
+    return PixxelRateLimitError("slow down", status_code=429, retry_after=seconds)
+
+
+@pytest.mark.parametrize("retries_soon", [True, False])
+def test_the_server_decides_when_it_is_asked_again(retries_soon: bool) -> None:
+    wait, _ = begin(retries_soon=retries_soon, jitter=lambda: 0.0)
+    wait.judge(limited(300.0))
+
+    assert wait.next_delay(0.0) == 300.0
+    wait.judge(limited(45.0))
+    assert wait.next_delay(0.0) == 45.0
+
+
+@pytest.mark.parametrize("answer", [BUSY, job()], ids=["other trouble", "an answer"])
+def test_what_the_server_asked_for_holds_for_one_gap(answer: Any) -> None:
+    wait, _ = begin()
+    wait.judge(limited(300.0))
+    wait.judge(answer)
+
+    assert wait.next_delay(0.0) <= 30.0
+
+
+def test_those_turned_away_together_do_not_return_together() -> None:
+    def next_delay(jitter: float) -> float:
+        wait = PollState(WaitPlan("w", "j"), log=Log(), jitter=lambda: jitter)
+        wait.judge(PixxelRateLimitError("slow down", status_code=429, retry_after=200))
+        return wait.next_delay(0)
+
+    assert [next_delay(0), next_delay(0.5), next_delay(1)] == [200, pytest.approx(210), pytest.approx(220)]
+
+
+def test_a_short_retry_after_does_not_shorten_the_interval() -> None:
+    wait, _ = begin(retries_soon=False)
+    wait.judge(limited(1.0))
+
+    assert wait.next_delay(0.0) == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize(("elapsed", "gap"), [(0.0, 100.5), (90.0, 10.5), (100.0, 0.5), (5_000.0, 0.5)])
+def test_no_gap_passes_the_deadline_by_more_than_half_a_second(elapsed: float, gap: float) -> None:
+    wait, _ = begin(timeout=100.0, poke_interval=500.0)
+    assert wait.next_delay(elapsed) == pytest.approx(gap)
+
+    wait.judge(limited(3_600.0))
+    assert wait.next_delay(elapsed) == pytest.approx(gap)
+
+
+def test_after_trouble_the_next_looks_come_soon_and_then_less_and_less_often() -> None:
+    wait, _ = begin()
+    gaps = []
+    for _ in range(8):
+        wait.judge(BUSY)
+        gaps.append(wait.next_delay(0.0))
+
+    assert gaps == pytest.approx([2, 4, 8, 16, 30, 30, 30, 30])
+    wait.judge(job())
+    assert wait.next_delay(0.0) == pytest.approx(30)
+    wait.judge(BUSY)
+    assert wait.next_delay(0.0) == pytest.approx(2)
+
+
+def test_gaps_after_trouble_have_full_jitter() -> None:
+    source = random.Random(7)
+    gaps = []
+    for _ in range(500):
+        wait, _ = begin(jitter=source.random)
+        for _ in range(4):
+            wait.judge(BUSY)
+        gaps.append(wait.next_delay(0.0))
+
+    assert min(gaps) == 0.5
+    assert 15 < max(gaps) <= 16
+    assert 7 < sum(gaps) / len(gaps) < 9
+
+
+def test_a_missing_job_is_looked_for_soon() -> None:
+    wait, _ = begin()
+    wait.judge(MISSING)
+
+    assert wait.next_delay(0.0) == pytest.approx(2.0)
+
+
+def test_where_each_look_costs_a_process_trouble_does_not_hurry() -> None:
+    wait, _ = begin(retries_soon=False)
+    for _ in range(3):
+        wait.judge(BUSY)
+
+        assert wait.next_delay(0.0) == pytest.approx(30.0)
+
+
+def test_trouble_never_makes_a_gap_longer_than_the_interval() -> None:
+    wait, _ = begin(poke_interval=1.0)
+    for _ in range(5_000):
+        wait.judge(BUSY)
+
+    assert wait.next_delay(0.0) == pytest.approx(1.0)
+
+
+SECONDS = st.floats(0, 1e7) | st.sampled_from([0.0, 0.5, 1e300, float("inf")])
+ANSWERS = st.sampled_from(
+    [
+        job(),
+        job("odd", finished_at=ENDED),
+        job("odd", tasks=[task("a")], progress=4),
+        job("done"),
+        job("failed"),
+        MISSING,
+        limited(0.0),
+        limited(77.0),
+        limited(86_400.0),
+        *PASSING,
+        *LASTING,
+    ]
+)
+
+
+@given(
+    plan=st.builds(
+        WaitPlan,
+        workflow_id=st.just("w"),
+        job_id=st.just("j"),
+        poke_interval=SECONDS | st.just(-1.0),
+        timeout=SECONDS,
+        exponential_backoff=st.booleans(),
+        max_wait=st.none() | SECONDS,
+        not_found_grace=SECONDS,
+        silent_fail=st.booleans(),
+    ),
+    answers=st.lists(ANSWERS, max_size=8),
+    elapsed=st.floats(-1e6, 1e8),
+    jitter=st.floats(0, 1),
+    retries_soon=st.booleans(),
+)
+def test_whatever_happens_a_wait_never_raises_and_its_gaps_stay_within_bounds(
+    plan: WaitPlan, answers: list[Any], elapsed: float, jitter: float, retries_soon: bool
+) -> None:
+    log = Log()
+    wait = PollState(plan, log=log, jitter=lambda: jitter, retries_soon=retries_soon)
+    for answer in answers:
+        result = wait.judge(answer) or wait.overdue(elapsed)
+        gap = wait.next_delay(elapsed)
+
+        assert result is None or result.kind in ("succeeded", "failed", "timed_out", "error")
+        longest = plan.poke_interval
+        if plan.exponential_backoff:
+            longest = min(longest + elapsed, plan.max_wait or float("inf"))
+        assert (
+            SHORTEST_DELAY
+            <= gap
+            <= max(
+                longest, 1.1 * (answer.retry_after or 0.0) if isinstance(answer, PixxelError) else 0.0, 0.5
+            )
+        )
+        assert gap <= max(plan.timeout - elapsed, 0.0) + SHORTEST_DELAY
+        json.dumps([result and result.metadata, result and result.error], allow_nan=False)
+    assert all(level in ("info", "warning") and words for level, words in log)
+    assert len(log) <= 3 * len(answers)
+
+
+# -------------------------------------------------------------------------------------- plans and results
+
+
+def test_a_plan_travels_as_json() -> None:
+    plan = WaitPlan("w", "j", ["a"], ["b"], 1.0, 2.0, True, 3.0, 4.0, True)
+
+    assert WaitPlan(**json.loads(json.dumps(plan.fields()))) == plan
+    assert WaitPlan(**WaitPlan("w", "j").fields()) == WaitPlan("w", "j")
+
+
+def test_a_wait_of_a_week_looks_every_half_minute_unless_told_otherwise() -> None:
+    plan = WaitPlan("w", "j")
+
+    assert (plan.poke_interval, plan.timeout, plan.not_found_grace) == (30.0, 604_800.0, 60.0)
+    assert (plan.exponential_backoff, plan.max_wait, plan.silent_fail) == (False, None, False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("workflow_id", ""),
+        ("workflow_id", None),
+        ("job_id", ".."),
+        ("job_id", 7),
+        ("success_statuses", "completed"),
+        ("failure_statuses", [""]),
+        ("not_found_grace", -1.0),
+        ("not_found_grace", float("nan")),
+        ("not_found_grace", float("inf")),
+        ("not_found_grace", "60"),
+        ("not_found_grace", None),
+        ("not_found_grace", True),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_before_anything_is_asked(field: str, value: Any) -> None:
+    with pytest.raises(PixxelInputError) as caught:
+        check_plan(replace(WaitPlan("w", "j"), **{field: value}))
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("grace", [0, 0.0, 1, 1e9])
+def test_a_plan_that_can_be_is_not_refused(grace: float) -> None:
+    check_plan(WaitPlan("w", "j", ["a"], ["b"], not_found_grace=grace))
+
+
+def test_a_wait_refuses_rules_that_contradict_each_other() -> None:
+    with pytest.raises(PixxelInputError, match=r"both name a$"):
+        begin(success_statuses=["a"], failure_statuses=["A"])
+
+
+def test_the_error_behind_an_ending_comes_back() -> None:
+    result = PollResult.from_error(PixxelAuthError("no", status_code=403), {"id": "j"})
+    arrived = PollResult(**json.loads(json.dumps(vars(result))))
+
+    assert arrived == result
+    assert isinstance(arrived.exception(), PixxelAuthError)
+    assert arrived.exception().status_code == 403
+    assert str(arrived.exception()) == result.message
+
+
+def test_an_ending_that_lost_its_error_keeps_its_words() -> None:
+    found = PollResult("error", "what happened").exception()
+
+    assert (type(found), str(found)) == (PixxelError, "what happened")
+
+
+def test_a_wait_has_its_own_chance_where_none_is_given() -> None:
+    gaps = {PollState(WaitPlan("w", "j"), log=Log()).next_delay(0.0) for _ in range(20)}
+
+    assert len(gaps) > 1
+    assert all(24 <= gap <= 30 for gap in gaps)

@@ -1,0 +1,748 @@
+"""An object is whole under its key, or isn't there; what lay there before stays until then."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+
+from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.download import object_store
+from pixxel_provider.download.errors import PixxelDownloadError
+from pixxel_provider.download.local_disk import CHUNK
+from pixxel_provider.download.object_store import UNKNOWN, StoredFile, StoreTarget, UnreadableError, in_words
+
+KEY = "bucket/jobs/package.zip"
+TEXT = f"fake://{KEY}"
+OLD, NEW = b"what lay here before", b"what is to lie here, in several parts"
+BLOCK = 10
+
+
+class Upload(AbstractBufferedFile):
+    """An upload in parts, which shows nothing until it is completed: as in S3."""
+
+    parts: list[bytes] | None = None
+
+    def _initiate_upload(self) -> None:
+        self.fs.do("create", self.path)
+        self.parts = []
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        self.fs.do("part", self.path)
+        assert self.parts is not None
+        self.parts.append(self.buffer.getvalue())
+        if self.autocommit and final:
+            self.commit()
+        return True
+
+    def commit(self) -> None:
+        self.fs.do("complete", self.path)
+        assert self.parts is not None
+        self.fs.objects[self.path] = b"".join(self.parts)[: self.fs.keeps]
+
+    def discard(self) -> None:
+        if self.parts is not None:
+            self.parts = None
+            self.fs.do("abort", self.path)
+
+
+class Immediate(AbstractBufferedFile):
+    """An upload that shows each part as it comes, and has no word for giving up."""
+
+    def _initiate_upload(self) -> None:
+        self.fs.do("create", self.path)
+        self.fs.objects[self.path] = b""
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        self.fs.do("part", self.path)
+        self.fs.objects[self.path] = (self.fs.objects.get(self.path, b"") + self.buffer.getvalue())[
+            : self.fs.keeps
+        ]
+        return True
+
+
+class AzureBlobFile(AbstractBufferedFile):
+    """An upload that is completed by being closed, and by nothing else: as in Azure."""
+
+    parts: list[bytes]
+
+    def _initiate_upload(self) -> None:
+        self.fs.do("create", self.path)
+        self.parts = []
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        self.fs.do("part", self.path)
+        self.parts.append(self.buffer.getvalue())
+        if final:
+            self.fs.do("complete", self.path)
+            self.fs.objects[self.path] = b"".join(self.parts)
+        return True
+
+
+class Bucket(AbstractFileSystem):
+    """Objects in a dict; ``log`` holds what was done, ``failing`` says which doing of which kind fails."""
+
+    cachable = False
+    kind: type[AbstractBufferedFile] = Upload
+
+    def __init__(self, kind: type[AbstractBufferedFile] = Upload) -> None:
+        super().__init__()
+        self.kind = kind
+        self.objects: dict[str, bytes] = {KEY: OLD}
+        self.log: list[tuple[str, str]] = []
+        self.failing: dict[str, int] = {}
+        self.keeps: int | None = None
+
+    def do(self, what: str, path: str) -> None:
+        self.log.append((what, path))
+        if self.failing.get(what) == self.done(what):
+            raise RuntimeError(f"the store doesn't {what}")
+
+    def done(self, what: str) -> int:
+        return [each for each, _ in self.log].count(what)
+
+    def _open(self, path: str, mode: str = "rb", block_size: Any = None, **options: Any) -> Any:
+        if mode == "rb":
+            options["size"] = self.info(path)["size"]
+        options.pop("cache_options", None)
+        return self.kind(self, path, mode, block_size, **options)
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        if path in self.objects:
+            return {"name": path, "size": len(self.objects[path]), "type": "file"}
+        if any(key.startswith(f"{path}/") for key in self.objects):
+            return {"name": path, "size": 0, "type": "directory"}
+        raise FileNotFoundError(path)
+
+    def cat_file(self, path: str, start: Any = None, end: Any = None, **_: Any) -> bytes:
+        return self.objects[path][start:end]
+
+    def mv(self, path1: str, path2: str, **_: Any) -> None:
+        self.do("move", path1)
+        self.objects[path2] = self.objects.pop(path1)
+
+    def rm_file(self, path: str) -> None:
+        self.do("remove", path)
+        del self.objects[path]
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "PART", BLOCK)
+
+
+@pytest.fixture(params=[Upload, AzureBlobFile, Immediate], ids=lambda kind: kind.__name__)
+def bucket(request: pytest.FixtureRequest) -> Bucket:
+    """A store of each kind: whatever is tested through this holds for all of them."""
+    return Bucket(request.param)
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryFileSystem]:
+    fs = MemoryFileSystem()
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+    yield fs
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+
+
+def begin(fs: Any, key: str = KEY) -> StoredFile:
+    file = StoreTarget(fs, key, TEXT).file()
+    file.begin(len(NEW))
+    return file
+
+
+def fill(file: StoredFile, content: bytes = NEW) -> None:
+    for at in range(0, len(content), 7):
+        file.write(content[at : at + 7])
+
+
+def in_parts(file: StoredFile) -> Iterator[int]:
+    for at in range(0, len(NEW), 7):
+        file.write(NEW[at : at + 7])
+        yield at
+
+
+# --------------------------------------------------------------------------------------------- every store
+
+
+def test_an_object_appears_under_its_key_with_its_end_and_not_before(bucket: Bucket) -> None:
+    file = begin(bucket)
+    for _ in in_parts(file):
+        assert bucket.objects[KEY] == OLD
+    file.commit()
+    assert bucket.objects == {KEY: NEW}
+
+
+def test_what_is_given_up_leaves_what_was_there_and_nothing_else(bucket: Bucket) -> None:
+    file = begin(bucket)
+    fill(file)
+    file.discard()
+    file.discard()
+    del file
+    gc.collect()
+    assert bucket.objects == {KEY: OLD}
+    assert bucket.done("complete") == 0
+
+
+def test_a_new_beginning_forgets_what_came(bucket: Bucket) -> None:
+    file = begin(bucket)
+    fill(file, b"a longer first try that was cut off somewhere")
+    file.begin(len(NEW))
+    fill(file)
+    assert bucket.objects[KEY] == OLD
+    file.commit()
+    assert bucket.objects == {KEY: NEW}
+
+
+@pytest.mark.parametrize(("step", "count"), [("create", 1), ("part", 1), ("part", 2)])
+def test_a_write_that_fails_leaves_what_was_there(bucket: Bucket, step: str, count: int) -> None:
+    file = begin(bucket)
+    bucket.failing[step] = bucket.done(step) + count
+    with pytest.raises(
+        PixxelDownloadError, match=f"{TEXT} can't be written: RuntimeError: the store doesn't"
+    ):
+        fill(file)
+    file.discard()
+    del file
+    gc.collect()
+    assert bucket.objects == {KEY: OLD}
+    assert bucket.done("complete") == 0
+
+
+def test_a_last_part_that_fails_leaves_what_was_there(bucket: Bucket) -> None:
+    file = begin(bucket)
+    fill(file)
+    bucket.failing["part"] = bucket.done("part") + 1
+    with pytest.raises(PixxelDownloadError, match="the store doesn't part"):
+        file.commit()
+    file.discard()
+    assert bucket.objects == {KEY: OLD}
+
+
+@pytest.mark.parametrize(("kind", "step"), [(Upload, "complete"), (Immediate, "move")])
+def test_an_end_that_fails_leaves_what_was_there(kind: type[AbstractBufferedFile], step: str) -> None:
+    bucket = Bucket(kind)
+    bucket.failing[step] = 1
+    file = begin(bucket)
+    fill(file)
+    with pytest.raises(PixxelDownloadError, match=f"{TEXT} can't be written: .* doesn't {step}"):
+        file.commit()
+    file.discard()
+    assert bucket.objects == {KEY: OLD}
+
+
+def test_a_store_that_cant_clean_up_doesnt_hide_what_led_to_it(bucket: Bucket) -> None:
+    file = begin(bucket)
+    fill(file)
+    bucket.failing = {"abort": 1, "remove": 1}
+    file.discard()
+    assert bucket.objects[KEY] == OLD
+
+
+@pytest.mark.parametrize("step", ["write", "commit"])
+def test_what_was_given_up_takes_nothing_more(bucket: Bucket, step: str) -> None:
+    file = begin(bucket)
+    fill(file)
+    file.discard()
+    with pytest.raises(PixxelDownloadError, match=f"{TEXT} was given up"):
+        {"write": lambda: file.write(b"x"), "commit": file.commit}[step]()
+    assert bucket.objects == {KEY: OLD}
+
+
+@pytest.mark.parametrize("kind", [Upload, Immediate])
+def test_what_is_given_up_while_its_end_is_sent_isnt_completed(
+    kind: type[AbstractBufferedFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = Bucket(kind)
+    file = begin(bucket)
+    fill(file)
+    do = bucket.do
+
+    def stopped(what: str, path: str) -> None:
+        do(what, path)
+        if what == "part":
+            # As a signal's handler would.
+            file.discard()
+
+    monkeypatch.setattr(bucket, "do", stopped)
+    with pytest.raises(PixxelDownloadError, match=f"{TEXT} (was given up|can't be written)"):
+        file.commit()
+    assert bucket.objects == {KEY: OLD}
+    assert not bucket.done("complete")
+    assert not bucket.done("move")
+
+
+def test_a_new_beginning_of_what_was_given_up_leaves_nothing() -> None:
+    bucket = Bucket(Immediate)
+    file = begin(bucket)
+    file.discard()
+    with contextlib.suppress(PixxelDownloadError):
+        file.begin(len(NEW))
+    assert bucket.objects == {KEY: OLD}
+
+
+@pytest.mark.parametrize("end", ["commit", "discard"])
+def test_a_file_that_is_done_with_isnt_kept_in_memory(end: str) -> None:
+    bucket = Bucket()
+    file = begin(bucket)
+    fill(file)
+    kept = weakref.ref(file._file)
+    getattr(file, end)()
+    gc.collect()
+    assert kept() is None
+
+
+def test_what_hasnt_begun_takes_nothing(bucket: Bucket) -> None:
+    with pytest.raises(PixxelDownloadError):
+        StoreTarget(bucket, KEY, TEXT).file().write(b"x")
+    assert bucket.log == []
+
+
+def test_giving_up_what_is_whole_takes_nothing_away(bucket: Bucket) -> None:
+    file = begin(bucket)
+    fill(file)
+    file.commit()
+    file.discard()
+    assert bucket.objects == {KEY: NEW}
+
+
+def test_an_object_of_nothing_is_an_object(bucket: Bucket) -> None:
+    file = StoreTarget(bucket, KEY, TEXT).file()
+    file.begin(0)
+    file.commit()
+    assert bucket.objects == {KEY: b""}
+
+
+@pytest.mark.parametrize("kind", [Upload, Immediate])
+def test_a_store_that_lost_a_byte_is_an_error(kind: type[AbstractBufferedFile]) -> None:
+    bucket = Bucket(kind)
+    bucket.keeps = len(NEW) - 1
+    file = begin(bucket)
+    fill(file)
+    words = f"{TEXT} .*has {len(NEW) - 1} bytes after {len(NEW)} were written"
+    with pytest.raises(PixxelDownloadError, match=words):
+        file.commit()
+
+
+# --------------------------------------------------------------------------------- stores that hold back
+
+
+@pytest.mark.parametrize("kind", [Upload, AzureBlobFile])
+def test_an_upload_that_is_held_back_needs_no_other_key(kind: type[AbstractBufferedFile]) -> None:
+    bucket = Bucket(kind)
+    file = begin(bucket)
+    fill(file)
+    file.commit()
+    assert {path for _, path in bucket.log} == {KEY}
+    assert bucket.done("create") == bucket.done("complete") == 1
+    assert bucket.done("move") == bucket.done("remove") == 0
+
+
+def test_a_part_goes_off_as_soon_as_it_is_full() -> None:
+    bucket = Bucket()
+    file = begin(bucket)
+    sent = [bucket.done("part") for _ in in_parts(file)]
+    assert sent == [0, 1, 1, 2, 2, 2]
+    file.commit()
+    assert [what for what, _ in bucket.log] == ["create", "part", "part", "part", "complete"]
+
+
+def test_an_upload_that_is_given_up_is_aborted_once() -> None:
+    bucket = Bucket()
+    file = begin(bucket)
+    fill(file)
+    file.discard()
+    file.discard()
+    assert bucket.done("abort") == 1
+
+
+def test_a_new_beginning_aborts_the_upload_before() -> None:
+    bucket = Bucket()
+    file = begin(bucket)
+    fill(file)
+    file.begin(len(NEW))
+    assert [what for what, _ in bucket.log][-1] == "abort"
+    fill(file)
+    file.commit()
+    assert (bucket.done("create"), bucket.done("abort"), bucket.done("complete")) == (2, 1, 1)
+
+
+def test_what_cant_be_taken_back_doesnt_keep_another_beginning_from_coming_whole(bucket: Bucket) -> None:
+    file = begin(bucket)
+    fill(file, OLD * 3)
+    bucket.failing = {"abort": 1, "remove": 1}
+    file.begin(len(NEW))
+    fill(file)
+    file.commit()
+    assert bucket.objects[KEY] == NEW
+
+
+@pytest.mark.parametrize("kind", [Upload, AzureBlobFile])
+def test_what_another_writer_put_there_meanwhile_is_told_and_stays(
+    kind: type[AbstractBufferedFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, others = Bucket(kind), b"whole, and of another length"
+    file, other = begin(bucket), begin(bucket)
+    fill(file)
+    fill(other, others)
+    later, info = [other.commit], bucket.info
+
+    def just_before(path: str, **options: Any) -> dict[str, Any]:
+        if later:
+            later.pop()()
+        return info(path, **options)
+
+    monkeypatch.setattr(bucket, "info", just_before)
+    words = f"^{TEXT} has {len(others)} bytes after {len(NEW)} .* perhaps another writer's. It isn't touched"
+    with pytest.raises(PixxelDownloadError, match=words):
+        file.commit()
+    file.discard()
+    assert bucket.objects == {KEY: others}
+    assert bucket.done("remove") == 0
+
+
+def test_an_upload_that_came_out_otherwise_isnt_kept_in_memory() -> None:
+    bucket = Bucket()
+    bucket.keeps = len(NEW) - 1
+    file = begin(bucket)
+    fill(file)
+    kept = weakref.ref(file._file)
+    with pytest.raises(PixxelDownloadError):
+        file.commit()
+    gc.collect()
+    assert kept() is None
+
+
+def test_parts_grow_with_the_object_so_that_no_store_has_too_many() -> None:
+    for length, block in ((None, BLOCK), (0, BLOCK), (BLOCK * 9_000, BLOCK), (180_000, 2 * BLOCK)):
+        bucket = Bucket()
+        file = StoreTarget(bucket, KEY, TEXT).file()
+        file.begin(length)
+        assert file._file.blocksize == block
+        file.discard()
+
+
+# ------------------------------------------------------------------------------------------- other stores
+
+
+def test_elsewhere_an_object_gets_a_hidden_key_beside_its_own_and_is_moved() -> None:
+    bucket = Bucket(Immediate)
+    file = begin(bucket)
+    fill(file)
+    (hidden,) = bucket.objects.keys() - {KEY}
+    assert hidden.startswith("bucket/jobs/.pixxel-")
+    file.commit()
+    assert [path for what, path in bucket.log if what == "move"] == [hidden]
+
+
+def test_an_object_that_came_out_too_short_isnt_moved_and_its_hidden_key_goes() -> None:
+    bucket = Bucket(Immediate)
+    bucket.keeps = len(NEW) - 1
+    file = begin(bucket)
+    fill(file)
+    with pytest.raises(PixxelDownloadError):
+        file.commit()
+    file.discard()
+    assert bucket.objects == {KEY: OLD}
+    assert bucket.done("move") == 0
+
+
+def test_memory_holds_a_whole_object_or_none(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/jobs/package.zip", OLD)
+    for end in ("discard", "commit"):
+        file = begin(memory, "/jobs/package.zip")
+        for _ in in_parts(file):
+            assert memory.cat_file("/jobs/package.zip") == OLD
+        getattr(file, end)()
+        assert memory.find("/") == ["/jobs/package.zip"]
+    assert memory.cat_file("/jobs/package.zip") == NEW
+
+
+def test_memory_forgets_what_came_before_a_new_beginning(memory: MemoryFileSystem) -> None:
+    file = begin(memory, "/jobs/package.zip")
+    fill(file, b"a longer first try that was cut off somewhere")
+    file.begin(len(NEW))
+    fill(file)
+    file.commit()
+    assert memory.cat_file("/jobs/package.zip") == NEW
+    assert memory.find("/") == ["/jobs/package.zip"]
+
+
+def test_a_file_system_with_folders_gets_those_that_are_missing(tmp_path: Any) -> None:
+    path = tmp_path / "a" / "b" / "package.zip"
+    file = begin(LocalFileSystem(), str(path))
+    fill(file)
+    assert not path.exists()
+    file.commit()
+    assert path.read_bytes() == NEW
+    assert [each.name for each in path.parent.iterdir()] == ["package.zip"]
+
+
+def test_a_file_system_that_doesnt_know_the_word_is_written_to_under_a_hidden_key(
+    memory: MemoryFileSystem,
+) -> None:
+    class Plain:
+        """As much of a file system as is needed, with an open() of its own."""
+
+        def open(self, path: str, mode: str, block_size: int) -> Any:
+            return memory.open(path, mode)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(memory, name)
+
+    memory.pipe_file("/jobs/package.zip", OLD)
+    file = begin(Plain(), "/jobs/package.zip")
+    fill(file)
+    assert memory.cat_file("/jobs/package.zip") == OLD
+    file.commit()
+    assert memory.cat_file("/jobs/package.zip") == NEW
+    assert memory.find("/") == ["/jobs/package.zip"]
+
+
+@pytest.mark.parametrize("taken", [0, 3])
+def test_a_file_that_takes_less_than_it_was_given_is_an_error(
+    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    file = begin(memory, "/jobs/package.zip")
+    monkeypatch.setattr(file._file, "write", lambda part: taken, raising=False)
+    with pytest.raises(PixxelDownloadError, match=f"only {taken} of 7 bytes were taken"):
+        fill(file)
+    file.discard()
+    assert memory.find("/") == []
+
+
+def test_a_file_that_doesnt_say_how_much_it_took_took_it_all() -> None:
+    bucket = Bucket()
+    file = begin(bucket)
+    real = file._file.write
+    file._file.write = lambda part: real(part) and None
+    fill(file)
+    file.commit()
+    assert bucket.objects == {KEY: NEW}
+
+
+# ------------------------------------------------------------------ names, and what may not be looked at
+
+NAMES = ["*.zip", "a?.zip", "run[1]/package.zip", "[!x]/**/p.zip", "{a,b}.zip", "a b.zip"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_name_is_a_pattern(memory: MemoryFileSystem, name: str) -> None:
+    memory.pipe_file("/jobs/a1.zip", OLD)
+    memory.pipe_file("/jobs/run1/package.zip", OLD)
+    before = set(memory.find("/"))
+    for _ in range(2):
+        file = begin(memory, f"/jobs/{name}")
+        fill(file)
+        file.commit()
+        assert set(memory.find("/")) == before | {f"/jobs/{name}"}
+        assert memory.cat_file(f"/jobs/{name}") == NEW
+    file = begin(memory, f"/jobs/{name}")
+    fill(file)
+    file.discard()
+    assert set(memory.find("/")) == before | {f"/jobs/{name}"}
+    assert memory.cat_file("/jobs/a1.zip") == memory.cat_file("/jobs/run1/package.zip") == OLD
+
+
+@pytest.mark.parametrize("kind", [Upload, AzureBlobFile, Immediate])
+def test_what_ends_elsewhere_is_no_success(kind: type[AbstractBufferedFile]) -> None:
+    bucket = Bucket(kind)
+    file = begin(bucket, "bucket/new.zip")
+    fill(file)
+    info = bucket.info
+
+    def elsewhere(path: str, **options: Any) -> dict[str, Any]:
+        if bucket.objects.get(path) == NEW:
+            bucket.objects["bucket/elsewhere"] = bucket.objects.pop(path)
+        return info(path, **options)
+
+    if kind is Immediate:
+        move = bucket.mv
+        bucket.mv = lambda a, b, **_: move(a, "bucket/elsewhere")  # type: ignore[method-assign]
+    else:
+        bucket.info = elsewhere  # type: ignore[method-assign]
+    with pytest.raises(PixxelDownloadError, match=f"has nothing after {len(NEW)} were written there"):
+        file.commit()
+
+
+def test_a_name_of_which_the_library_drops_a_part_is_refused() -> None:
+    class Versioned(Bucket):
+        def split_path(self, path: str) -> tuple[str, str, None]:
+            bucket, _, key = path.partition("/")
+            return bucket, key.partition("?versionId=")[0], None
+
+    bucket = Versioned()
+    StoreTarget(bucket, KEY, TEXT).check()
+    for place in (StoreTarget(bucket, f"{KEY}?versionId=1", TEXT), StoreTarget(bucket, "bucket", TEXT)):
+        with pytest.raises(PixxelDownloadError, match="library reads that as an object named"):
+            place.file()
+    assert bucket.log == []
+
+
+class Forbidden(Exception):
+    """What Azure's library raises."""
+
+    status_code = 403
+
+
+REFUSALS = [PermissionError("Forbidden"), OSError("Forbidden: bucket/x"), Forbidden("no right to read")]
+
+
+def closed(bucket: Bucket, refusal: Exception) -> None:
+    """Let nobody see or read an object."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise refusal
+
+    bucket.info = bucket.cat_file = refuse  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: type(refusal).__name__)
+@pytest.mark.parametrize("when", ["always", "after the upload"])
+def test_a_store_that_may_be_written_and_not_read_is_written_to(
+    bucket: Bucket, refusal: Exception, when: str
+) -> None:
+    if when == "always":
+        closed(bucket, refusal)
+    file = begin(bucket)
+    fill(file)
+    closed(bucket, refusal)
+    file.commit()
+    assert bucket.objects == {KEY: NEW}
+
+
+def test_what_is_given_up_leaves_nothing_where_nobody_may_look(bucket: Bucket) -> None:
+    closed(bucket, PermissionError("Forbidden"))
+    file = begin(bucket)
+    fill(file)
+    file.discard()
+    assert bucket.objects == {KEY: OLD}
+
+
+def test_an_upload_that_cant_be_looked_at_for_another_reason_is_called_written(bucket: Bucket) -> None:
+    file = begin(bucket)
+    fill(file)
+    info = bucket.info
+
+    def breaks(path: str, **options: Any) -> Any:
+        if bucket.objects.get(KEY) == NEW:
+            raise OSError("connection lost")
+        return info(path, **options)
+
+    bucket.info = breaks  # type: ignore[method-assign]
+    with pytest.raises(PixxelDownloadError, match="can't be looked at after it was written: OSError: conn"):
+        file.commit()
+    file.discard()
+    assert bucket.objects == {KEY: NEW}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: type(refusal).__name__)
+def test_a_place_that_may_not_be_looked_at_says_so(refusal: Exception) -> None:
+    bucket = Bucket()
+    closed(bucket, refusal)
+    place = StoreTarget(bucket, KEY, TEXT)
+    assert place.size() == UNKNOWN
+    with pytest.raises(UnreadableError, match=f"{TEXT} can't be read"):
+        list(place.parts())
+
+
+def test_a_folder_is_no_place_for_an_object_where_there_are_folders(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/jobs/package.zip/inside", OLD)
+    file = StoreTarget(memory, "/jobs/package.zip", TEXT).file()
+    with pytest.raises(PixxelDownloadError, match="a folder lies there"):
+        file.begin()
+    file.discard()
+    assert memory.find("/") == ["/jobs/package.zip/inside"]
+
+
+def test_a_place_is_tried_out_without_a_trace(bucket: Bucket) -> None:
+    StoreTarget(bucket, KEY, TEXT).try_out()
+    assert bucket.objects == {KEY: OLD}
+    assert bucket.done("complete") == 0
+
+
+def test_a_store_that_only_reads_is_found_out_by_trying() -> None:
+    class ReadOnly(Bucket):
+        def _open(self, path: str, mode: str = "rb", block_size: Any = None, **options: Any) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(PixxelDownloadError, match=f"{TEXT} can't be written: NotImplementedError"):
+        StoreTarget(ReadOnly(), KEY, TEXT).try_out()
+
+
+# --------------------------------------------------------------------------------------- what lies there
+
+
+def test_a_place_tells_how_long_what_lies_there_is() -> None:
+    bucket = Bucket()
+    assert StoreTarget(bucket, KEY, TEXT).size() == len(OLD)
+    assert StoreTarget(bucket, "bucket/jobs", TEXT).size() is None
+    assert StoreTarget(bucket, "bucket/other", TEXT).size() is None
+
+
+def test_a_place_isnt_judged_by_what_was_listed_before() -> None:
+    class Listed(Bucket):
+        known: dict[str, Any] | None = None
+
+        def info(self, path: str, **_: Any) -> dict[str, Any]:
+            self.known = self.known or super().info(path)
+            return self.known
+
+        def invalidate_cache(self, path: Any = None) -> None:
+            self.known = None
+
+    bucket = Listed()
+    place = StoreTarget(bucket, KEY, TEXT)
+    assert place.size() == len(OLD)
+    bucket.objects[KEY] = NEW
+    assert place.size() == len(NEW)
+
+
+def test_a_place_is_read_from_any_byte_in_parts_that_fit_into_memory(memory: MemoryFileSystem) -> None:
+    content = bytes(range(256)) * 10_000
+    memory.pipe_file("/large", content)
+    parts = list(StoreTarget(memory, "/large", "memory://large").parts())
+    assert b"".join(parts) == content
+    assert max(map(len, parts)) <= CHUNK
+    assert b"".join(StoreTarget(memory, "/large", "memory://large").parts(7)) == content[7:]
+
+
+def test_what_a_store_raises_names_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = Bucket()
+    place = StoreTarget(bucket, "bucket/other", "fake://bucket/other")
+    with pytest.raises(PixxelDownloadError, match="fake://bucket/other can't be read: FileNotFoundError"):
+        list(place.parts())
+    with pytest.raises(PixxelDownloadError, match="fake://bucket/other can't be removed: KeyError"):
+        place.remove()
+    monkeypatch.setattr(bucket, "info", lambda path: 1 / 0)
+    with pytest.raises(PixxelDownloadError, match="can't be read: ZeroDivisionError: division by zero"):
+        place.size()
+
+
+def test_an_error_of_ours_is_left_as_it_is_and_one_without_words_has_its_name() -> None:
+    with pytest.raises(PixxelInputError), in_words("fake://x"):
+        raise PixxelInputError("destination", "is wrong")
+    without_words = r"^fake://x can't be written: PermissionError$"
+    with pytest.raises(PixxelDownloadError, match=without_words), in_words("fake://x"):
+        raise PermissionError
+
+
+def test_a_member_lies_under_its_place_however_that_ends() -> None:
+    for end in ("", "/"):
+        member = StoreTarget(Bucket(), f"bucket/jobs{end}", f"fake://bucket/jobs{end}").member("a/b.json")
+        assert (member.path, str(member)) == ("bucket/jobs/a/b.json", "fake://bucket/jobs/a/b.json")
+
+
+def test_an_object_can_be_taken_away() -> None:
+    bucket = Bucket()
+    StoreTarget(bucket, KEY, TEXT).remove()
+    assert bucket.objects == {}

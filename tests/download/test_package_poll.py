@@ -1,0 +1,235 @@
+"""A package is waited for until it is ready, and what comes then is a zip within its limits or is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pixxel_provider.api.errors import (
+    PixxelAuthError,
+    PixxelBadRequestError,
+    PixxelConnectionError,
+    PixxelInputError,
+    PixxelNotFoundError,
+)
+from pixxel_provider.api.models import Download
+from pixxel_provider.api.polling import PollResult, WaitPlan
+from pixxel_provider.download.package_poll import PackagePoll, is_ready, request
+from tests.download.hosting import SIGNATURE
+from tests.support import RecordingLog
+
+PLAN = WaitPlan("wf-1", "job-1", timeout=60.0, not_found_grace=30.0, poke_interval=10.0)
+URL = f"https://storage.example/package.zip?signature={SIGNATURE}"
+NAME = "The package of Pixxel job job-1 of workflow wf-1"
+MIB = 1024 * 1024
+
+
+class Waiting:
+    """A wait for a package, and what it said."""
+
+    def __init__(self, pixxel_task_id: str | None = None, plan: WaitPlan = PLAN) -> None:
+        self.said: list[str] = []
+        self.wait = PackagePoll(
+            plan,
+            log=RecordingLog(self.said),
+            jitter=lambda: 0.5,
+            pixxel_task_id=pixxel_task_id,
+        )
+
+    def look(self, status: str, url: str = "") -> PollResult | None:
+        return self.wait.judge(Download("d-1", status, url))
+
+
+@pytest.fixture
+def waiting() -> Waiting:
+    return Waiting()
+
+
+# --------------------------------------------------------------------------------------- what is asked for
+
+
+def test_the_package_of_the_whole_job_is_asked_for() -> None:
+    call = request(PLAN, None)
+    assert (call.name, call.method) == ("download_job", "PUT")
+    assert call.path.endswith("wf-1/jobs/job-1/download")
+
+
+def test_the_package_of_one_task_is_asked_for_by_its_id() -> None:
+    call = request(PLAN, "task 7")
+    assert (call.name, call.method) == ("download_task", "PUT")
+    assert call.path.endswith("jobs/job-1/tasks/task%207/download")
+
+
+@pytest.mark.parametrize("task_id", ["", "..", "."])
+def test_a_tasks_id_that_cant_be_one_is_named_as_a_dag_names_it(task_id: str) -> None:
+    with pytest.raises(PixxelInputError) as caught:
+        request(PLAN, task_id)
+    assert caught.value.field == "pixxel_task_id"
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("task_id", [None, "task-1"])
+@pytest.mark.parametrize(
+    ("field", "plan"), [("workflow_id", WaitPlan("", "job-1")), ("job_id", WaitPlan("wf-1", ".."))]
+)
+def test_other_ids_keep_their_names(task_id: str | None, field: str, plan: WaitPlan) -> None:
+    with pytest.raises(PixxelInputError) as caught:
+        request(plan, task_id)
+    assert caught.value.field == field
+
+
+# ---------------------------------------------------------------------------------------- when it is ready
+
+
+@pytest.mark.parametrize(
+    "status", ["ready", "READY", " Ready ", "completed", "succeeded", "success", "done", "finished"]
+)
+def test_a_package_that_is_ready_ends_the_wait(waiting: Waiting, status: str) -> None:
+    assert waiting.look(status, URL) == PollResult("succeeded", f"{NAME} is ready")
+    assert is_ready(Download("d-1", status, URL))
+    assert waiting.said == []
+
+
+def test_a_package_of_a_task_is_called_so() -> None:
+    result = Waiting("task-7").look("ready", URL)
+    assert result is not None
+    assert result.message == "The package of task task-7 of Pixxel job job-1 of workflow wf-1 is ready"
+
+
+def test_a_package_that_is_ready_without_a_url_is_waited_on_with_one_warning(waiting: Waiting) -> None:
+    assert waiting.look("ready") is None
+    assert waiting.look("ready") is None
+    assert waiting.said == [f"warning: {NAME} is ready, and there is no signed_url. Waiting on."]
+    assert not is_ready(Download("d-1", "ready", ""))
+    result = waiting.look("ready", URL)
+    assert result is not None
+    assert result.kind == "succeeded"
+    assert waiting.said[1:] == [f"info: {NAME} can be asked for again"]
+
+
+@pytest.mark.parametrize("status", ["pending", "Queued", "in-progress", "expired"])
+@pytest.mark.parametrize("url", ["", URL])
+def test_a_package_in_the_making_is_waited_for_and_said_once(waiting: Waiting, status: str, url: str) -> None:
+    for _ in range(3):
+        assert waiting.look(status, url) is None
+    assert waiting.said == [f"info: {NAME} is {status}"]
+    assert not is_ready(Download("d-1", status, url))
+
+
+def test_each_status_is_said_when_it_is_another(waiting: Waiting) -> None:
+    for status in ("queued", "running", "running", "queued"):
+        assert waiting.look(status) is None
+    assert [line.rpartition(" ")[2] for line in waiting.said] == ["queued", "running", "queued"]
+
+
+def test_a_status_that_nobody_knows_is_waited_on_with_a_warning(waiting: Waiting) -> None:
+    for _ in range(2):
+        assert waiting.look("zipping", URL) is None
+    assert waiting.said == [f"warning: {NAME} is 'zipping', which nobody knows: waiting on"]
+    assert not is_ready(Download("d-1", "zipping", URL))
+
+
+@pytest.mark.parametrize("status", ["failed", "Error", "cancelled", "timed_out", "rejected"])
+@pytest.mark.parametrize("url", ["", URL])
+def test_a_package_that_failed_is_an_error_also_where_a_url_comes_with_it(
+    waiting: Waiting, status: str, url: str
+) -> None:
+    result = waiting.look(status, url)
+    assert result is not None
+    assert result.kind == "error"
+    assert result.message == f"{NAME} could not be made: Pixxel says it is {status!r}."
+    assert SIGNATURE not in repr(result)
+
+
+# ------------------------------------------------------------------------------------------------- trouble
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("job has not ended", "job has not ended. Only"),
+        ("not yet.", "not yet. Only"),
+        ("not yet!", "not yet! Only"),
+        ("what?", "what? Only"),
+    ],
+)
+def test_a_bad_request_says_what_has_to_come_first(waiting: Waiting, words: str, said: str) -> None:
+    result = waiting.wait.judge(PixxelBadRequestError(words, status_code=400, code="nope"))
+    assert result is not None
+    assert result.kind == "error"
+    found = result.exception()
+    assert isinstance(found, PixxelBadRequestError)
+    assert found.message == (
+        f"{said} what a job has made can be downloaded: wait for its end first, with PixxelJobSensor."
+    )
+    assert (found.status_code, found.code) == (400, "nope")
+
+
+def test_a_refusal_ends_the_wait(waiting: Waiting) -> None:
+    result = waiting.wait.judge(PixxelAuthError("wrong key", status_code=401))
+    assert result is not None
+    assert isinstance(result.exception(), PixxelAuthError)
+
+
+def test_trouble_that_may_pass_is_waited_out_and_its_end_is_said(waiting: Waiting) -> None:
+    for _ in range(2):
+        assert waiting.wait.judge(PixxelConnectionError("no answer")) is None
+    assert waiting.look("pending") is None
+    assert waiting.said == [
+        "warning: no answer. Waiting on.",
+        f"info: {NAME} can be asked for again",
+        f"info: {NAME} is pending",
+    ]
+
+
+def test_the_same_trouble_is_said_once_and_again_when_it_comes_back(waiting: Waiting) -> None:
+    for _ in range(2):
+        for _ in range(3):
+            assert waiting.wait.judge(PixxelConnectionError("no answer")) is None
+        assert waiting.look("pending") is None
+    assert waiting.said.count("warning: no answer. Waiting on.") == 2
+
+
+def test_trouble_shortens_the_gap_and_its_end_restores_it(waiting: Waiting) -> None:
+    waiting.look("pending")
+    steady = waiting.wait.next_delay(0.0)
+    waiting.wait.judge(PixxelConnectionError("no answer"))
+    assert waiting.wait.next_delay(0.0) < steady
+    waiting.look("pending")
+    assert waiting.wait.next_delay(0.0) == steady
+
+
+def test_what_isnt_found_is_given_the_grace_and_forgotten_when_it_comes(waiting: Waiting) -> None:
+    assert waiting.wait.judge(PixxelNotFoundError("no such job", status_code=404)) is None
+    assert waiting.wait.overdue(7.0) is None
+    assert waiting.wait.overdue(37.0) is None
+    result = waiting.wait.overdue(37.1)
+    assert result is not None
+    assert isinstance(result.exception(), PixxelNotFoundError)
+    waiting.look("pending")
+    assert waiting.wait.overdue(37.1) is None
+    assert waiting.wait.judge(PixxelNotFoundError("no route", status_code=404)) is None
+    assert waiting.wait.overdue(60.0) is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "last"),
+    [
+        ([], "it was never seen."),
+        (["pending"], "it was pending."),
+        (["queued", "running"], "it was running."),
+        ([PixxelConnectionError("no answer")], "it couldn't be asked for: no answer."),
+        (["pending", PixxelConnectionError("no answer")], "it couldn't be asked for: no answer."),
+        ([PixxelConnectionError("no answer"), "pending"], "it was pending."),
+    ],
+)
+def test_a_deadline_that_passed_says_what_was_seen_last(
+    waiting: Waiting, answers: list[Any], last: str
+) -> None:
+    for answer in answers:
+        waiting.wait.judge(Download("d-1", answer, "") if isinstance(answer, str) else answer)
+    words = f"{NAME} was not ready when the timeout of {{}} s was over; {last}"
+    assert waiting.wait.overdue(60.0) is None
+    assert waiting.wait.overdue(60.1) == PollResult("timed_out", words.format("60"))
+    assert waiting.wait.timed_out(7.5) == PollResult("timed_out", words.format("7.5"))

@@ -1,0 +1,887 @@
+"""A package comes as exactly the bytes it has, whatever the host does, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from pixxel_provider.api.errors import PixxelAuthError, PixxelConnectionError, PixxelError, PixxelServerError
+from pixxel_provider.download.errors import PixxelAddressError, PixxelDownloadError
+from pixxel_provider.download.signed_url import SignedUrl
+from pixxel_provider.download.storage_client import Answer, StorageClient
+from pixxel_provider.download.transfer import RETRY_FOR, Received, Transfer
+from pixxel_provider.hooks.pixxel import PixxelHook
+from pixxel_provider.simulator.package_plans import CHECKSUMS
+from tests.download.hosting import (
+    SIGNATURE,
+    Host,
+    everything_said,
+    locals_of,
+    reply,
+    settings_for,
+    then_reset,
+    then_silence,
+    until_nobody_is_served,
+)
+from tests.support import CANARY, FakeClock, RecordingLog
+
+TEN = b"0123456789"
+
+
+class Sink:
+    """Keeps what comes; ``checks`` are run after each part."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.begins: list[int | None] = []
+        self.checks: list[Callable[[bytes], None]] = []
+
+    def begin(self, length: int | None) -> None:
+        self.begins.append(length)
+        self.content.clear()
+
+    def write(self, part: bytes) -> None:
+        assert self.begins, "a part came before the beginning"
+        self.content += part
+        for check in self.checks:
+            check(bytes(self.content))
+
+
+class Fetching:
+    """A transfer from the simulator: what it was given, what it said, how long it slept."""
+
+    def __init__(self, pixxel: Any) -> None:
+        self.pixxel = pixxel
+        self.clock = FakeClock()
+        self.clock.on_sleep.append(self._not_for_ever)
+        self.sink = Sink()
+        self.said: list[str] = []
+        self.urls: list[str] = []
+        self.storage = StorageClient(settings_for(pixxel.url), 5.0)
+        self.size = 0
+
+    def package(self, **plan: Any) -> bytes:
+        """Set the package, and return its bytes."""
+        if "size" in plan:
+            plan["content"] = random.Random(plan.pop("seed", 0)).randbytes(plan.pop("size"))
+        self.pixxel.set_package("job-finished", seconds=0, **plan)
+        return bytes(plan["content"])
+
+    def ask(self) -> str:
+        self.urls.append(PixxelHook().request_download("wf-succeeds", "job-finished").signed_url)
+        return self.urls[-1]
+
+    def fault(self, **fault: Any) -> None:
+        self.pixxel.fail_next("download_file", **fault)
+
+    def transfer(self, **options: Any) -> Transfer:
+        usual: dict[str, Any] = {
+            "storage": self.storage,
+            "sink": self.sink,
+            "renew": self.ask,
+            "log": RecordingLog(self.said),
+            "pause": self.clock.sleep,
+            "monotonic": self.clock,
+        }
+        return Transfer(**{**usual, **options})
+
+    def run(self, **options: Any) -> Received:
+        url = self.ask()
+        self.pixxel.counters.clear()
+        return self.transfer(**options).run(url)
+
+    def fail(self, **options: Any) -> PixxelError:
+        """Return the error a transfer ends with, once it is certain that it gives nothing away."""
+        with pytest.raises(PixxelError) as caught:
+            self.run(**options)
+        said = everything_said(caught.value)
+        assert "signature=" not in said
+        assert all(url.partition("signature=")[2] not in said for url in self.urls)
+        assert CANARY not in said
+        return caught.value
+
+    @property
+    def statuses(self) -> list[int | str | None]:
+        return [seen.status for seen in self.pixxel.counters.seen if seen.route == "download_file"]
+
+    @property
+    def sent(self) -> int:
+        """How many bytes of the package were sent, whatever errors had."""
+        return sum(seen.bytes_sent for seen in self.pixxel.counters.seen if seen.status in (200, 206))
+
+    @property
+    def slept(self) -> float:
+        return sum(self.clock.slept)
+
+    def _not_for_ever(self, _: float) -> None:
+        assert len(self.clock.slept) < 500, "it never ends"
+
+    def lines(self, words: str) -> list[str]:
+        return [line for line in self.said if words in line]
+
+
+@pytest.fixture
+def fetching(pixxel: Any) -> Fetching:
+    return Fetching(pixxel)
+
+
+def from_host(host: Host, fetching: Fetching, stall_timeout: float = 5.0, **options: Any) -> Received:
+    storage = StorageClient(settings_for(host.origin), stall_timeout)
+    return fetching.transfer(storage=storage, renew=lambda: host.url, **options).run(host.url)
+
+
+def part(first: int, content: bytes = TEN, **headers: str) -> bytes:
+    """Return the answer with a package's bytes from one on."""
+    places = f"bytes {first}-{len(content) - 1}/{len(content)}"
+    return reply("206 Partial Content", content[first:], content_range=places, **headers)
+
+
+def cut(answer: bytes, missing: int) -> bytes:
+    return answer[:-missing]
+
+
+# -------------------------------------------------------------------------------------------------- whole
+
+
+def test_a_package_comes_whole_with_one_request(fetching: Fetching) -> None:
+    content = fetching.package(size=3_000_000)
+    received = fetching.run()
+    assert received == Received(len(content), hashlib.sha256(content).hexdigest(), ())
+    assert fetching.sink.content == content
+    assert fetching.sink.begins == [len(content)]
+    assert fetching.statuses == [200]
+    assert fetching.said[0] == "info: Receiving a package of 2.9 MiB"
+    assert fetching.said[-1].startswith("info: Received 2.9 MiB in 0.0 s")
+    assert fetching.clock.slept == []
+
+
+def test_a_package_of_one_byte_is_a_package(fetching: Fetching) -> None:
+    fetching.package(content=b"x")
+    assert fetching.run().bytes == 1
+
+
+@pytest.mark.parametrize("header", CHECKSUMS)
+def test_a_checksum_of_the_host_is_compared_and_named(fetching: Fetching, header: str) -> None:
+    fetching.package(content=TEN, checksum=header)
+    assert fetching.run().checked == (CHECKSUMS[header][0],)
+
+
+@pytest.mark.parametrize("header", CHECKSUMS)
+def test_a_package_that_isnt_what_was_promised_is_refused_and_not_asked_for_again(
+    fetching: Fetching, header: str
+) -> None:
+    fetching.package(content=TEN, checksum=header, wrong_checksum=True)
+    error = fetching.fail()
+    name = CHECKSUMS[header][0]
+    assert str(error) == f"The package isn't what the storage host promised: its {name} differs."
+    assert not error.transient
+    assert fetching.statuses == [200]
+
+
+def test_a_checksum_holds_over_all_that_came_in_parts(fetching: Fetching) -> None:
+    content = fetching.package(size=1000, checksum="Content-MD5")
+    fetching.fault(truncate=300, times=0)
+    assert fetching.run().checked == ("md5",)
+    assert fetching.sink.content == content
+
+
+def test_an_empty_package_is_an_error(fetching: Fetching) -> None:
+    fetching.package(content=b"")
+    error = fetching.fail()
+    assert str(error) == "The package is empty: it has 0 bytes."
+    assert fetching.sink.begins == []
+    fetching.fault(announce="none")
+    assert "is empty" in str(fetching.fail())
+    assert fetching.statuses == [200]
+
+
+# ----------------------------------------------------------------------------------------------- cut off
+
+
+def test_a_package_that_is_cut_off_goes_on_where_it_was(fetching: Fetching) -> None:
+    content = fetching.package(size=1_000_000)
+    fetching.fault(truncate=300_000)
+    assert fetching.run().sha256 == hashlib.sha256(content).hexdigest()
+    assert fetching.sink.content == content
+    assert fetching.sink.begins == [1_000_000]
+    assert fetching.statuses == [200, 206]
+    assert fetching.sent == 1_000_000
+    assert len(fetching.lines("293.0 KiB have come; going on")) == 1
+
+
+def test_while_something_new_comes_it_goes_on_however_often_it_is_cut_off(fetching: Fetching) -> None:
+    content = fetching.package(size=40_000)
+    fetching.fault(truncate=1000, times=0)
+    fetching.run(stall_timeout=1.5)
+    assert fetching.sink.content == content
+    assert fetching.statuses == [200] + [206] * 39
+    assert fetching.sent == 40_000
+    assert all(seconds <= 1 for seconds in fetching.clock.slept)
+
+
+@pytest.mark.parametrize("fault", [{"drop": "reset"}, {"drop": "close"}, {"status": 503}, {"status": 500}])
+def test_trouble_before_and_in_the_middle_is_waited_out(fetching: Fetching, fault: dict[str, Any]) -> None:
+    content = fetching.package(size=1000)
+    fetching.fault(**fault, times=2)
+    fetching.fault(truncate=400)
+    fetching.fault(**fault, times=2)
+    fetching.run()
+    assert fetching.sink.content == content
+    assert fetching.sent == 1000
+    assert fetching.pixxel.requests("download_file") == 6
+
+
+def test_without_ranges_a_package_comes_again_from_its_beginning(fetching: Fetching) -> None:
+    content = fetching.package(size=1000, ranges=False)
+    fetching.fault(truncate=400)
+    fetching.run()
+    assert fetching.sink.content == content
+    assert fetching.sink.begins == [1000, 1000]
+    assert fetching.statuses == [200, 200]
+    assert fetching.lines("sends the package from its beginning")
+
+
+def test_a_package_that_never_gets_any_further_is_given_up_after_the_patience(fetching: Fetching) -> None:
+    fetching.package(size=1000, ranges=False)
+    fetching.fault(truncate=400, times=0)
+    error = fetching.fail(stall_timeout=100.0)
+    assert str(error).startswith(
+        "The package stopped coming: nothing new for 100 s, after 400 bytes of 1000 bytes."
+    )
+    assert "At last: " in str(error)
+    assert not error.transient
+    assert 50 < fetching.slept <= 101
+    assert set(fetching.statuses) == {200}
+
+
+def test_a_range_that_is_refused_begins_anew(fetching: Fetching) -> None:
+    content = fetching.package(size=1000)
+    fetching.fault(truncate=400)
+    fetching.fault(status=416)
+    fetching.run()
+    assert fetching.sink.content == content
+    assert fetching.statuses == [200, 416, 200]
+    assert fetching.sink.begins == [1000, 1000]
+
+
+def test_silence_in_the_middle_is_gone_on_from(fetching: Fetching) -> None:
+    content = fetching.package(size=3_000_000)
+    fetching.storage = StorageClient(settings_for(fetching.pixxel.url), 0.2)
+    fetching.fault(stall=2_500_000)
+    fetching.run()
+    assert fetching.sink.content == content
+    assert fetching.statuses == [200, 206]
+    assert fetching.lines("the answer took too long")
+
+
+def test_what_came_before_a_silence_isnt_lost(host: Host, fetching: Fetching) -> None:
+    host.replies = [then_silence(cut(reply(body=TEN, etag='"a"'), 4)), part(6, etag='"a"')]
+    from_host(host, fetching, stall_timeout=0.2)
+    assert host.asked("range") == [None, "bytes=6-"]
+
+
+def test_a_host_that_falls_silent_again_and_again_is_gone_on_with(fetching: Fetching) -> None:
+    content = fetching.package(size=500_000)
+    fetching.storage = StorageClient(settings_for(fetching.pixxel.url), 0.1)
+    fetching.fault(stall=200_000, times=0)
+    fetching.run(stall_timeout=20.0)
+    assert fetching.sink.content == content
+
+
+def test_a_connection_that_is_reset_in_the_middle_is_gone_on_from(host: Host, fetching: Fetching) -> None:
+    host.replies = [then_reset(cut(reply(body=TEN), 4)), reply(body=TEN), reply(body=TEN)]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"])
+def test_a_head_that_breaks_off_is_asked_for_again(host: Host, fetching: Fetching, head: bytes) -> None:
+    host.replies = [head, reply(body=TEN)]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+
+
+# ------------------------------------------------------------------------------------------- never mixed
+
+
+@pytest.mark.parametrize("size", [1000, 1500, 300])
+def test_a_package_that_changes_in_between_comes_anew(fetching: Fetching, size: int) -> None:
+    fetching.package(size=1000)
+    new: list[bytes] = []
+    fetching.clock.on_sleep.append(lambda _: new.append(fetching.package(size=size, seed=1)))
+    fetching.fault(truncate=400)
+    received = fetching.run()
+    assert fetching.sink.content == new[0]
+    assert received.sha256 == hashlib.sha256(new[0]).hexdigest()
+    assert fetching.statuses == [200, 200]
+    assert fetching.sink.begins == [1000, size]
+
+
+def test_a_package_without_an_etag_that_has_another_length_comes_anew(fetching: Fetching) -> None:
+    fetching.package(size=1000, etag=False)
+    new: list[bytes] = []
+    fetching.clock.on_sleep.append(lambda _: new.append(fetching.package(size=1500, seed=1, etag=False)))
+    fetching.fault(truncate=400)
+    fetching.run()
+    assert fetching.sink.content == new[0]
+    assert fetching.sink.begins == [1000, 1500]
+
+
+def test_a_package_without_an_etag_that_changes_isnt_handed_out_where_there_is_a_checksum(
+    fetching: Fetching,
+) -> None:
+    fetching.package(size=1000, etag=False, checksum="Digest")
+    fetching.clock.on_sleep.append(
+        lambda _: fetching.package(size=1000, seed=1, etag=False, checksum="Digest") and None
+    )
+    fetching.fault(truncate=400)
+    assert "its sha256 differs" in str(fetching.fail())
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"etag": '"a"'}, {"etag": '"b"'}),
+        ({"etag": 'W/"a"'}, {"etag": 'W/"b"'}),
+        (
+            {"last_modified": "Sun, 01 Nov 2026 10:00:00 GMT"},
+            {"last_modified": "Sun, 01 Nov 2026 10:00:01 GMT"},
+        ),
+    ],
+)
+def test_a_rest_of_another_package_isnt_joined(
+    host: Host, fetching: Fetching, first: dict[str, str], then: dict[str, str]
+) -> None:
+    other = b"abcdefghij"
+    host.replies = [cut(reply(body=TEN, **first), 6), part(4, other, **then), reply(body=other, **then)]
+    from_host(host, fetching)
+    assert fetching.sink.content == other
+    assert len(host.heads) == 3
+
+
+@pytest.mark.parametrize("known", [{}, {"etag": 'W/"a"'}])
+def test_what_no_exact_mark_identifies_isnt_joined(
+    host: Host, fetching: Fetching, known: dict[str, str]
+) -> None:
+    other = b"abcdefghij"
+    host.replies = [cut(reply(body=TEN, **known), 6), part(4, other, **known), reply(body=other, **known)]
+    from_host(host, fetching)
+    assert fetching.sink.content in (TEN, other)
+
+
+def test_a_rest_is_asked_for_on_the_condition_that_it_is_of_the_same_package(
+    host: Host, fetching: Fetching
+) -> None:
+    host.replies = [cut(reply(body=TEN, etag='"a"'), 6), part(4, etag='"a"')]
+    from_host(host, fetching)
+    assert host.asked("range") == [None, "bytes=4-"]
+    assert host.asked("if-range") == [None, '"a"']
+
+
+@pytest.mark.parametrize("other", [2, 6, 1])
+def test_another_part_than_was_asked_for_isnt_joined(host: Host, fetching: Fetching, other: int) -> None:
+    host.replies = [cut(reply(body=TEN, etag='"a"'), 6), part(other, etag='"a"'), reply(body=TEN, etag='"a"')]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+    assert fetching.lines("another part came than was asked for")
+
+
+def test_a_part_that_nobody_asked_for_isnt_taken_for_a_package(host: Host, fetching: Fetching) -> None:
+    host.replies = [part(4), reply(body=TEN)]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+
+
+def test_a_part_from_the_beginning_is_a_beginning(host: Host, fetching: Fetching) -> None:
+    host.replies = [part(0)]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+
+
+def test_a_part_that_ends_early_is_gone_on_from(host: Host, fetching: Fetching) -> None:
+    first = reply("206 Partial Content", TEN[:5], content_range="bytes 0-4/10", etag='"a"')
+    host.replies = [first, part(5, etag='"a"')]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+
+
+# ---------------------------------------------------------------------------------------------- expired
+
+
+def test_a_url_that_has_expired_is_replaced(fetching: Fetching) -> None:
+    content = fetching.package(size=1000, lifetime=60)
+    url = fetching.ask()
+    fetching.pixxel.advance(60)
+    fetching.pixxel.counters.clear()
+    assert fetching.transfer().run(url).bytes == len(content)
+    assert fetching.statuses == [403, 200]
+    assert fetching.pixxel.requests("download_job") == 1
+    assert fetching.lines(
+        "HTTP 403 (Forbidden): the signed URL has expired, or isn't accepted. Asking for another"
+    )
+
+
+def test_a_url_that_expires_in_the_middle_is_replaced_and_the_rest_fetched(fetching: Fetching) -> None:
+    content = fetching.package(size=1000, lifetime=60)
+    waited = iter([60])
+    fetching.clock.on_sleep.append(lambda _: fetching.pixxel.advance(next(waited, 0)))
+    fetching.fault(truncate=400)
+    fetching.run()
+    assert fetching.sink.content == content
+    assert fetching.sink.begins == [1000]
+    assert fetching.statuses == [200, 403, 206]
+    assert fetching.pixxel.requests("download_job") == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_a_url_is_replaced_only_where_it_is_turned_away(fetching: Fetching, status: int) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=503)
+    fetching.fault(status=status, body="xml")
+    fetching.run()
+    assert fetching.pixxel.requests("download_job") == 1
+    assert fetching.statuses == [503, status, 200]
+
+
+def test_a_host_that_turns_every_url_away_is_given_up_after_the_patience(fetching: Fetching) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=403, times=0)
+    error = fetching.fail()
+    assert f"nothing new for {RETRY_FOR:g} s, after 0 bytes." in str(error)
+    assert "At last: The storage host answered HTTP 403" in str(error)
+    assert fetching.slept <= RETRY_FOR
+    # One that waits ever longer asks no more than a few dozen times.
+    assert fetching.pixxel.requests("download_job") < 80
+
+
+def test_an_api_that_refuses_another_url_ends_it_in_its_own_words(fetching: Fetching) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=403)
+    url = fetching.ask()
+    fetching.pixxel.fail_next("download_job", status=401, message="the key was withdrawn")
+    with pytest.raises(PixxelAuthError, match="the key was withdrawn"):
+        fetching.transfer().run(url)
+    assert fetching.statuses == [403]
+
+
+def test_an_api_that_cant_answer_now_is_asked_again(fetching: Fetching) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=403)
+    answers: Iterator[Any] = iter(
+        [PixxelServerError("busy", status_code=503), PixxelConnectionError("gone", reason="dropped")]
+    )
+
+    def renew() -> str:
+        error = next(answers, None)
+        if error is not None:
+            raise error
+        return fetching.ask()
+
+    assert fetching.run(renew=renew).bytes == 10
+    assert len(fetching.clock.slept) == 3
+
+
+@pytest.mark.parametrize("url", ["https://10.0.0.1/x", "file:///etc/passwd", "http://storage.example/"])
+def test_another_url_is_checked_like_the_first(fetching: Fetching, url: str) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=403)
+    assert isinstance(fetching.fail(renew=lambda: url), PixxelAddressError)
+    assert fetching.statuses == [403]
+
+
+# ------------------------------------------------------------------------------------------ wrong lengths
+
+
+@pytest.mark.parametrize("more", ["+1", "+5000"])
+def test_less_than_was_announced_isnt_taken_for_the_whole(fetching: Fetching, more: str) -> None:
+    content = fetching.package(size=1000)
+    fetching.fault(announce=more)
+    fetching.run()
+    assert fetching.sink.content == content
+    assert fetching.statuses[0] == 200
+    assert fetching.sink.begins[0] == 1000 + int(more)
+    assert fetching.sink.begins[-1] == 1000
+
+
+def test_a_host_that_always_announces_more_is_given_up(fetching: Fetching) -> None:
+    fetching.package(size=1000, ranges=False)
+    fetching.fault(announce="+5", times=0)
+    assert "nothing new for 30 s, after 1000 bytes of 1005 bytes" in str(fetching.fail(stall_timeout=30.0))
+
+
+def test_more_than_was_announced_shows_in_the_checksum(fetching: Fetching) -> None:
+    fetching.package(size=1000, checksum="Digest")
+    fetching.fault(announce="-5")
+    assert "its sha256 differs" in str(fetching.fail())
+
+
+def test_a_rest_that_is_announced_too_short_is_gone_on_from(fetching: Fetching) -> None:
+    content = fetching.package(size=1000)
+    fetching.fault(truncate=400)
+    fetching.fault(announce="-5")
+    fetching.run()
+    assert fetching.sink.content == content
+    assert fetching.statuses == [200, 206, 206]
+
+
+def test_a_rest_that_is_longer_than_the_package_is_fetched_anew(host: Host, fetching: Fetching) -> None:
+    long = reply("206 Partial Content", b"456789 and more", content_range="bytes 4-9/10", etag='"a"')
+    host.replies = [cut(reply(body=TEN, etag='"a"'), 6), long, reply(body=TEN, etag='"a"')]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+    assert fetching.lines("sends more than it announced")
+
+
+def test_a_length_that_only_the_end_tells_is_taken(fetching: Fetching) -> None:
+    content = fetching.package(size=1000, checksum="Content-MD5")
+    fetching.fault(announce="none")
+    assert fetching.run().checked == ("md5",)
+    assert fetching.sink.content == content
+    assert fetching.sink.begins == [None]
+
+
+def test_a_package_of_unknown_length_that_breaks_off_comes_anew(host: Host, fetching: Fetching) -> None:
+    whole = b"a\r\n" + TEN + b"\r\n0\r\n\r\n"
+    host.replies = [
+        reply(body=whole[:9], transfer_encoding="chunked", etag='"a"'),
+        part(6, etag='"a"'),
+        reply(body=whole, transfer_encoding="chunked", etag='"a"'),
+    ]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+    assert fetching.sink.begins[-1] is None
+
+
+@pytest.mark.parametrize("body", [TEN, b""])
+def test_a_package_whose_end_nobody_could_tell_is_refused(
+    host: Host, fetching: Fetching, body: bytes
+) -> None:
+    # More often than a transfer of five minutes asks.
+    host.replies = [reply(body=body, content_length="")] * 1000
+    with pytest.raises(PixxelDownloadError, match="doesn't say how long the package is"):
+        from_host(host, fetching)
+    assert fetching.sink.begins == []
+
+
+# ------------------------------------------------------------------------------------------------ too large
+
+
+def test_a_package_of_just_the_limit_is_taken(fetching: Fetching) -> None:
+    fetching.package(size=1000)
+    fetching.fault(truncate=400)
+    assert fetching.run(max_bytes=1000).bytes == 1000
+
+
+def test_a_package_that_is_announced_too_large_is_refused_before_a_byte_is_written(
+    fetching: Fetching,
+) -> None:
+    fetching.package(size=1001)
+    error = fetching.fail(max_bytes=1000)
+    assert str(error) == "The package has 1001 bytes or more, and max_bytes is 1000 bytes."
+    assert not error.transient
+    assert fetching.sink.begins == []
+    assert fetching.statuses == [200]
+
+
+def test_a_package_that_doesnt_say_that_it_is_too_large_is_refused_as_soon_as_it_is(
+    fetching: Fetching,
+) -> None:
+    fetching.package(size=5_000_000)
+    fetching.fault(announce="none")
+    error = fetching.fail(max_bytes=2_000_000)
+    assert "max_bytes is 1.9 MiB" in str(error)
+    assert len(fetching.sink.content) <= 2_000_000
+    assert fetching.statuses == [200]
+
+
+# ------------------------------------------------------------------------------- a page instead of a package
+
+PAGE = reply(body=b"<html><title>This link has expired</title></html>", content_type="text/html")
+
+
+def test_a_page_is_waited_out_with_another_url_and_isnt_the_package(fetching: Fetching) -> None:
+    content = fetching.package(content=TEN)
+    fetching.fault(status=200, body="html")
+    fetching.run()
+    assert fetching.sink.content == content
+    assert fetching.sink.begins == [len(TEN)]
+    assert len(fetching.urls) == 2
+    assert fetching.lines("answered with a page, and not with the package. Asking for another one.")
+
+
+@pytest.mark.parametrize("body", ["html", "xml"])
+def test_a_page_that_stays_is_given_up_and_nothing_of_it_is_written(fetching: Fetching, body: str) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=200, body=body, times=0)
+    assert "and not with the package" in str(fetching.fail(stall_timeout=20.0))
+    assert fetching.sink.begins == []
+
+
+def test_what_has_come_isnt_forgotten_for_a_page(host: Host, fetching: Fetching) -> None:
+    host.replies = [cut(reply(body=TEN, etag='"a"'), 4), PAGE, part(6, etag='"a"')]
+    from_host(host, fetching)
+    assert fetching.sink.content == TEN
+    assert host.asked("range") == [None, "bytes=6-", "bytes=6-"]
+
+
+@pytest.mark.parametrize("coding", ["chunked", ""])
+def test_a_document_is_taken_where_the_destination_is_called_like_one(
+    host: Host, fetching: Fetching, coding: str
+) -> None:
+    body = b'{"type": "FeatureCollection", "features": []}'
+    frame = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if coding else body
+    host.replies = [
+        reply(body=frame, transfer_encoding=coding, content_length="" if coding else str(len(body)))
+    ]
+    received = from_host(host, fetching, name="s3://bucket/fields.geojson")
+    assert fetching.sink.content == body
+    assert received.sha256 == hashlib.sha256(body).hexdigest()
+
+
+# -------------------------------------------------------------------------------- stall_timeout
+
+
+def test_a_host_that_says_when_to_come_again_is_left_alone_until_then(fetching: Fetching) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=503, retry_after=47)
+    fetching.run()
+    assert fetching.clock.slept == [47.0]
+
+
+def test_a_host_that_asks_for_more_than_the_patience_isnt_waited_for(fetching: Fetching) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=503, retry_after=1000)
+    assert "At last: The storage host answered HTTP 503" in str(fetching.fail())
+    assert fetching.clock.slept == []
+
+
+def test_the_patience_begins_anew_with_every_new_byte(fetching: Fetching) -> None:
+    content = fetching.package(size=1000)
+    for _ in range(5):
+        fetching.fault(status=503, retry_after=20)
+        fetching.fault(truncate=150)
+    fetching.run(stall_timeout=25.0)
+    assert fetching.sink.content == content
+    assert fetching.slept >= 100
+
+
+@pytest.mark.parametrize("status", [204, 304, 402, 405, 451])
+def test_an_answer_that_is_none_ends_it_at_once(fetching: Fetching, status: int) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(status=status)
+    assert f"HTTP {status}" in str(fetching.fail())
+    assert fetching.statuses == [status]
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://169.254.169.254/latest/", "https://10.0.0.1/", "ftp://127.0.0.1/", "file:///etc/passwd"],
+)
+def test_a_redirect_to_where_nothing_may_come_from_ends_it_at_once(fetching: Fetching, location: str) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(location=location)
+    assert isinstance(fetching.fail(), PixxelAddressError)
+    assert fetching.statuses == [302]
+
+
+def test_a_redirect_in_circles_ends_it_at_once(fetching: Fetching) -> None:
+    fetching.package(content=TEN)
+    fetching.fault(location="?again", times=0)
+    assert "in circles" in str(fetching.fail())
+    assert fetching.statuses == [302] * 4
+
+
+def test_what_drips_before_and_after_the_package_is_given_up(host: Host, fetching: Fetching) -> None:
+    def drip(host: Host, peer: socket.socket) -> None:
+        peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")
+        while not host.closing.wait(0.05):
+            peer.sendall(b"X: y\r\n")
+
+    host.replies = [drip] * 9
+    storage = StorageClient(settings_for(host.origin), 0.3)
+    transfer = fetching.transfer(storage=storage, renew=lambda: host.url, stall_timeout=0.3)
+    with pytest.raises(PixxelDownloadError, match=r"nothing new for 0\.3 s, after 5 bytes"):
+        transfer.run(host.url)
+    assert len(host.heads) < 9
+
+
+# ---------------------------------------------------------------------------------------------------- sinks
+
+
+def test_a_sink_that_cant_take_more_ends_it_at_once(fetching: Fetching) -> None:
+    fetching.package(size=1000)
+
+    def full(content: bytes) -> None:
+        raise PixxelDownloadError("the disk is full")
+
+    fetching.sink.checks.append(full)
+    assert str(fetching.fail()) == "the disk is full"
+    assert fetching.statuses == [200]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
+def test_whatever_ends_it_ends_its_thread_and_its_connection_too(
+    fetching: Fetching, error: type[BaseException]
+) -> None:
+    fetching.package(size=5_000_000)
+
+    def stop(content: bytes) -> None:
+        raise error
+
+    fetching.sink.checks.append(stop)
+    before = set(threading.enumerate())
+    with pytest.raises(error):
+        fetching.run()
+    assert [each for each in set(threading.enumerate()) - before if "digest" in each.name] == []
+    until_nobody_is_served(fetching.pixxel)
+
+
+# --------------------------------------------------------------------------------------- what is given away
+
+
+def test_the_key_never_goes_to_the_host(fetching: Fetching) -> None:
+    fetching.package(size=1000, lifetime=60)
+    fetching.fault(truncate=400)
+    fetching.fault(location="?x=1")
+    fetching.fault(status=403)
+    fetching.run()
+    asked = [seen for seen in fetching.pixxel.counters.seen if seen.route == "download_file"]
+    assert len(asked) > 3
+    assert {seen.authorization for seen in asked} == {"none"}
+
+
+def test_nothing_that_is_said_or_logged_or_shown_holds_a_signature_or_the_key(
+    fetching: Fetching, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("urllib3", "urllib3.connectionpool", "requests", "tenacity", "pixxel_provider"):
+        caplog.set_level(logging.DEBUG, name)
+    fetching.package(size=5000, lifetime=60, checksum="Digest", wrong_checksum=True)
+    waited = itertools.chain([60], itertools.repeat(0))
+    fetching.clock.on_sleep.append(lambda _: fetching.pixxel.advance(next(waited)))
+    fetching.fault(truncate=400)
+    fetching.fault(drop="reset", after=1)
+    fetching.fault(location="?" + "x" * 10, after=2)
+    fetching.fault(status=503, body="echo", after=2)
+    fetching.fault(announce="+5", after=3)
+    transfer = fetching.transfer()
+    shown = [repr(transfer)]
+    url = fetching.ask()
+    with pytest.raises(PixxelDownloadError) as caught:
+        transfer.run(url)
+    shown += [
+        repr(transfer),
+        caplog.text,
+        *capsys.readouterr(),
+        *fetching.said,
+        everything_said(caught.value),
+    ]
+    assert len(fetching.urls) > 1
+    for secret in [CANARY, *(each.partition("signature=")[2] for each in fetching.urls)]:
+        assert not any(secret in each for each in shown)
+
+
+def test_no_trouble_with_a_connection_gives_the_url_away(host: Host, fetching: Fetching) -> None:
+    host.replies = [then_reset(b""), b"no http", then_silence(b"HTTP/1.1 "), reply("402 Payment Required")]
+    with pytest.raises(PixxelDownloadError) as caught:
+        from_host(host, fetching, stall_timeout=0.2)
+    assert len(host.heads) == 4
+    assert SIGNATURE not in everything_said(caught.value) + "".join(fetching.said)
+
+
+@pytest.mark.parametrize("answers", [[b""], [PAGE], [reply("302 Found", location="/\x01"), b""]])
+def test_no_traceback_that_shows_locals_holds_the_url(
+    host: Host, fetching: Fetching, answers: list[bytes]
+) -> None:
+    host.replies = answers * 99
+    with pytest.raises(PixxelDownloadError) as caught:
+        from_host(host, fetching, stall_timeout=2.0)
+    assert SIGNATURE not in locals_of(caught.value)
+
+
+# ----------------------------------------------------------------------------------------- any trouble at all
+
+STEP = st.one_of(
+    st.tuples(st.just("cut"), st.integers(0, 3000)),
+    st.tuples(st.just("status"), st.sampled_from([403, 404, 416, 429, 500, 503])),
+    st.tuples(st.just("final"), st.sampled_from([402, 304])),
+    st.tuples(st.just("drop"), st.sampled_from(["reset", "close"])),
+    st.tuples(st.just("announce"), st.sampled_from(["+1", "+700", "none"])),
+    st.tuples(st.just("change"), st.integers(1, 3000)),
+    st.tuples(st.just("no ranges"), st.none()),
+    st.tuples(st.just("no ranges, cut"), st.integers(0, 3000)),
+    st.tuples(st.just("expire"), st.none()),
+    st.tuples(st.just("redirect"), st.none()),
+)
+
+
+class Scripted(StorageClient):
+    """Lets something happen to the package before each time it is asked for."""
+
+    def __init__(self, pixxel: Any, size: int, steps: list[tuple[str, Any]]) -> None:
+        super().__init__(settings_for(pixxel.url), 5.0)
+        self.pixxel, self.steps = pixxel, list(steps)
+        self.versions = [random.Random(size).randbytes(size)]
+        self.refused = False
+        self.set(True)
+
+    def set(self, ranges: bool) -> None:
+        self.pixxel.set_package(
+            "job-finished", seconds=0, lifetime=60, content=self.versions[-1], ranges=ranges
+        )
+
+    def get(self, url: str | SignedUrl, headers: Mapping[str, str]) -> AbstractContextManager[Answer]:
+        kind, value = self.steps.pop(0) if self.steps else ("", None)
+        if kind == "change":
+            self.versions.append(random.Random(len(self.versions)).randbytes(value))
+        self.set("no ranges" not in kind)
+        self.refused = kind == "final"
+        if "cut" in kind:
+            self.pixxel.fail_next("download_file", truncate=value)
+        elif kind in ("status", "final"):
+            self.pixxel.fail_next("download_file", status=value)
+        elif kind in ("drop", "announce"):
+            self.pixxel.fail_next("download_file", **{kind: value})
+        elif kind == "redirect":
+            self.pixxel.fail_next("download_file", location=SignedUrl.of(url).absolute)
+        elif kind == "expire":
+            self.pixxel.advance(60)
+        return super().get(url, headers)
+
+
+@hypothesis_settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(size=st.integers(1, 3000), steps=st.lists(STEP, max_size=8))
+def test_whatever_happens_a_package_is_exactly_one_that_there_was_or_none(
+    pixxel: Any, size: int, steps: list[tuple[str, Any]]
+) -> None:
+    pixxel.reset()
+    fetching = Fetching(pixxel)
+    storage = Scripted(pixxel, size, steps)
+
+    def is_a_beginning(content: bytes) -> None:
+        assert any(version.startswith(content) for version in storage.versions)
+
+    fetching.sink.checks.append(is_a_beginning)
+    try:
+        received = fetching.transfer(storage=storage).run(fetching.ask())
+    except PixxelDownloadError:
+        assert storage.refused
+    else:
+        assert fetching.sink.content == storage.versions[-1]
+        assert received.sha256 == hashlib.sha256(storage.versions[-1]).hexdigest()
+        assert received.bytes == len(storage.versions[-1])
+    assert all(fault["served"] for fault in pixxel.faults.to_json())
