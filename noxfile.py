@@ -18,8 +18,17 @@ from pathlib import Path
 
 import nox
 
+
+def _terminated(*_: object) -> None:
+    # As Ctrl-C does it: pytest then ends what its fixtures have started.
+    subprocess.run(["pkill", "-INT", "-P", str(os.getpid())], check=False)
+    raise KeyboardInterrupt
+
+
+signal.signal(signal.SIGTERM, _terminated)
+# A shell without job control lets what it starts with "&" ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent
-DISTRIBUTION = "airflow-provider-pixxel"
 
 
 @dataclass(frozen=True)
@@ -66,16 +75,13 @@ nox.options.sessions = ["test", "check"]
 #: What has to pass before a change is taken, the longest first; `test` is the newest Airflow's, and more.
 CI = ["test", *(f"matrix({each.airflow})" for each in SUPPORTED[:-1])]
 CI += ["browser", "stores", "installation", "fab", "demo", "docs", "check"]
-# A session that is told to end takes what it has started with it.
-signal.signal(signal.SIGTERM, signal.default_int_handler)
 # An Airflow of the person's own is left alone.
 for _name in [each for each in os.environ if each.startswith(("AIRFLOW_", "PYTHONPATH", "PYTHONHOME"))]:
     del os.environ[_name]
 # A shim of pyenv answers "command not found" unless its version is active: uv looks behind it.
 _PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, _PYENV.glob("versions/3.1*/bin"))])
-os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
-os.environ["UV_NO_PROGRESS"] = "1"
+os.environ.update(UV_PYTHON_DOWNLOADS="never", UV_NO_PROGRESS="1")
 
 
 def environment(
@@ -150,7 +156,6 @@ def run(session: nox.Session, *command: str, **environ: str) -> None:
     """Run a command and what stands after ``--``, with an AIRFLOW_HOME that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="pixxel-airflow-", ignore_cleanup_errors=True) as home:
         environ = {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **environ}
-        # It needs time to end what it has started.
         session.run(*command, *session.posargs, env=environ, interrupt_timeout=30, terminate_timeout=10)
 
 
@@ -188,12 +193,10 @@ def matrix(session: nox.Session, supported: Supported) -> None:
     folder = f".nox/airflow-{supported.airflow}"
     python = environment(session, "test", folder=folder, constraints=supported.constraints, python=version)
     print(f"Airflow {supported.airflow}, Python {version}", flush=True)
-    words = [*XDIST, *OTHER_TESTS, "-q", "-p", "no:cacheprovider"]
-    words += DEPRECATIONS * (supported is NEWEST)
+    words = (*XDIST, *OTHER_TESTS, "-q", "-p", "no:cacheprovider", *DEPRECATIONS * (supported is NEWEST))
     # `make test` takes all histories; here the question is only whether another Airflow changes something.
     more = {"PIXXEL_TEST_HISTORIES": "100"}
-    if supported.airflow.startswith("3.0."):
-        # It doesn't run without one.
+    if supported.airflow.startswith("3.0."):  # which doesn't run without one
         more["AIRFLOW__API_AUTH__JWT_ISSUER"] = "pixxel-matrix"
     run(session, python, "-m", "pytest", *words, **more)
 
@@ -298,8 +301,7 @@ def constraints(session: nox.Session) -> None:
     texts[ROOT / "constraints" / "nox.txt"] = resolve(session, None)
     # Nothing is written when one can't be resolved.
     for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
-        print(f"{path.relative_to(ROOT)}: {len(text.splitlines()) - 2} lines")
+        print(f"{path.relative_to(ROOT)}: {path.write_text(text, encoding='utf-8')} characters")
 
 
 def resolve(session: nox.Session, supported: Supported | None) -> str:
@@ -310,12 +312,16 @@ def resolve(session: nox.Session, supported: Supported | None) -> str:
     what, newest = "runs the sessions of noxfile.py", "3.13"
     with tempfile.TemporaryDirectory() as folder:
         if supported:
-            what = f"{DISTRIBUTION} is tested with on Airflow {supported.airflow}"
+            what = f"airflow-provider-pixxel is tested with on Airflow {supported.airflow}"
             newest = supported.newest_python
             extra = Path(folder) / "airflow.in"
             extra.write_text("\n".join([f"apache-airflow=={supported.airflow}", *supported.pins, ""]))
             command += ["--extra", "simulator", "pyproject.toml", str(extra)]
         text = str(session.run(*command, silent=True, log=False, stderr=None))
-    lines = [line for line in text.splitlines() if line and not line.startswith((DISTRIBUTION, "#", "-"))]
+    lines = [
+        line
+        for line in text.splitlines()
+        if line and not line.startswith(("airflow-provider-pixxel", "#", "-"))
+    ]
     header = f"# What {what}, for Python 3.10 to {newest}."
     return "\n".join([header, '# Written by "make constraints"; not to be edited by hand.', *lines, ""])

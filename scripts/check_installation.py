@@ -1,6 +1,5 @@
-"""Start a whole Airflow with its defaults, and check what it logs.
+"""Start an Airflow with its defaults: it lists the examples, and logs no error about this package.
 
-Right is: no line with an error that is about this package, and its examples in the list of DAGs.
 ``make installation`` runs this in an environment with the wheel alone.
 """
 

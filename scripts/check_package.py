@@ -40,18 +40,15 @@ def faults(in_wheel: dict[str, str], in_sdist: list[str]) -> dict[str, object]:
     dist_info = metadata.partition("/")[0] + "/"
     wanted = source_files()
     shipped = {name for name in in_wheel if name.startswith(FOLDERS)}
+    strange = r"__pycache__|\.pyc$|^\.(venv|nox|ci)\b"
     whole = {"pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md", *wanted}
     return {
-        "the wheel holds more than the package": [
-            name for name in in_wheel if not name.startswith((*FOLDERS, dist_info))
-        ],
+        "the wheel holds too much": [n for n in in_wheel if not n.startswith((*FOLDERS, dist_info))],
         "package and wheel differ": sorted(shipped ^ wanted),
         "the wheel lacks": {f"{dist_info}licenses/LICENSE", "pixxel_provider/py.typed"} - set(in_wheel),
         "the wheel names another licence": "License-Expression: Apache-2.0" not in in_wheel[metadata],
         "the source archive lacks": whole - set(in_sdist),
-        "the source archive holds": [
-            name for name in in_sdist if re.search(r"__pycache__|\.pyc$|^\.(venv|nox|ci)\b", name)
-        ],
+        "the source archive holds": [n for n in in_sdist if re.search(strange, n)],
     }
 
 

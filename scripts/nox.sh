@@ -40,8 +40,7 @@ On Debian and Ubuntu the package python3-venv is often what is missing. Name ano
         exit 1
     }
     install="$new/bin/python -m pip -qq --disable-pip-version-check install --constraint constraints/nox.txt"
-    # Without uv, pip installs the rest, too.
-    $install nox uv || $install nox
+    $install nox uv || $install nox # without uv, pip installs the rest, too
     # Made beside and moved: an environment that is there is whole, whoever else makes one at the same time.
     [ -x "$tools/bin/python" ] || { rm -rf "$tools" && mv "$new" "$tools"; }
     rm -rf "$new"
