@@ -10,15 +10,13 @@ import contextlib
 import json
 import shutil
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from environments import ROOT
-from local_airflow import AirflowTrouble, Standalone, free_port
+from local_airflow import ROOT, AirflowTrouble, Standalone, eventually, fetch, free_port
 
 TESTS = ROOT / "tests" / "browser"
 START_SECONDS = 180.0
@@ -41,24 +39,11 @@ DAG, HIDDEN_DAG = "pixxel_page", "pixxel_hidden"
 WAITING, ENDED = "deferred", frozenset({"success", "failed", "skipped", "upstream_failed"})
 #: The tasks of DAG, and the state in which each stays; a mapped one has several.
 TASKS: dict[str, tuple[str, ...]] = {
-    "running": (WAITING,),
+    **dict.fromkeys("running unknown payload_waiting many retried followed watched".split(), (WAITING,)),
+    **dict.fromkeys("succeeded signed looked_at not_pixxel cleared".split(), ("success",)),
+    **dict.fromkeys("failed invalid archived payload_failed".split(), ("failed",)),
     "rescheduled": ("up_for_reschedule",),
-    "succeeded": ("success",),
-    "failed": ("failed",),
-    "invalid": ("failed",),
-    "unknown": (WAITING,),
-    "archived": ("failed",),
-    "payload_waiting": (WAITING,),
-    "payload_failed": ("failed",),
-    "signed": ("success",),
-    "many": (WAITING,),
-    "looked_at": ("success",),
-    "not_pixxel": ("success",),
     "mapped": (WAITING, "success"),
-    "retried": (WAITING,),
-    "cleared": ("success",),
-    "followed": (WAITING,),
-    "watched": (WAITING,),
     "not_begun": ("",),
 }
 
@@ -79,27 +64,18 @@ class NoBrowser(Exception):
     """There is no Chromium; the text says what to install."""
 
 
-def find_chromium() -> str:
-    """Return the system's Chromium.
-
-    :raises NoBrowser: there is none.
-    """
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    raise NoBrowser(
-        "Chromium is missing, and nothing else can look at the pages inside Airflow. Install it so that "
-        "its command is in PATH; on Debian: apt-get install chromium fonts-liberation"
-    )
-
-
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
     """A headless Chromium of the system, as Playwright's Browser.
 
     :raises NoBrowser: there is none.
     """
-    path = find_chromium()
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        raise NoBrowser(
+            "Chromium is missing, and nothing else can look at the pages inside Airflow. Install it so that "
+            "its command is in PATH; on Debian: apt-get install chromium fonts-liberation"
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -166,15 +142,11 @@ class Stage:
 def token(url: str, user: str = "") -> str:
     """Log in at an Airflow: as one of USERS, or as whoever comes.
 
-    :raises OSError: it can't be reached, or refuses.
+    :raises AirflowTrouble: it refuses.
+    :raises OSError: it can't be reached.
     """
-    body = json.dumps({"username": user, "password": user}).encode() if user else None
-    request = urllib.request.Request(
-        f"{url}/auth/token", data=body, headers={"Content-Type": "application/json"}
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as response:
-        return str(json.load(response)["access_token"])
+    body = {"username": user, "password": user} if user else None
+    return str(fetch("POST" if user else "GET", f"{url}/auth/token", body)["access_token"])
 
 
 # ------------------------------------------------------------------------------------------------------- jobs
@@ -252,7 +224,8 @@ def airflow_beside_pixxel(home: Path, dags: Path) -> Iterator[tuple[Standalone, 
     """
     from pixxel_provider.simulator import serve
 
-    airflow = Standalone(_folder(home, "airflow"), dags)
+    (home / "airflow").mkdir()
+    airflow = Standalone(home / "airflow", dags)
     with serve(key=KEY) as pixxel:
         try:
             airflow.start()
@@ -282,14 +255,9 @@ def stage(home: Path) -> Iterator[Stage]:
         prefixed = _start_second_server(airflow, home)
         _clear(airflow, run_id)
         wait_for_states(airflow, HIDDEN_DAG, hidden, {"wait": (WAITING,)})
-        _eventually(lambda: _answers(f"{prefixed}/api/v2/monitor/health"), "the second server")
+        health = f"{prefixed}/api/v2/monitor/health"
+        eventually(lambda: fetch("GET", health), "the second server", RUN_SECONDS)
         yield Stage(airflow, pixxel, run_id, Place(HIDDEN_DAG, hidden, "wait"), prefixed)
-
-
-def _folder(parent: Path, name: str) -> Path:
-    folder = parent / name
-    folder.mkdir()
-    return folder
 
 
 def _start_second_server(airflow: Standalone, home: Path) -> str:
@@ -321,7 +289,7 @@ def trigger(airflow: Standalone, dag_id: str, **more: Any) -> str:
     def known() -> bool:
         return any(dag["dag_id"] == dag_id for dag in airflow.get("/api/v2/dags")["dags"])
 
-    _eventually(known, f"the DAG {dag_id}")
+    eventually(known, f"the DAG {dag_id}", RUN_SECONDS)
     body = {"logical_date": None, **more}
     return str(airflow.ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
@@ -342,7 +310,7 @@ def wait_for_states(
                 raise AirflowTrouble(f"{dag_id}.{task_id} is {', '.join(states)}, not {', '.join(wanted)}.")
         return all(found.get(task_id) == sorted(wanted) for task_id, wanted in tasks.items())
 
-    _eventually(reached, f"the states of {dag_id}")
+    eventually(reached, f"the states of {dag_id}", RUN_SECONDS)
 
 
 def _clear(airflow: Standalone, run_id: str) -> None:
@@ -354,7 +322,7 @@ def _clear(airflow: Standalone, run_id: str) -> None:
         task = airflow.get(path)
         return (task["state"], task["try_number"]) == (WAITING, 2)
 
-    _eventually(waits_again, "the cleared task")
+    eventually(waits_again, "the cleared task", RUN_SECONDS)
 
 
 def _states(airflow: Standalone, dag_id: str, run_id: str) -> dict[str, list[str]]:
@@ -363,21 +331,3 @@ def _states(airflow: Standalone, dag_id: str, run_id: str) -> dict[str, list[str
     for task in airflow.get(path)["task_instances"]:
         found.setdefault(task["task_id"], []).append(task["state"] or "")
     return {task_id: sorted(states) for task_id, states in found.items()}
-
-
-def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with contextlib.suppress(OSError), opener.open(url, timeout=10) as response:
-        return bool(response.status == 200)
-    return False
-
-
-def _eventually(look: Any, what: str) -> None:
-    deadline = time.monotonic() + RUN_SECONDS
-    while time.monotonic() < deadline:
-        # A server that is busy with its first requests may keep one waiting for long.
-        with contextlib.suppress(OSError):
-            if look():
-                return
-        time.sleep(0.25)
-    raise AirflowTrouble(f"Not within {RUN_SECONDS:.0f} s: {what}.")

@@ -1,21 +1,17 @@
-"""Install the wheel as a user does, start a whole Airflow with its defaults, and look at what it logs.
+"""Start an Airflow with its defaults: it lists the examples, and logs no error about this package.
 
-Right is: no line with an error that is about this package, and its examples in the list of DAGs.
-``check_installation.py`` makes a wheel and a fresh environment, and runs ``check_installation.py --inside``
-with that.
+``make installation`` runs this in an environment with the wheel alone.
 """
 
 from __future__ import annotations
 
-import argparse
-import subprocess
+import contextlib
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from environments import DISTRIBUTION, NEWEST, ROOT, Environment, SetupError
-from local_airflow import EXAMPLES, AirflowTrouble, Standalone
+from local_airflow import EXAMPLES, AirflowTrouble, Standalone, eventually
 
 DEADLINE = 600.0
 # Without the package's name, by which lines of the log are found.
@@ -27,29 +23,7 @@ DEFAULTS = {
 }
 
 
-class Installation(Environment):
-    """A virtual environment with the wheel, and with nothing of the checkout."""
-
-    def install(self, wheel: Path) -> None:
-        """Install a wheel with the packages that were tested."""
-        what = ["--constraint", str(self.constraints), str(wheel)]
-        if not (self._uv(*what) or self._pip(*what)):
-            raise SetupError(f"{wheel.name} could not be installed; the reason is above.")
-
-
-def outside() -> int:
-    """Build, install, and look at it from the inside."""
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
-        folder = Path(name)
-        command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder), "-t", "wheel"]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        installation = Installation(folder / "venv", NEWEST.constraints)
-        installation.make(sys.executable)
-        installation.install(next(folder.glob("*.whl")))
-        return subprocess.run([installation.python, __file__, "--inside"], cwd=folder, check=False).returncode
-
-
-def inside() -> int:
+def look() -> int:
     """Start Airflow and wait for the examples; 0 where all is as it should be."""
     import airflow_provider_pixxel
     import pixxel_provider
@@ -62,9 +36,19 @@ def inside() -> int:
         (home / "dags").mkdir()
         airflow = Standalone(home, home / "dags", more=DEFAULTS)
         began = time.monotonic()
+        missing = {file.stem for file in EXAMPLES.glob("*.py")}
+
+        def listed() -> bool:
+            dags = airflow.get("/api/v2/dags?limit=1000&tags=pixxel")["dags"]
+            missing.difference_update(dag["dag_id"] for dag in dags)
+            return not missing
+
         airflow.start()
         try:
-            missing = await_examples(airflow, began + DEADLINE)
+            for _ in airflow.waiting(began + DEADLINE):
+                pass
+            with contextlib.suppress(AirflowTrouble):
+                eventually(listed, "the examples", DEADLINE)
             broken = airflow.get("/api/v2/importErrors?limit=1000")["import_errors"]
         finally:
             airflow.stop()
@@ -82,31 +66,8 @@ def inside() -> int:
     return 1 if faults else 0
 
 
-def await_examples(airflow: Standalone, deadline: float) -> set[str]:
-    """Return the examples that Airflow doesn't list by then."""
-    for _ in airflow.waiting(deadline):
-        pass
-    wanted = {file.stem for file in EXAMPLES.glob("*.py")}
-    while True:
-        listed = airflow.get("/api/v2/dags?limit=1000&tags=pixxel")["dags"]
-        missing = wanted - {dag["dag_id"] for dag in listed}
-        if not missing or time.monotonic() > deadline:
-            return missing
-        time.sleep(1)
-
-
-def main() -> int:
-    """Look, and say what is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "--inside", action="store_true", help=f"look at the {DISTRIBUTION} that is installed here"
-    )
-    try:
-        return inside() if parser.parse_args().inside else outside()
-    except (AirflowTrouble, SetupError, subprocess.CalledProcessError) as error:
-        print(f"WRONG {error}")
-        return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(look())
+    except AirflowTrouble as error:
+        sys.exit(f"WRONG {error}")

@@ -1,6 +1,6 @@
 """Run DAGs on the installed Airflow, one after the other, for the demo and the tests.
 
-It is started by ``local_airflow.DagRunner``, in a fresh AIRFLOW_HOME. Requests come as lines of JSON on
+``DagRunner`` starts this file as a process, in a fresh AIRFLOW_HOME. Requests come as lines of JSON on
 standard input, answers go as lines of JSON into the file named on the command line; whatever Airflow says
 goes to standard output. It ends when standard input does: with whoever started it.
 """
@@ -16,24 +16,119 @@ import queue
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from local_airflow import EXAMPLES, AirflowTrouble, end_tree, settings
 
 DATABASE = "from airflow.utils.db import initdb; initdb()"
 
 
-class Answers:
-    """The file that the other side reads."""
+class Tail:
+    """The lines that have been added to a file since the last look."""
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self._file = path.open(encoding="utf-8", errors="replace")
+        self._half = ""
 
-    def write(self, kind: str, **what: Any) -> None:
-        """Write one answer, after all that was printed before it."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, **what}) + "\n")
+    def lines(self) -> list[str]:
+        """Return the new lines that are complete."""
+        *whole, self._half = (self._half + self._file.read()).split("\n")
+        return whole
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+class DagRunner:
+    """A process that runs DAGs, as those who ask for runs see it.
+
+    :param home: an empty folder of its own: AIRFLOW_HOME, the log ``airflow.log`` and the answers.
+    :param connection: what ``pixxel_default`` is in Airflow's database.
+    """
+
+    def __init__(self, home: Path, connection: Mapping[str, Any], dags_folder: Path = EXAMPLES) -> None:
+        self.log = home / "airflow.log"
+        answers = home / "answers.jsonl"
+        self._answers, self._said = Tail(answers), Tail(self.log)
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(answers), str(dags_folder), json.dumps(dict(connection))],
+                cwd=home,
+                env=settings(home, dags_folder),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def ask(self, dag_id: str, conf: Mapping[str, Any] | None = None, **changes: Mapping[str, Any]) -> None:
+        """Ask for a run of a DAG.
+
+        :param changes: arguments of tasks that replace those in the file, by task.
+        """
+        request = {"dag_id": dag_id, "conf": dict(conf or {}), "changes": changes}
+        assert self._process.stdin is not None  # noqa: S101 - for type checkers
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def follow(self, deadline: float, *, pulse: bool = False) -> Iterator[str | dict[str, Any]]:
+        """Yield log lines as they come, and the answer at last.
+
+        :param deadline: of ``time.monotonic()``.
+        :param pulse: yield an empty line now and then where there is nothing.
+        :raises AirflowTrouble: there is no answer in time, or never will be.
+        """
+        while True:
+            over = self._process.poll() is not None
+            answers = self._answers.lines()
+            # After the answers were read: what was said before an answer is yielded before it.
+            yield from self._said.lines()
+            for line in answers:
+                answer = json.loads(line)
+                if answer["kind"] == "broke":
+                    raise AirflowTrouble(f"Airflow could not run the DAG: {answer['error']}")
+                yield answer
+                return
+            if over:
+                raise AirflowTrouble(f"Airflow ended by itself, with exit code {self._process.returncode}.")
+            if time.monotonic() > deadline:
+                raise AirflowTrouble("Airflow took too long.")
+            if pulse:
+                yield ""
+            time.sleep(0.05)
+
+    def answer(self, deadline: float) -> tuple[dict[str, Any], list[str]]:
+        """Wait for the answer; return it with the log lines that came before it."""
+        lines: list[str] = []
+        for thing in self.follow(deadline):
+            if isinstance(thing, dict):
+                return thing, lines
+            lines.append(thing)
+        raise AssertionError("follow() ends with an answer")
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(3)
+        end_tree(self._process, 3)
+        self._answers.close()
+        self._said.close()
+
+
+def answer(path: str, kind: str, **what: Any) -> None:
+    """Write one answer for the other side, after all that was printed before it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"kind": kind, **what}) + "\n")
 
 
 def requests() -> queue.Queue[dict[str, Any]]:
@@ -147,12 +242,12 @@ def _text(state: Any) -> str | None:
 
 def main(answers_file: str, dags_folder: str, connection: str) -> None:
     """Answer requests until there are no more."""
-    answers = Answers(answers_file)
     asked = requests()
     bag = prepare(dags_folder, json.loads(connection))
     import airflow
 
-    answers.write(
+    answer(
+        answers_file,
         "ready",
         airflow=airflow.__version__,
         dags=sorted(bag.dags),
@@ -163,9 +258,9 @@ def main(answers_file: str, dags_folder: str, connection: str) -> None:
         try:
             dag = load(dags_folder).dags[request["dag_id"]]
             change(dag, request.get("changes") or {})
-            answers.write("ran", **run(dag, request.get("conf") or {}))
+            answer(answers_file, "ran", **run(dag, request.get("conf") or {}))
         except Exception as error:
-            answers.write("broke", error=f"{type(error).__name__}: {error}")
+            answer(answers_file, "broke", error=f"{type(error).__name__}: {error}")
             raise
 
 

@@ -6,36 +6,22 @@ import argparse
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from local_airflow import AirflowTrouble, DagRunner
+from dag_runner import DagRunner
+from local_airflow import AirflowTrouble
 from story import Story
-from terminal import Screen
+from terminal import Screen, Stopped, stop_on_signals
 
 DAG = "pixxel_run_and_download"
 WORKFLOW = "wf-succeeds"
 JOB_SECONDS = 9.0
 DEADLINE = 150.0
 LIMIT = 200
-
-
-class Stopped(BaseException):
-    """Somebody wants this to end."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-def stop(number: int, _: Any) -> None:
-    """End, once: what follows is short, and must not be interrupted itself."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise Stopped(number)
 
 
 def tell(story: Story, home: Path) -> None:
@@ -108,8 +94,7 @@ def main() -> int:
     if not 1 <= wanted.seconds <= 60:
         parser.error("--seconds: from 1 to 60")
     screen = Screen()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    stop_on_signals()
     with contextlib.ExitStack() as stack:
         folder = tempfile.TemporaryDirectory(prefix="pixxel-demo-", ignore_cleanup_errors=True)
         home = Path(stack.enter_context(folder))

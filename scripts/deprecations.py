@@ -1,8 +1,6 @@
 """A pytest plugin, ``pytest -p scripts.deprecations``: whatever is deprecated on Airflow fails its test.
 
-Airflow's own categories count wherever they are raised, since it is seldom the caller whom they are
-attributed to; Python's count in our own code only, because what other libraries do among themselves is no
-concern of ours.
+Airflow's own categories count wherever they are raised; Python's in our own code only.
 """
 
 from __future__ import annotations
@@ -12,9 +10,7 @@ import pytest
 # Airflow gives the modules of DAG files names that begin with "unusual_prefix_".
 OURS = r"(pixxel_provider|tests|example_dags|unusual_prefix_|test_|conftest)"
 ERRORS = (
-    rf"error::DeprecationWarning:{OURS}",
-    rf"error::PendingDeprecationWarning:{OURS}",
-    rf"error::FutureWarning:{OURS}",
+    *(rf"error::{name}Warning:{OURS}" for name in ("Deprecation", "PendingDeprecation", "Future")),
     "error::airflow.exceptions.RemovedInAirflow4Warning",
     "error::airflow.exceptions.AirflowProviderDeprecationWarning",
 )

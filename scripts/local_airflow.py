@@ -1,7 +1,4 @@
-"""Airflow processes of our own, on this machine alone: started, watched, and ended for certain.
-
-``DagRunner`` runs single DAGs, for the demo and the tests. ``Standalone`` is a whole Airflow with its UI.
-"""
+"""A whole Airflow with its UI, on this machine alone: started, watched, and ended for certain."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import json
 import os
 import secrets
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -18,12 +14,11 @@ import time
 import urllib.error
 import urllib.request
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from environments import ROOT, without_airflow_settings
-
+ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "example_dags"
 STOP_SECONDS = 15.0
 
@@ -37,8 +32,9 @@ def settings(home: Path, dags_folder: Path) -> dict[str, str]:
     environ = {
         # The way to 127.0.0.1 never leads through a proxy.
         name: value
-        for name, value in without_airflow_settings().items()
-        if not name.lower().endswith("_proxy")
+        for name, value in os.environ.items()
+        if not name.startswith(("AIRFLOW_", "PYTHONPATH", "PYTHONHOME"))
+        and not name.lower().endswith("_proxy")
     }
     return {
         **environ,
@@ -53,133 +49,6 @@ def settings(home: Path, dags_folder: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
 
-
-class Tail:
-    """The lines that have been added to a file since the last look."""
-
-    def __init__(self, path: Path) -> None:
-        path.touch()
-        self._file = path.open(encoding="utf-8", errors="replace")
-        self._half = ""
-
-    def lines(self) -> list[str]:
-        """Return the new lines that are complete."""
-        *whole, self._half = (self._half + self._file.read()).split("\n")
-        return whole
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
-
-
-# ------------------------------------------------------------------------------------------ ending processes
-
-
-def end_group(process: subprocess.Popen[Any], retry_for: float = STOP_SECONDS) -> None:
-    """End a process that was started in a session of its own, and all that it started in there."""
-    _signal_group(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(retry_for)
-    # What is left of the group has had its chance.
-    _signal_group(process.pid, signal.SIGKILL)
-    process.wait()
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-
-# ----------------------------------------------------------------------------------------------- single DAGs
-
-
-class DagRunner:
-    """A process that runs DAGs; see ``dag_runner.py``.
-
-    :param home: an empty folder of its own: AIRFLOW_HOME, the log ``airflow.log`` and the answers.
-    :param connection: what ``pixxel_default`` is in Airflow's database.
-    """
-
-    def __init__(self, home: Path, connection: Mapping[str, Any], dags_folder: Path = EXAMPLES) -> None:
-        self.log = home / "airflow.log"
-        answers = home / "answers.jsonl"
-        self._answers, self._said = Tail(answers), Tail(self.log)
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, str(Path(__file__).with_name("dag_runner.py"))),
-                    *(str(answers), str(dags_folder), json.dumps(dict(connection))),
-                ],
-                cwd=home,
-                env=settings(home, dags_folder),
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def ask(self, dag_id: str, conf: Mapping[str, Any] | None = None, **changes: Mapping[str, Any]) -> None:
-        """Ask for a run of a DAG.
-
-        :param changes: arguments of tasks that replace those in the file, by task.
-        """
-        request = {"dag_id": dag_id, "conf": dict(conf or {}), "changes": changes}
-        assert self._process.stdin is not None  # noqa: S101 - for type checkers
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
-
-    def follow(self, deadline: float, *, pulse: bool = False) -> Iterator[str | dict[str, Any]]:
-        """Yield log lines as they come, and the answer at last.
-
-        :param deadline: of ``time.monotonic()``.
-        :param pulse: yield an empty line now and then where there is nothing.
-        :raises AirflowTrouble: there is no answer in time, or never will be.
-        """
-        while True:
-            over = self._process.poll() is not None
-            answers = self._answers.lines()
-            # After the answers were read: what was said before an answer is yielded before it.
-            yield from self._said.lines()
-            for line in answers:
-                answer = json.loads(line)
-                if answer["kind"] == "broke":
-                    raise AirflowTrouble(f"Airflow could not run the DAG: {answer['error']}")
-                yield answer
-                return
-            if over:
-                raise AirflowTrouble(f"Airflow ended by itself, with exit code {self._process.returncode}.")
-            if time.monotonic() > deadline:
-                raise AirflowTrouble("Airflow took too long.")
-            if pulse:
-                yield ""
-            time.sleep(0.05)
-
-    def answer(self, deadline: float) -> tuple[dict[str, Any], list[str]]:
-        """Wait for the answer; return it with the log lines that came before it."""
-        lines: list[str] = []
-        for thing in self.follow(deadline):
-            if isinstance(thing, dict):
-                return thing, lines
-            lines.append(thing)
-        raise AssertionError("follow() ends with an answer")
-
-    def close(self) -> None:
-        """End the process, whatever it is doing."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(3)
-        end_group(self._process, retry_for=3)
-        self._answers.close()
-        self._said.close()
-
-
-# -------------------------------------------------------------------------------------------- a whole Airflow
 
 # The servers for logs listen on every network the machine is in. Here logs are read from disk, so they are
 # left out, wherever "airflow standalone" starts its parts from.
@@ -303,23 +172,7 @@ class Standalone:
         """
         if not self._token and not path.startswith(("/auth/", "/api/v2/monitor/")):
             self._token = self.get("/auth/token")["access_token"]
-        request = urllib.request.Request(
-            self.url + path,
-            data=None if body is None else json.dumps(body).encode(),
-            method=method,
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
-        )
-        if self._token:
-            request.add_header("Authorization", f"Bearer {self._token}")
-        # No proxy is asked for the way to this machine.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=30) as response:
-                answer = response.read()
-        except urllib.error.HTTPError as error:
-            words = error.read().decode(errors="replace")
-            raise AirflowTrouble(f"{method} {path}: {error.code} {words}") from None
-        return json.loads(answer) if answer else None
+        return fetch(method, self.url + path, body, self._token)
 
     def store_connection(self, connection: Mapping[str, Any], conn_id: str = "pixxel_default") -> None:
         """Put a connection into Airflow's database, in the place of what has its name."""
@@ -329,9 +182,14 @@ class Standalone:
 
     def processes(self, words: str = "") -> list[Any]:
         """Return the processes of this Airflow (psutil's), or those with these words in their command."""
+        import psutil
+
         roots = [each for each in (self._process, *self._adopted) if each is not None]
-        found = {process.pid: process for root in roots for process in tree(root.pid)}
-        return [each for each in found.values() if words in _command(each)]
+        found = []
+        for each in {process.pid: process for root in roots for process in tree(root.pid)}.values():
+            with contextlib.suppress(psutil.Error):
+                found += [each] * (words in " ".join(each.cmdline()))
+        return found
 
     def adopt(self, process: subprocess.Popen[bytes]) -> None:
         """Let something that :meth:`spawn` has started end with all the rest."""
@@ -344,6 +202,42 @@ class Standalone:
         if self._process is not None:
             end_tree(self._process)
             self._process = None
+
+
+def fetch(method: str, url: str, body: Any = None, token: str = "") -> Any:
+    """Ask an API of this machine and return the decoded answer, None where that is empty.
+
+    :raises AirflowTrouble: it refused.
+    :raises OSError: it can't be reached.
+    """
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, method=method, headers=headers)
+    # No proxy is asked for the way to this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=30) as response:
+            answer = response.read()
+    except urllib.error.HTTPError as error:
+        words = error.read().decode(errors="replace")
+        raise AirflowTrouble(f"{method} {url}: {error.code} {words}") from None
+    return json.loads(answer) if answer else None
+
+
+def eventually(done: Callable[[], Any], what: str, seconds: float) -> None:
+    """Return as soon as the condition holds; a server that can't be reached may only be slow.
+
+    :raises AirflowTrouble: not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if done():
+                return
+        time.sleep(0.25)
+    raise AirflowTrouble(f"Not within {seconds:.0f} s: {what}.")
 
 
 def free_port(rather: int = 0) -> int:
@@ -372,7 +266,7 @@ def tree(pid: int) -> list[Any]:
     return [each for each in found.values() if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
-def end_tree(process: subprocess.Popen[bytes]) -> None:
+def end_tree(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
     """End a process that was started in a session of its own, and all that came of it.
 
     ``airflow standalone`` neither ends its parts on SIGTERM nor, started in the background, on SIGINT. So its
@@ -385,17 +279,8 @@ def end_tree(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             if each.ppid() == process.pid or each.pid == process.pid:
                 each.terminate()
-    _, left = psutil.wait_procs(members, timeout=STOP_SECONDS)
+    _, left = psutil.wait_procs(members, timeout=seconds)
     for each in {*left, *tree(process.pid)}:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
     process.wait()
-
-
-def _command(process: Any) -> str:
-    import psutil
-
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""

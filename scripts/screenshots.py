@@ -22,8 +22,7 @@ from browser import (
     trigger,
     wait_for_states,
 )
-from environments import ROOT
-from local_airflow import EXAMPLES, AirflowTrouble
+from local_airflow import EXAMPLES, ROOT, AirflowTrouble
 
 PICTURES = ROOT / "docs" / "images"
 RUN = "2026-week-27"

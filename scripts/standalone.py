@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -14,21 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from local_airflow import AirflowTrouble, Standalone, free_port
-from terminal import Screen
+from terminal import Screen, Stopped, stop_on_signals
 
 DEADLINE = 180.0
 PORT = 8080
-
-
-class Stopped(BaseException):
-    """Somebody wants this to end."""
-
-
-def stop(*_: Any) -> None:
-    """End, once: stopping must not be interrupted itself."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise Stopped
 
 
 def show(screen: Screen, airflow: Standalone, pixxel: Any, home: str) -> None:
@@ -70,8 +58,7 @@ def main() -> int:
     if version.startswith("2."):
         screen.line(f"This needs Airflow 3, and {version} is installed here.")
         return 1
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    stop_on_signals()
     try:
         with contextlib.ExitStack() as stack:
             return _run(stack, wanted, screen, version)

@@ -5,12 +5,33 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 _CODES = {"bold": "1", "dim": "2", "green": "32", "yellow": "33", "red": "31", "cyan": "36"}
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 WIDTH = 100
+
+
+class Stopped(BaseException):
+    """Somebody wants this to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def stop_on_signals() -> None:
+    """Raise `Stopped` on a signal, once: what follows is short, and must not be interrupted itself."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(number: int, _: Any) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(number)
+
+    for each in numbers:
+        signal.signal(each, stop)
 
 
 class Screen:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 
 import airflow
@@ -20,8 +21,16 @@ def test_it_satisfies_the_schema_of_the_installed_airflow() -> None:
     jsonschema.validate(get_provider_info(), schema)
 
 
+def test_airflow_finds_it_by_one_entry_point_of_the_installed_distribution() -> None:
+    points = metadata.distribution("airflow-provider-pixxel").entry_points
+    (point,) = points.select(group="apache_airflow_provider")
+    assert point.load() is get_provider_info
+
+
 def test_the_package_name_is_the_distributions_canonical_name() -> None:
-    assert get_provider_info()["package-name"] == "airflow-provider-pixxel"
+    name = metadata.metadata("airflow-provider-pixxel")["Name"]
+    assert get_provider_info()["package-name"] == re.sub(r"[-_.]+", "-", name).lower()
+    assert name == "airflow-provider-pixxel"
 
 
 def test_every_module_and_class_it_names_exists() -> None:
@@ -53,16 +62,17 @@ def test_the_form_fields_satisfy_airflows_schema_where_it_ships_one() -> None:
     if not path.exists():
         pytest.skip("this Airflow ships no schema of provider.yaml")
     whole = json.loads(path.read_text())
-    items = whole["properties"]["connection-types"]["items"]["properties"]
-    if "conn-fields" not in items:
+    section = whole["properties"]["connection-types"]
+    if "conn-fields" not in section["items"]["properties"]:
         pytest.skip("this Airflow reads the fields from the hook, not from provider.yaml")
-    jsonschema.validate(get_provider_info()["connection-types"][0]["conn-fields"], items["conn-fields"])
+    definitions = whole.get("definitions", {})
+    jsonschema.validate(get_provider_info()["connection-types"], {**section, "definitions": definitions})
 
 
 def test_telling_airflow_imports_nothing_but_the_standard_library() -> None:
     code = (
         "import sys; from pixxel_provider.provider_info import get_provider_info; get_provider_info();"
-        "print([m for m in ('airflow', 'requests', 'aiohttp', 'tenacity') if m in sys.modules])"
+        "print([m for m in ('airflow', 'requests', 'aiohttp', 'tenacity', 'fastapi') if m in sys.modules])"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

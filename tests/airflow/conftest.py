@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 # At the end: those modules have names that others may have too.
 sys.path.append(str(ROOT / "scripts"))
 
-from local_airflow import DagRunner  # noqa: E402
+from dag_runner import DagRunner  # noqa: E402
 
 KEY = "canary-of-the-dag-runs-4f1d"
 RETRY_FOR = 180.0

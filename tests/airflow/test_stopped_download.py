@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_airflow import AirflowTrouble, DagRunner
+from dag_runner import DagRunner
+from local_airflow import AirflowTrouble
 
 from tests.airflow.conftest import RETRY_FOR
 from tests.download.archives import everything, made

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import gzip
 import zlib
 
@@ -9,6 +10,9 @@ from pixxel_provider.hooks.content_encoding import decoded_body
 
 BODY = b'{"id": "job"}' * 20
 LIMIT = 4096
+
+# Without the time of day: pytest's workers must collect the same names.
+gzipped = functools.partial(gzip.compress, mtime=0)
 
 
 def gzipped(data: bytes) -> bytes:
