@@ -15,11 +15,6 @@ LIMIT = 4096
 gzipped = functools.partial(gzip.compress, mtime=0)
 
 
-def gzipped(data: bytes) -> bytes:
-    # Without the time of day: these bytes name tests, and each process has to name them alike.
-    return gzip.compress(data, mtime=0)
-
-
 def deflated(data: bytes, wbits: int) -> bytes:
     packer = zlib.compressobj(wbits=wbits)
     return packer.compress(data) + packer.flush()
