@@ -278,7 +278,7 @@ def test_trouble_shows_what_was_known_and_when() -> None:
 
     assert found["kind"] == "trouble"
     assert str(trouble) in found["message"]
-    assert "before" in found["message"]
+    assert "last known answer" in found["message"]
     assert found["as_of"] == "2026-11-24T03:59:30.123+00:00"
     assert found["job"]["progress"] == 40
     assert found["tasks"] == found["val_errors"] == []
