@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 import math
 import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeVar
 
 from pixxel_provider.api import calls
-from pixxel_provider.api.errors import (
-    PixxelApiError,
-    PixxelError,
-    PixxelNotFoundError,
-    PixxelResponseError,
-)
+from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelNotFoundError, PixxelResponseError
 from pixxel_provider.api.job import Job
 from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.connection_lookup import as_transient
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
-from pixxel_provider.hooks.shared_hooks import acquire
+from pixxel_provider.hooks.shared_hooks import SharedConnection, SharedHook
 
 T = TypeVar("T")
 JobAnswer = Job | PixxelError
@@ -44,56 +37,48 @@ RETRY_AFTER_LIMIT = 300.0
 MANY = 33
 
 
-@contextlib.asynccontextmanager
-async def subscribe(
-    pixxel_conn_id: str,
-    workflow_id: str,
-    job_id: str,
-    *,
-    ended: Callable[[Job], bool],
-    pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-    monotonic: Callable[[], float] = time.monotonic,
-) -> AsyncIterator[Subscription]:
-    """Join the poll of this event loop for jobs of a workflow; leaving doesn't affect the others.
-
-    The connection is read again for each subscriber; if it has changed, the poll is another one.
-
-    :param ended: whether a job's status means the end to this subscriber: such a job is read in full first.
-    :param pause: sleeps for a number of seconds; the first subscriber's counts, like ``monotonic``, its
-        clock.
-    """
-    connection = acquire(pixxel_conn_id, Clock(monotonic=monotonic))
-    try:
-        shared, unread = await connection.join()
-        pollers: dict[str, SharedPoller] = shared.pollers
-        poller = pollers.get(workflow_id)
-        if poller is None:
-            pollers[workflow_id] = poller = SharedPoller(
-                shared.hook, workflow_id, pause, monotonic, lambda: len(pollers) >= MANY
-            )
-        subscription = poller.join(job_id, ended)
-        subscription.unread = unread
-        try:
-            yield subscription
-        finally:
-            if poller.leave(subscription):
-                connection.leave(shared, workflow_id)
-    finally:
-        await connection.release()
-
-
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Subscription:
-    """The wait of one trigger for changes of one job."""
+    """What waits for news of one job, and shares the requests of its event loop for jobs of the workflow.
 
-    poller: SharedPoller = field(repr=False)
+    The connection is read anew for each that joins; where it has changed, the poll is another one.
+
+    :param connection: acquired for this subscription, which releases it.
+    :param ended: whether a job's status means the end to this subscriber: such a job is read in full first.
+    :param pause: sleeps for a number of seconds; the first subscriber's counts.
+    """
+
+    connection: SharedConnection = field(repr=False)
+    workflow_id: str
     job_id: str
     ended: Callable[[Job], bool] = field(repr=False)
+    pause: Callable[[float], Awaitable[Any]] = field(default=asyncio.sleep, repr=False)
+    shared: SharedHook | None = field(default=None, repr=False)
+    poller: SharedPoller = field(init=False, repr=False)
     due: float | None = None
     latest: float = 0.0
     answer: asyncio.Future[JobAnswer] | None = field(default=None, repr=False)
     # Why the connection couldn't be read anew for this one.
     unread: PixxelError | None = field(default=None, repr=False)
+
+    async def join(self) -> None:
+        """Begin; :meth:`leave` has to follow, also where this is interrupted."""
+        self.shared, self.unread = await self.connection.join()
+        pollers: dict[str, SharedPoller] = self.shared.pollers
+        if self.workflow_id not in pollers:
+            clock, many = self.connection.monotonic, lambda: len(pollers) >= MANY
+            hook = self.shared.hook
+            pollers[self.workflow_id] = SharedPoller(hook, self.workflow_id, self.pause, clock, many)
+        self.poller = pollers[self.workflow_id]
+        self.poller.join(self)
+
+    async def leave(self) -> None:
+        """End it."""
+        try:
+            if self.shared is not None and self.poller.leave(self):
+                self.connection.leave(self.shared, self.workflow_id)
+        finally:
+            await self.connection.release()
 
     def jitter(self) -> float:
         """Return a number from 0 to 1: jitter that all who heard of one list share, for the next is one too.
@@ -121,7 +106,7 @@ class Subscription:
 
 
 class SharedPoller:
-    """Polls jobs of one workflow while there are subscribers; see :func:`subscribe`.
+    """Watches jobs of one workflow for as long as somebody subscribes; see :class:`Subscription`.
 
     The list is a hint and never a verdict: a job that is missing from it is requested by id, and one that
     seems to have ended is read in full before any subscriber gets it.
@@ -153,11 +138,9 @@ class SharedPoller:
 
     # ------------------------------------------------------------------------------------- coming and going
 
-    def join(self, job_id: str, ended: Callable[[Job], bool]) -> Subscription:
-        """Add a subscriber; the poll starts with its first request."""
-        subscription = Subscription(self, job_id, ended)
-        self._subscriptions.setdefault(job_id, set()).add(subscription)
-        return subscription
+    def join(self, subscription: Subscription) -> None:
+        """Add a subscriber; the poll starts with the first request that one asks for."""
+        self._subscriptions.setdefault(subscription.job_id, set()).add(subscription)
 
     def leave(self, subscription: Subscription) -> bool:
         """Take a subscriber off; True where it was the last, with whom the poll ends."""

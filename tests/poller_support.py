@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -140,13 +141,27 @@ def has_ended(job: Job) -> bool:
     return job.verdict() is not Verdict.WAITING
 
 
+@contextlib.asynccontextmanager
+async def subscribed(
+    conn_id: str, workflow_id: str, job_id: str, *, monotonic: Any, **how: Any
+) -> AsyncIterator[poller.Subscription]:
+    """Subscribe for as long as the context lasts."""
+    connection = shared_hooks.acquire(conn_id, monotonic)
+    subscription = poller.Subscription(connection, workflow_id, job_id, **how)
+    try:
+        await subscription.join()
+        yield subscription
+    finally:
+        await subscription.leave()
+
+
 async def wait_for(
     job_id: str, interval: float = 30, first: float | None = None, workflow_id: str = "w"
 ) -> tuple[Job, list[float]]:
     """Wait as a trigger does; return the job and when each look came."""
     loop = asyncio.get_running_loop()
     looks = []
-    async with poller.subscribe("c", workflow_id, job_id, ended=has_ended, monotonic=loop.time) as jobs:
+    async with subscribed("c", workflow_id, job_id, ended=has_ended, monotonic=loop.time) as jobs:
         delay = interval * random.random() if first is None else first
         while True:
             answer = await jobs.next_answer(delay)

@@ -17,7 +17,7 @@ from pixxel_provider.api.errors import (
     PixxelServerError,
 )
 from pixxel_provider.api.job import Job
-from tests.poller_support import Script, ending, has_ended, run, wait_for
+from tests.poller_support import Script, ending, has_ended, run, subscribed, wait_for
 
 
 def test_a_thousand_jobs_cost_one_request_an_interval(script: Script) -> None:
@@ -42,7 +42,7 @@ def test_who_shares_lists_shares_the_jitter_and_nobody_else(script: Script) -> N
         async with contextlib.AsyncExitStack() as stack:
             all_of_them = [
                 await stack.enter_async_context(
-                    poller.subscribe("c", "w", name, ended=has_ended, monotonic=loop.time)
+                    subscribed("c", "w", name, ended=has_ended, monotonic=loop.time)
                 )
                 for name in script.ends
             ]
@@ -75,7 +75,7 @@ def test_the_news_of_a_long_list_leave_the_loop_time_for_others(script: Script) 
                 loop.call_soon(tick)
 
         async def one(name: str) -> None:
-            async with poller.subscribe("c", "w", name, ended=has_ended, monotonic=loop.time) as jobs:
+            async with subscribed("c", "w", name, ended=has_ended, monotonic=loop.time) as jobs:
                 await jobs.next_answer(1)
                 if not told:
                     # Not before: this loop's clock jumps only when nothing is ready.
@@ -163,7 +163,7 @@ def test_an_outage_is_told_without_a_second_request(script: Script) -> None:
     async def work() -> list[Any]:
         async def next_answer(number: int, name: str) -> Any:
             loop = asyncio.get_running_loop()
-            async with poller.subscribe("c", f"w-{number}", name, ended=has_ended, monotonic=loop.time) as it:
+            async with subscribed("c", f"w-{number}", name, ended=has_ended, monotonic=loop.time) as it:
                 return await it.next_answer(5)
 
         return await asyncio.gather(*(next_answer(*job) for job in enumerate(script.ends)))

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from pixxel_provider import poller
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelInputError, PixxelNotFoundError
 from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
-from tests.poller_support import Script, ending, has_ended, run, settings_of, wait_for
+from tests.poller_support import Script, ending, has_ended, run, settings_of, subscribed, wait_for
 
 ONE, TWO = "https://one", "https://two"
 
@@ -68,7 +67,7 @@ def test_those_for_whom_it_fails_take_over_what_a_newcomer_has_read(
     now = 1000.0
 
     async def first_answer(answered: asyncio.Event, again: asyncio.Event) -> Any:
-        async with poller.subscribe(
+        async with subscribed(
             "pixxel_default", "wf-succeeds", "job-finished", ended=has_ended, monotonic=lambda: now
         ) as jobs:
             answer = await jobs.next_answer(0)
@@ -103,7 +102,7 @@ def test_a_connection_that_can_not_be_read_is_told_as_what_may_pass(script: Scri
 
     async def work() -> Any:
         loop = asyncio.get_running_loop()
-        async with poller.subscribe("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as jobs:
+        async with subscribed("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as jobs:
             return await jobs.next_answer(1)
 
     answer = run(work)
@@ -120,7 +119,7 @@ def test_who_joins_others_while_it_can_not_be_read_is_told(script: Script) -> No
         first = asyncio.ensure_future(wait_for("job-0"))
         await asyncio.sleep(100)
         script.unread = away
-        async with poller.subscribe("c", "w", "job-1", ended=has_ended, monotonic=loop.time) as jobs:
+        async with subscribed("c", "w", "job-1", ended=has_ended, monotonic=loop.time) as jobs:
             unread, answer = jobs.unread, await jobs.next_answer(1)
         await first
         return unread, answer
@@ -136,12 +135,12 @@ def test_a_job_that_is_missing_is_no_reason_to_move_others(script: Script) -> No
     async def work() -> None:
         first = asyncio.ensure_future(wait_for("job-0", interval=10))
         loop = asyncio.get_running_loop()
-        async with poller.subscribe("c", "w", "job-missing", ended=has_ended, monotonic=loop.time) as jobs:
+        async with subscribed("c", "w", "job-missing", ended=has_ended, monotonic=loop.time) as jobs:
             await asyncio.sleep(50)
             assert isinstance(await jobs.next_answer(1), PixxelNotFoundError)
             script.settings = settings_of("two")
             script.hosts.clear()
-            async with poller.subscribe("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as others:
+            async with subscribed("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as others:
                 await others.next_answer(1)
         await first
 

@@ -23,7 +23,7 @@ from pixxel_provider.api.errors import (
 )
 from pixxel_provider.api.job import Job
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
-from tests.poller_support import Script, ending, has_ended, run, settings_of, wait_for
+from tests.poller_support import Script, ending, has_ended, run, settings_of, subscribed, wait_for
 from tests.support import HISTORIES
 
 
@@ -32,7 +32,7 @@ def test_a_job_that_exists_nowhere_is_told_as_such(script: Script) -> None:
 
     async def work() -> Any:
         async def lost() -> Any:
-            async with poller.subscribe(
+            async with subscribed(
                 "c", "w", "nowhere", ended=has_ended, monotonic=asyncio.get_running_loop().time
             ) as jobs:
                 return await jobs.next_answer(10)
@@ -164,7 +164,7 @@ def test_a_wrong_key_is_told_to_all(script: Script) -> None:
     async def work() -> list[Any]:
         async def next_answer(name: str) -> Any:
             loop = asyncio.get_running_loop()
-            async with poller.subscribe("c", "w", name, ended=has_ended, monotonic=loop.time) as jobs:
+            async with subscribed("c", "w", name, ended=has_ended, monotonic=loop.time) as jobs:
                 return await jobs.next_answer(5)
 
         return await asyncio.gather(*(next_answer(name) for name in script.ends))
@@ -265,7 +265,7 @@ def test_one_answer_keeps_those_who_did_not_get_it_quiet_for_minutes_at_most(
 
     async def work() -> float:
         loop = asyncio.get_running_loop()
-        async with poller.subscribe("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as jobs:
+        async with subscribed("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as jobs:
             assert isinstance(await jobs.next_answer(1), PixxelRateLimitError)
             await wait_for("job-1", first=0)
         return loop.time()
@@ -280,7 +280,7 @@ def test_a_retry_after_beyond_somebodys_deadline_leaves_one_last_look(script: Sc
 
     async def work() -> float:
         loop = asyncio.get_running_loop()
-        async with poller.subscribe("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as jobs:
+        async with subscribed("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as jobs:
             assert isinstance(await jobs.next_answer(1), PixxelRateLimitError)
             assert isinstance(await jobs.next_answer(20, at_most=100), Job)
         return loop.time()
@@ -322,7 +322,7 @@ def test_a_bug_in_the_poll_is_told_to_all(script: Script, monkeypatch: pytest.Mo
 
     async def work() -> Any:
         loop = asyncio.get_running_loop()
-        async with poller.subscribe("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as jobs:
+        async with subscribed("c", "w", "job-0", ended=has_ended, monotonic=loop.time) as jobs:
             return await jobs.next_answer(1)
 
     answer = run(work)

@@ -152,10 +152,11 @@ def _prose(words: str) -> str:
 
 def figures() -> dict[str, str]:
     """Return the numbers that pages name, from where the code keeps them."""
-    from pixxel_provider import poller, waiting
+    from pixxel_provider import poller
     from pixxel_provider.job_creation import reconcile
     from pixxel_provider.plugins import client
     from pixxel_provider.triggers import start_from_trigger
+    from pixxel_provider.waiting import base, sensor
 
     seconds = {
         "retry_for": retry.RETRY_FOR,
@@ -163,7 +164,7 @@ def figures() -> dict[str, str]:
         "shortest_gap": polling.SHORTEST_DELAY,
         "poke_interval": polling.WaitPlan.poke_interval,
         "not_found_grace": polling.WaitPlan.not_found_grace,
-        "slack": waiting._SLACK,
+        "slack": base._SLACK,
         "rendering": start_from_trigger.RENDERING,
         "running_lasts": client.RUNNING_LASTS,
         "ended_lasts": client.ENDED_LASTS,
@@ -174,7 +175,7 @@ def figures() -> dict[str, str]:
         **{name: f"{value:g} s" for name, value in seconds.items()},
         "longest_retry_after": f"{retry.LONGEST_RETRY_AFTER / 60:g} minutes",
         "longest_quiet": f"{poller.RETRY_AFTER_LIMIT / 60:g} minutes",
-        "longest_stay": f"{waiting.LONGEST_STAY / 60:g} minutes",
+        "longest_stay": f"{sensor.LONGEST_STAY / 60:g} minutes",
         "clock_skew": f"{reconcile.CLOCK_SKEW / 60:g} minutes",
         "metadata_limit": f"{truncation.METADATA_LIMIT // 1024} KiB",
         "answer_limit": f"{calls.ANSWER_LIMIT // 2**20} MiB",

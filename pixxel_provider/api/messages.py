@@ -39,9 +39,9 @@ def name_of(workflow_id: str, job_id: str) -> str:
     return f"Pixxel job {job_id} of workflow {workflow_id}"
 
 
-def status_of(job: Job) -> str:
+def status_of(answer: Any) -> str:
     """Return the status as messages show it: on one line, at most 100 characters."""
-    return clip(_one_line(job.status), _STATUS_LIMIT)
+    return _clip(_one_line(answer.status), _STATUS_LIMIT)
 
 
 def plain(value: int | float) -> str:

@@ -1,15 +1,17 @@
-"""One wait for one job: what an answer means, what the time means, and when to poll again.
+"""What a wait knows between two requests: how it ends, and when to ask again.
 
-The sensor's poke and the trigger both ask this; it neither sleeps nor reads a clock.
+It neither sends, sleeps nor reads a clock. What is asked for, and what an answer means, says a :class:`Poll`;
+those of this package are in :mod:`pixxel_provider.api.judges`.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pixxel_provider.api.errors import (
     PixxelApiError,
@@ -17,29 +19,20 @@ from pixxel_provider.api.errors import (
     PixxelInputError,
     PixxelNotFoundError,
     PixxelResponseError,
-    PixxelUnknownStatusError,
     rebuild,
 )
-from pixxel_provider.api.messages import (
-    Log,
-    failure_text,
-    is_running,
-    name_of,
-    plain,
-    progress_line,
-    status_line,
-    status_of,
-    tasks_done,
-)
+from pixxel_provider.api.messages import Log, plain, status_of
 from pixxel_provider.api.retry import LONGEST_RETRY_AFTER
-from pixxel_provider.api.status import StatusRules, Verdict, normalise
+from pixxel_provider.api.status import StatusRules
 
 if TYPE_CHECKING:
-    from pixxel_provider.api.job import Job
+    from pixxel_provider.api.calls import Call
 
-#: The shortest gap between two looks, in seconds, whatever ``poke_interval`` says.
+T = TypeVar("T")
+
+#: The shortest gap between two requests, in seconds, whatever ``poke_interval`` says.
 SHORTEST_DELAY = 0.5
-#: The longest gap after the first of several failed looks, in seconds; it doubles with each.
+#: The longest gap after the first of several failed requests, in seconds; it doubles with each.
 _FIRST_RETRY_DELAY = 2.0
 #: A gap is this part of the interval at least; the rest is jitter.
 _FIXED_PART = 0.8
@@ -47,14 +40,10 @@ _FIXED_PART = 0.8
 
 @dataclass(frozen=True)
 class WaitPlan:
-    """What a wait was asked to do. Only JSON types, so that it can be sent to the triggerer unchanged."""
+    """When a wait asks, and for how long. Only JSON types, so that it travels into the triggerer as it is."""
 
-    workflow_id: str
-    job_id: str
-    success_statuses: list[str] | None = None
-    failure_statuses: list[str] | None = None
     poke_interval: float = 30.0
-    """Seconds; the longest time between two polls."""
+    """Seconds; the longest gap between two requests."""
     timeout: float = 7 * 24 * 3600.0
     """Seconds from the wait's start."""
     exponential_backoff: bool = False
@@ -66,9 +55,11 @@ class WaitPlan:
     silent_fail: bool = False
     """Keep waiting after errors that would end the wait."""
 
-    def fields(self) -> dict[str, Any]:
-        """Return the plan as keyword arguments."""
-        return asdict(self)
+    def check(self) -> None:
+        """Raise PixxelInputError with the name of an argument that can't be used."""
+        grace: object = self.not_found_grace
+        if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace < math.inf:
+            raise PixxelInputError("not_found_grace", f"must be a number of seconds, not {grace!r}")
 
 
 @dataclass(frozen=True)
@@ -89,28 +80,84 @@ class PollResult:
         return cls("error", str(error), metadata=metadata, error=error.fields())
 
     def exception(self) -> PixxelError:
-        """Return the error behind an result of kind ``error``."""
+        """Return the error behind a result of kind ``error``."""
         return rebuild(self.error or {"message": self.message})
 
 
-@dataclass
-class PollState:
-    """The state of one wait: what the last poll returned, and what was logged.
+@dataclass(frozen=True)
+class Poll(ABC, Generic[T]):
+    """What is waited for: the call to send, its name in messages, and what an answer means.
 
-    :param log: where changes are logged.
+    A subclass is a frozen dataclass whose fields have JSON types, so that they travel into the triggerer.
+    """
+
+    asked: ClassVar[str] = "read"
+    """The verb of messages, as in "it couldn't be read"."""
+    unfinished: ClassVar[str] = "had not ended"
+    """What is said of it where the time was over."""
+    rules: ClassVar[StatusRules] = StatusRules()
+    """Which statuses are known."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What messages call it."""
+
+    @abstractmethod
+    def call(self) -> Call[T]:
+        """Return the call that asks for it, which may be repeated; PixxelInputError for ids that can't be."""
+
+    @abstractmethod
+    def result(self, answer: T) -> PollResult | PixxelError | None:
+        """Return how the wait ends with this answer, or the error it amounts to; None where it goes on."""
+
+    def explain(self, error: PixxelError) -> PixxelError:
+        """Return an error that ends the wait, with a hint where there is one."""
+        return error
+
+    def last_seen(self, answer: T) -> str:
+        """Return what a timeout's message says of the last answer."""
+        return status_of(answer)
+
+    def news(self, answer: T) -> tuple[object, ...]:
+        """Return what is logged when it changes, the status first."""
+        return (status_of(answer),)
+
+    def log_news(self, answer: T, log: Log, new_status: bool) -> None:
+        """Log an answer that brings news, which may be a new status."""
+        status = status_of(answer)
+        if self.rules.knows(status):
+            log.info(f"{self.name} is {status}")
+        else:
+            log.warning(f"{self.name} is {status!r}, which nobody knows: waiting on")
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields as keyword arguments."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def check(self) -> None:
+        """Raise PixxelInputError with the name of an argument that can't be used."""
+        self.call()
+
+
+@dataclass(slots=True)
+class PollState:
+    """What one wait knows between two requests: failures, Retry-After, the grace, what was logged.
+
+    :param log: where news is logged.
     :param jitter: a source of jitter, from 0 to 1.
     """
 
+    poll: Poll[Any]
     plan: WaitPlan
     log: Log
     jitter: Callable[[], float] = random.random
     retries_soon: bool = True
-    """Poll again soon after a transient error. Not in reschedule mode, where each poll is a new process."""
+    """Ask again soon after an error. Not in reschedule mode, where each request takes a new process."""
     longest_not_found: float = math.inf
-    """Seconds of 404s in a row that end the wait after the grace, where nobody remembers a longer row."""
-    _rules: StatusRules = field(init=False)
+    """Seconds of 404s in a row that end the wait after the grace, where no process sees a longer row."""
     _last_logged: tuple[object, ...] = field(default=(), init=False)
-    _last_status: str = field(default="", init=False)
+    _last_seen: str = field(default="", init=False)
     _last_error: str = field(default="", init=False)
     _last_kind: object = field(default=None, init=False)
     _missing: PixxelNotFoundError | None = field(default=None, init=False)
@@ -118,37 +165,45 @@ class PollState:
     _failures: int = field(default=0, init=False)
     _retry_after: float = field(default=0.0, init=False)
 
-    def __post_init__(self) -> None:
-        self._rules = StatusRules.of(self.plan.success_statuses, self.plan.failure_statuses)
+    def judge(self, answer: Any) -> PollResult | None:
+        """Take in an answer, or the error in its place; return the result if that is one.
 
-    def judge(self, answer: Job | PixxelError) -> PollResult | None:
-        """Process the answer of a poll; return the result if the wait is over.
-
-        Transient errors never end a wait. A missing job is recorded: :meth:`overdue` decides.
+        Transient errors never end a wait. What is missing is kept in mind: :meth:`overdue` decides.
         """
-        if not isinstance(answer, PixxelError):
-            return self._job(answer)
-        self._retry_after = answer.retry_after or 0.0
+        result = answer if isinstance(answer, PixxelError) else self.poll.result(answer)
+        if isinstance(result, PixxelError):
+            return self._judge_error(result)
+        if self._failures:
+            self.log.info(f"{self.poll.name} can be {self.poll.asked} again")
+        self._missing = self._missing_since = None
+        self._failures, self._retry_after = 0, 0.0
+        if result is None:
+            self._last_error, self._last_kind = "", None
+            self._log_news(answer)
+        elif result.kind == "error" and self.plan.silent_fail:
+            self._last_seen, self._last_logged = self.poll.last_seen(answer), ()
+            self._log_error(result.exception())
+            return None
+        return result
+
+    def _judge_error(self, error: PixxelError) -> PollResult | None:
+        self._retry_after = error.retry_after or 0.0
         self._failures += 1
-        self._missing = answer if isinstance(answer, PixxelNotFoundError) else None
+        self._missing = error if isinstance(error, PixxelNotFoundError) else None
         if self._missing is None:
-            # Any other answer ends the row: a server in trouble isn't to be believed about what is missing.
+            # Any other answer ends the row: a server with errors isn't to be believed about what is missing.
             self._missing_since = None
         # A connection that can't be used stays so, and waiting for it is no service to anybody.
-        silent = self.plan.silent_fail and not isinstance(answer, PixxelInputError)
-        if answer.transient or self._missing or silent:
-            self._log_error(answer)
+        silent = self.plan.silent_fail and not isinstance(error, PixxelInputError)
+        if error.transient or self._missing or silent:
+            self._log_error(error)
             return None
-        return PollResult.from_error(answer)
-
-    def has_ended(self, job: Job) -> bool:
-        """Tell whether a job's status isn't one to wait on, by the rules of this wait."""
-        return job.verdict(self._rules) is not Verdict.WAITING
+        return PollResult.from_error(self.poll.explain(error))
 
     def overdue(self, elapsed: float) -> PollResult | None:
-        """Return the result that time brings: the deadline, or a job that was missing for the grace.
+        """Return the result that time brings: the deadline, or a 404 that lasted for the grace.
 
-        To be asked after each look that didn't end the wait.
+        To be asked after each answer that didn't end the wait.
         """
         if elapsed > self.plan.timeout:
             return self.timed_out()
@@ -169,7 +224,7 @@ class PollState:
             self._missing_since, self._failures = since, 1
 
     def keeps_worker(self, elapsed: float) -> bool:
-        """Return whether this process should keep polling: no other process knows its row of 404s."""
+        """Tell whether this process should ask again: no other one knows of its row of 404s."""
         counts = self._missing is not None and not self.plan.silent_fail
         return counts and self.plan.not_found_grace <= max(self.longest_not_found, elapsed)
 
@@ -182,20 +237,19 @@ class PollState:
 
         :param limit: the seconds that were over, where they weren't the plan's.
         """
-        # Of the last look only: in reschedule mode nothing older is remembered.
-        last = f"it was {self._last_status or 'never seen'}."
+        # Of the last answer only: in reschedule mode nothing older is known.
+        last = f"it was {self._last_seen or 'never seen'}."
         if self._last_error:
-            last = (
-                f"it couldn't be read: {self._last_error}" if self._failures else f"{last} {self._last_error}"
-            )
+            unread = f"it couldn't be {self.poll.asked}: {self._last_error}"
+            last = unread if self._failures else f"{last} {self._last_error}"
+        seconds = plain(self.plan.timeout if limit is None else limit)
         return PollResult(
             "timed_out",
-            f"{self._name()} had not ended when the timeout of "
-            f"{plain(self.plan.timeout if limit is None else limit)} s was over; {last}",
+            f"{self.poll.name} {self.poll.unfinished} when the timeout of {seconds} s was over; {last}",
         )
 
     def next_delay(self, elapsed: float) -> float:
-        """Return the seconds to the next poll: with jitter, after a Retry-After, within the deadline."""
+        """Return the seconds to the next request: jittered, after a Retry-After, within the deadline."""
         plan = self.plan
         steady = plan.poke_interval
         if plan.exponential_backoff:
@@ -205,14 +259,14 @@ class PollState:
             # 2**30 gaps are beyond any deadline, and beyond it floats lose the doubling.
             gap = min(gap, self.jitter() * _FIRST_RETRY_DELAY * 2.0 ** min(self._failures - 1, 30))
             if self._missing_since is not None:
-                # The look that decides comes just after the grace.
+                # The request that decides comes just after the grace.
                 gap = min(gap, self._grace_left(elapsed) + SHORTEST_DELAY)
-        # A little later than asked, each by another bit: those who were turned away together don't return so.
+        # Each a little later than asked: clients that were turned away together don't return together.
         gap = max(gap, self._retry_after * (1 + self.jitter() / 10), SHORTEST_DELAY)
         return min(gap, self.until_deadline(elapsed))
 
     def initial_delay(self, until: float | None, now: float, elapsed: float) -> float:
-        """Return for how many seconds nothing may be asked, as a server told the process that waited before.
+        """Return the seconds until the first request, as the server asked of an earlier process.
 
         :param until: the moment that it named, in Unix seconds, like ``now``. Clocks may differ.
         """
@@ -220,85 +274,25 @@ class PollState:
         return max(min(wished, self.plan.timeout - elapsed), 0.0)
 
     def until_deadline(self, elapsed: float) -> float:
-        """Return the seconds until the last look, which comes just after the deadline."""
+        """Return the seconds until the last request, which comes just after the deadline."""
         return max(self.plan.timeout - elapsed, 0.0) + SHORTEST_DELAY
 
-    def _is_back(self, words: str) -> None:
-        if self._failures:
-            self.log.info(f"{self._name()} {words}")
-        self._missing = self._missing_since = None
-        self._failures, self._retry_after = 0, 0.0
+    def _log_news(self, answer: Any) -> None:
+        news = self.poll.news(answer)
+        if news != self._last_logged:
+            new_status = not self._last_logged or self._last_logged[0] != news[0]
+            self._last_seen, self._last_logged = self.poll.last_seen(answer), news
+            self.poll.log_news(answer, self.log, new_status)
 
-    def _job(self, job: Job) -> PollResult | None:
-        self._is_back("can be read again")
-        verdict = job.verdict(self._rules)
-        if verdict is Verdict.WAITING:
-            self._last_error, self._last_kind = "", None
-            self._log_progress(job)
-            return None
-        if verdict is Verdict.SUCCEEDED:
-            cost = "" if job.cost is None else f", for {plain(job.cost)} credits"
-            return PollResult(
-                "succeeded", f"{self._name()} has ended: {status_of(job)}{cost}", job.metadata()
-            )
-        if verdict is Verdict.FAILED:
-            return PollResult("failed", f"{self._name()} failed: {failure_text(job)}", job.metadata())
-        return self._unclear(job)
-
-    def _unclear(self, job: Job) -> PollResult | None:
-        error = PixxelUnknownStatusError(
-            f"{self._name()} has ended in status {status_of(job)!r}, which is neither a success nor a "
-            "failure that this package knows; name it in success_statuses or failure_statuses to say what "
-            "it means"
-        )
-        if self.plan.silent_fail:
-            self._last_status, self._last_logged = status_line(job), ()
-            self._log_error(error)
-            return None
-        return PollResult.from_error(error, job.metadata())
-
-    def _log_progress(self, job: Job) -> None:
-        # Sorted: the order of tasks isn't promised, and another one is no news.
-        running = sorted(task.id for task in job.tasks if is_running(task))
-        news = (normalise(job.status), job.progress, tasks_done(job), running)
-        if news == self._last_logged:
-            return
-        # Without the time left, which is another one by the time this is told.
-        self._last_status = status_line(job)
-        if not self._rules.knows(job.status) and (not self._last_logged or self._last_logged[0] != news[0]):
-            status = status_of(job)
-            self.log.warning(f"{self._name()} is in status {status!r}, which isn't known: waiting on")
-        self._last_logged = news
-        self.log.info(f"{self._name()}: {progress_line(job)}")
-
-    def _log_error(self, trouble: PixxelError) -> None:
-        words = str(trouble)
+    def _log_error(self, error: PixxelError) -> None:
+        words = str(error)
         self._last_error = words if words.endswith((".", "!", "?")) else f"{words}."
-        # A server's words may name a request or count seconds down: they are another each time, and no news.
+        # A server's words may name a request or count seconds down: they differ each time, and are no news.
         kind: object = self._last_error
-        if isinstance(trouble, PixxelApiError):
-            kind = (trouble.status_code, trouble.code)
-        elif isinstance(trouble, PixxelResponseError):
-            kind = type(trouble)
+        if isinstance(error, PixxelApiError):
+            kind = (error.status_code, error.code)
+        elif isinstance(error, PixxelResponseError):
+            kind = type(error)
         if kind != self._last_kind:
             self._last_kind = kind
             self.log.warning(f"{self._last_error} Waiting on.")
-
-    def _name(self) -> str:
-        return name_of(self.plan.workflow_id, self.plan.job_id)
-
-
-def check_plan(plan: WaitPlan) -> None:
-    """Check everything of a plan that can be wrong before any request.
-
-    :raises PixxelInputError: with the name of the argument.
-    """
-    from pixxel_provider.api.calls import get_job
-
-    get_job(plan.workflow_id, plan.job_id)
-    StatusRules.of(plan.success_statuses, plan.failure_statuses)
-    grace: object = plan.not_found_grace
-    if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace < float("inf"):
-        raise PixxelInputError(
-            "not_found_grace", f"must be a number of seconds, not {plan.not_found_grace!r}"
-        )

@@ -7,39 +7,27 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from pixxel_provider.api.errors import PixxelError, PixxelInputError, PixxelNotFoundError
-from pixxel_provider.api.polling import WaitPlan, check_plan
-from pixxel_provider.api.retry import RETRY_FOR
-from pixxel_provider.compat.tasks import TRIGGER_FAILED
-from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
-from pixxel_provider.outcome import (
-    conclude,
-    result_of,
-    started_at,
-    why_no_result,
-    without_causes,
-)
+from pixxel_provider.api.errors import PixxelInputError, PixxelNotFoundError
+from pixxel_provider.api.polling import PollResult, WaitPlan
+from pixxel_provider.outcome import conclude, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
-from pixxel_provider.xcom import PACKAGE_KEYS, push, push_job
+from pixxel_provider.waiting.base import JobMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from pixxel_provider.api.models import Download
+    from pixxel_provider.api.judges import PackagePoll
 
-# The trigger keeps the deadline itself; Airflow's comes this many seconds later, if the triggerer is gone.
-_SLACK = 120.0
-# Airflow can't add more seconds than these to a date.
-_LONGEST = datetime.timedelta(days=3650).total_seconds()
 # Seconds that are slept at a time: a signal's handler doesn't end a sleep.
 _SLEEP = 1.0
 
 
-class PixxelDownloadJobOperator(BaseOperator):
+class PixxelDownloadJobOperator(JobMixin, BaseOperator):
     """Download the package of a job's files, or of one task's, to a disk or an object store.
 
     ``destination`` then holds the whole package or what was there before. A broken transfer is
@@ -84,8 +72,8 @@ class PixxelDownloadJobOperator(BaseOperator):
         "storage_conn_id",
         "pixxel_conn_id",
     )
-    operator_extra_links = (PixxelJobLink(),)
     ui_color = "#dfe9e2"
+    needs_answer = True
     _stopped = False
 
     def __init__(
@@ -127,33 +115,8 @@ class PixxelDownloadJobOperator(BaseOperator):
 
     @without_causes()
     def execute(self, context: Context) -> dict[str, Any]:
-        """Wait for the package, download it, and return where it is."""
-        return self._run(context)
-
-    @without_causes()
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Take over from the trigger: its event says that the package is ready, and never where."""
-        result = result_of(event)
-        if result is None:
-            self.log.warning("Polling again, on a worker: %s.", why_no_result(event))
-        else:
-            conclude(result)
-        return self._run(context, _passed(context, event))
-
-    @without_causes()
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the trigger; where that broke or never answered, look once more before giving up."""
-        if next_method == TRIGGER_FAILED:
-            self._begin(context, _passed(context))
-            why = str((next_kwargs or {}).get("error", ""))
-            answer = self._ask()
-            result = self._poll.judge(answer)
-            if result is None and "timeout" in why.lower():
-                result = self._poll.timed_out()
-            if result is not None:
-                conclude(result)
-                return self._collect(answer, context)
-        return super().resume_execution(next_method, next_kwargs, context)
+        """Wait for the package, fetch it, and return where it is."""
+        return self._wait(context)  # type: ignore[no-any-return]
 
     def on_kill(self) -> None:
         """Stop, and remove what is cancellation: Airflow may end the process before the transfer can.
@@ -164,28 +127,7 @@ class PixxelDownloadJobOperator(BaseOperator):
         if hasattr(self, "_collector"):
             self._collector.give_up()
 
-    def _run(self, context: Context, passed: float | None = None) -> dict[str, Any]:
-        """Wait, and collect.
-
-        :param passed: seconds of the wait that are over already, where it was resumed.
-        """
-        begun = time.monotonic() - (passed or 0.0)
-        self._begin(context, passed)
-        # A package that was ready in time isn't lost to one answer that fails long after.
-        answer = self._ask(once=(passed or 0.0) <= self._plan.timeout)
-        while True:
-            elapsed = time.monotonic() - begun
-            result = self._poll.judge(answer) or self._poll.overdue(elapsed)
-            if result is not None:
-                conclude(result)
-                return self._collect(answer, context)
-            self._check_stopped()
-            if self.deferrable:
-                self._defer(elapsed, answer)
-            self._rest(self._poll.next_delay(elapsed))
-            answer = self._ask()
-
-    def _rest(self, seconds: float) -> None:
+    def _pause(self, seconds: float) -> None:
         while seconds > 0:
             self._check_stopped()
             time.sleep(min(seconds, _SLEEP))
@@ -198,101 +140,65 @@ class PixxelDownloadJobOperator(BaseOperator):
         if self._stopped:
             raise PixxelDownloadError("The download was given up, as its task was stopped.")
 
-    def _begin(self, context: Context, passed: float | None = None) -> None:
-        # Imported here: a DAG file that is only parsed never needs them.
-        from pixxel_provider.download.archive import Limits
-        from pixxel_provider.download.collector import Collector
-        from pixxel_provider.download.destination import read_destination
-        from pixxel_provider.download.package_poll import PackagePoll, request
-        from pixxel_provider.hooks.pixxel import PixxelHook
+    def _as_poll(self) -> PackagePoll:
+        from pixxel_provider.api.judges import PackagePoll
 
-        self._plan = WaitPlan(
-            workflow_id=self.workflow_id,
-            job_id=self.job_id,
+        return PackagePoll(self.workflow_id, self.job_id, self.pixxel_task_id)
+
+    def _as_plan(self) -> WaitPlan:
+        return WaitPlan(
             poke_interval=_number("poke_interval", self.poke_interval, least=0),
             timeout=_number("timeout", self.timeout, least=0),
             not_found_grace=self.not_found_grace,
         )
-        check_plan(self._plan)
-        self._call = request(self._plan, self.pixxel_task_id)
-        self._poll = PackagePoll(self._plan, log=self.log, pixxel_task_id=self.pixxel_task_id)
-        self._hook = PixxelHook(self.pixxel_conn_id)
-        if passed is not None:
-            self._defer_if_unreadable(passed)
+
+    def _connect(self, context: Context, resumed: bool) -> None:
+        # Imported here: a DAG file that is only parsed never needs them.
+        from pixxel_provider.download.archive import Limits
+        from pixxel_provider.download.collector import Collector
+        from pixxel_provider.download.destination import read_destination
+
         self._place = read_destination(self.destination, self.storage_conn_id, folder=self.unpack)
-        limits = Limits(
-            int(_number("max_unpacked_bytes", self.max_unpacked_bytes)), _number("max_ratio", self.max_ratio)
-        )
-        self._collector = Collector(
-            settings=self._hook.settings,
+        # Made when the wait has ended: proxy and certificates may be mended until then.
+        self._new_collector = partial(
+            Collector,
             renew=self._renew,
             log=self.log,
             max_bytes=None if self.max_bytes is None else int(_number("max_bytes", self.max_bytes)),
-            limits=limits,
+            limits=Limits(
+                int(_number("max_unpacked_bytes", self.max_unpacked_bytes)),
+                _number("max_ratio", self.max_ratio),
+            ),
             stall_timeout=_number("stall_timeout", self.stall_timeout),
-            pause=self._rest,
+            pause=self._pause,
             monotonic=time.monotonic,
         )
-        publish_link(context, self._hook.settings.console_link(self.workflow_id, self.job_id))
-        push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
-
-    def _defer_if_unreadable(self, passed: float) -> None:
-        from pixxel_provider.hooks.connection_lookup import as_transient
-
-        try:
-            self._hook.settings  # noqa: B018
-        except PixxelError as error:
-            # It could be read when the wait began: its secrets backend may be away for a moment.
-            unread = as_transient(error)
-            self._poll.judge(unread)
-            self._defer(passed, unread)
-
-    def _ask(self, *, once: bool = True) -> Download | PixxelError:
-        try:
-            # Once: the wait itself decides when to try again.
-            return self._hook.send(self._call, retry_for=0 if once else RETRY_FOR)
-        except PixxelError as error:
-            return error
+        super()._connect(context, resumed)
 
     def _renew(self) -> str:
+        from pixxel_provider.api.judges import is_ready
         from pixxel_provider.download.errors import PixxelTransferError
-        from pixxel_provider.download.package_poll import is_ready
 
         try:
-            found = self._hook.send(self._call, retry_for=0)
+            found = self._hook.send(self._state.poll.call(), retry_for=0)
         except PixxelNotFoundError as error:
             # A moment's 404 is no reason to throw away what has come; stall_timeout ends a longer one.
             raise PixxelTransferError(str(error)) from None
         if not is_ready(found):
             raise PixxelTransferError("Pixxel doesn't have the package ready any more.")
-        return found.signed_url
+        return str(found.signed_url)
 
-    def _defer(self, elapsed: float, answer: Download | PixxelError) -> None:
-        from pixxel_provider.triggers.package import PixxelPackageTrigger
+    def _defer(self, answer: Any) -> None:
+        self._check_stopped()
+        super()._defer(answer)
 
-        now = time.time()
-        retry_after = answer.retry_after if isinstance(answer, PixxelError) else None
-        self.defer(
-            trigger=PixxelPackageTrigger(
-                workflow_id=self.workflow_id,
-                job_id=self.job_id,
-                pixxel_task_id=self.pixxel_task_id,
-                pixxel_conn_id=self.pixxel_conn_id,
-                poke_interval=self._plan.poke_interval,
-                timeout=self._plan.timeout,
-                not_found_grace=self._plan.not_found_grace,
-                started_at=now - elapsed,
-                not_before=now + retry_after if retry_after else None,
-                missing_since=now if isinstance(answer, PixxelNotFoundError) else None,
-            ),
-            method_name="execute_complete",
-            timeout=datetime.timedelta(seconds=min(self._poll.until_deadline(elapsed) + _SLACK, _LONGEST)),
-        )
+    def _conclude(self, result: PollResult, context: Context, answer: Any = None) -> dict[str, Any]:
+        conclude(result)
+        return self._collect(answer, context)
 
     def _collect(self, answer: Any, context: Context) -> dict[str, Any]:
+        self._collector = self._new_collector(settings=self._hook.settings)
         self._check_stopped()
-        # Its proxy and certificates may have been mended during the wait.
-        self._collector.settings = self._hook.settings
         collect = self._collector.into_folder if self.unpack else self._collector.into_file
         try:
             found = collect(answer.signed_url, self._place)
@@ -301,14 +207,6 @@ class PixxelDownloadJobOperator(BaseOperator):
         push(context, {key: found[key] for key in PACKAGE_KEYS})
         self._check_stopped()
         return found
-
-
-def _passed(context: Context, event: Any = None) -> float:
-    """Return the seconds since the wait began, by the trigger's event or else by the task's own start."""
-    began = started_at(event)
-    if began is None and isinstance(start := getattr(context["ti"], "start_date", None), datetime.datetime):
-        began = start.timestamp()
-    return 0.0 if began is None else max(time.time() - began, 0.0)
 
 
 def _rendered_as_text(destination: Any) -> Any:

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pixxel_provider.api.errors import PixxelError, PixxelInputError
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+
+from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.api.messages import failure_text, name_of, plain
-from pixxel_provider.api.polling import PollResult, check_plan
-from pixxel_provider.api.status import StatusRules, Verdict
-from pixxel_provider.clock import CLOCK
-from pixxel_provider.compat.versions import HAS_TASK_STATE_STORE
+from pixxel_provider.api.polling import PollResult
+from pixxel_provider.api.status import Verdict
 from pixxel_provider.job_creation.cost_limit import read_max_cost
-from pixxel_provider.links.pixxel import publish_link
 from pixxel_provider.outcome import result_of, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
-from pixxel_provider.waiting import PixxelWaitingOperator
-from pixxel_provider.xcom import ESTIMATED_COST, pull_job_id, push, push_job
+from pixxel_provider.waiting.sensor import PixxelWaitingOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -117,13 +115,8 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
                 "mode", "can be 'reschedule' only from Airflow 3.3 on and with durable; use deferrable=True"
             )
 
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Receive the trigger's event."""
-        self._recall(context, event)
-        return super().execute_complete(context, event)
-
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the trigger; if that crashed or never answered, poll the job before failing."""
+        """Go on after the trigger; where that broke or never answered, ask for the job before giving up."""
         self._recall(context, (next_kwargs or {}).get("event"))
         return super().resume_execution(next_method, next_kwargs, context)
 
@@ -131,7 +124,8 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         """Log which job continues: Pixxel can't cancel one."""
         job_id, hook = self.job_id, getattr(self, "_hook", None)
         if job_id:
-            link = self._link(self._context, resumed=True) if hook is not None else ""
+            settings = self._settings(self._context, resumed=True) if hook is not None else None
+            link = "" if settings is None else settings.console_link(self.workflow_id, job_id)
             name = name_of(self.workflow_id, job_id)
             self.log.warning(f"{name} goes on running and is billed: Pixxel can't cancel it. {link}")
         elif hasattr(self, "_creation") and self._creation.asking:
@@ -139,25 +133,28 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
                 f"A request to create a job of workflow {self.workflow_id} was in progress: there may be one",
             )
 
-    def _prepare(self, context: Context) -> JobCreator:
+    def _check_arguments(self) -> None:
         from pixxel_provider.api import calls
+
+        replace(self._as_poll(), job_id=_NO_JOB_YET).check()
+        self._as_plan().check()
+        calls.create_job(self.workflow_id, self.project_id)
+        if self.created_by is not None:
+            calls.check_id("created_by", self.created_by)
+
+    def _prepare(self, context: Context) -> JobCreator:
         from pixxel_provider.job_creation.checkpoint import Checkpoint
         from pixxel_provider.job_creation.creator import JobCreator
         from pixxel_provider.job_creation.reconcile import JobSearch
 
-        check_plan(replace(self._as_plan(), job_id=_NO_JOB_YET))
-        calls.create_job(self.workflow_id, self.project_id)
-        if self.created_by is not None:
-            calls.check_id("created_by", self.created_by)
-        self._hook = super()._open_hook()
-        # Read now, so that an unusable connection is an error before anything is created.
-        self._link(context)
+        self._check_arguments()
+        self._hook = self._open_hook()
+        # Read now, so that a connection that can't be used is found before anything is created.
+        self._settings(context)
 
         def tell(job_id: str) -> None:
             self.job_id = job_id
-            push_job(context, self.workflow_id, job_id, self.pixxel_conn_id)
-            if link := self._link(context):
-                publish_link(context, link)
+            self._publish(context, self._settings(context))
 
         search = JobSearch(
             hook=self._hook,
@@ -171,7 +168,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             search=search,
             workflow_id=self.workflow_id,
             project_id=self.project_id,
-            rules=self._rules(),
+            rules=self._as_poll().rules,
             log=self.log,
             tell=tell,
             tell_estimate=lambda credits: push(context, {ESTIMATED_COST: credits}),
@@ -185,16 +182,13 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         if not hasattr(self, "_creation"):
             super()._connect(context, resumed)
 
-    def _ask(self) -> Job | PixxelError:
+    def _ask(self, retry_for: float = 0.0) -> Any:
         job, self._just_read = self._just_read, None
-        return super()._ask() if job is None else job
-
-    def _rules(self) -> StatusRules:
-        return StatusRules.of(self.success_statuses, self.failure_statuses)
+        return super()._ask(retry_for) if job is None else job
 
     def _refuse_invalid(self, started: CreatedJob, context: Context) -> None:
         job = started.job
-        if job is None or job.verdict(self._rules()) is Verdict.SUCCEEDED:
+        if job is None or job.verdict(self._as_poll().rules) is Verdict.SUCCEEDED:
             return
         words = f"{name_of(self.workflow_id, job.id)} failed: {failure_text(job)}"
         self._conclude(PollResult("failed", words, job.metadata()), context)
@@ -207,8 +201,8 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         found = (result.metadata or {}).get("id") if result is not None else None
         self.job_id = found or pull_job_id(context)
 
-    def _conclude(self, result: PollResult, context: Context) -> dict[str, Any]:
-        metadata = super()._conclude(result, context)
+    def _conclude(self, result: PollResult, context: Context, answer: Any = None) -> Any:
+        metadata = super()._conclude(result, context, answer)
         cost, limit = metadata.get("cost"), read_max_cost(self.max_cost)
         if limit is not None and isinstance(cost, (int, float)) and cost > limit:
             self.log.warning(

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.sensors.start_trigger_args import AsItStands, needs_worker, start_trigger_args
-from pixxel_provider.waiting import PixxelWaitingOperator
+from pixxel_provider.waiting.sensor import PixxelWaitingOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

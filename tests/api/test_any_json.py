@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from pixxel_provider.api import calls, messages, truncation
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import PixxelResponseError
-from pixxel_provider.api.job import RAW_FIELDS, BlockInfo, Job, Task, ValidationError, _Late
+from pixxel_provider.api.job import BlockInfo, Job, Task, ValidationError, _Late
+from pixxel_provider.api.judges import JobPoll
+from pixxel_provider.api.messages import METADATA_LIMIT, RAW_FIELDS
 from pixxel_provider.api.models import Download, Page, Project, Workflow
 from pixxel_provider.api.polling import PollState, WaitPlan
 from pixxel_provider.api.truncation import METADATA_LIMIT
@@ -309,7 +311,9 @@ def test_any_job_is_told_in_one_bounded_paragraph(answer: Any) -> None:
 @given(st.lists(JOB, max_size=3), st.booleans())
 def test_a_wait_takes_any_job(answers: list[Any], silent_fail: bool) -> None:
     said: list[str] = []
-    wait = PollState(WaitPlan("w", "j", silent_fail=silent_fail), log=RecordingLog(said, levels=False))
+    wait = PollState(
+        JobPoll("w", "j"), WaitPlan(silent_fail=silent_fail), log=RecordingLog(said, levels=False)
+    )
     for answer in answers:
         result = wait.judge(Job.read(answer))
         if result is not None:

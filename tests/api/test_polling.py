@@ -24,7 +24,8 @@ from pixxel_provider.api.errors import (
     PixxelUnknownStatusError,
 )
 from pixxel_provider.api.job import Job
-from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState, WaitPlan, check_plan
+from pixxel_provider.api.judges import JobPoll
+from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState, WaitPlan
 from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, WAITING_WORDS
 
 NAME = "Pixxel job j of workflow w"
@@ -78,10 +79,16 @@ def task(name: str, status: str = "running", **fields: Any) -> dict[str, Any]:
 
 
 def begin(
-    *, jitter: Callable[[], float] = lambda: 1.0, retries_soon: bool = True, **plan: Any
+    *,
+    jitter: Callable[[], float] = lambda: 1.0,
+    retries_soon: bool = True,
+    success_statuses: list[str] | None = None,
+    failure_statuses: list[str] | None = None,
+    **plan: Any,
 ) -> tuple[PollState, Log]:
     log = Log()
-    return PollState(WaitPlan("w", "j", **plan), log=log, jitter=jitter, retries_soon=retries_soon), log
+    poll = JobPoll("w", "j", success_statuses, failure_statuses)
+    return PollState(poll, WaitPlan(**plan), log=log, jitter=jitter, retries_soon=retries_soon), log
 
 
 def drive(
@@ -734,7 +741,7 @@ def test_what_the_server_asked_for_holds_for_one_gap(answer: Any) -> None:
 
 def test_those_turned_away_together_do_not_return_together() -> None:
     def next_delay(jitter: float) -> float:
-        wait = PollState(WaitPlan("w", "j"), log=Log(), jitter=lambda: jitter)
+        wait = PollState(JobPoll("w", "j"), WaitPlan(), log=Log(), jitter=lambda: jitter)
         wait.judge(PixxelRateLimitError("slow down", status_code=429, retry_after=200))
         return wait.next_delay(0)
 
@@ -829,8 +836,6 @@ ANSWERS = st.sampled_from(
 @given(
     plan=st.builds(
         WaitPlan,
-        workflow_id=st.just("w"),
-        job_id=st.just("j"),
         poke_interval=SECONDS | st.just(-1.0),
         timeout=SECONDS,
         exponential_backoff=st.booleans(),
@@ -847,7 +852,7 @@ def test_whatever_happens_a_wait_never_raises_and_its_gaps_stay_within_bounds(
     plan: WaitPlan, answers: list[Any], elapsed: float, jitter: float, retries_soon: bool
 ) -> None:
     log = Log()
-    wait = PollState(plan, log=log, jitter=lambda: jitter, retries_soon=retries_soon)
+    wait = PollState(JobPoll("w", "j"), plan, log=log, jitter=lambda: jitter, retries_soon=retries_soon)
     for answer in answers:
         result = wait.judge(answer) or wait.overdue(elapsed)
         gap = wait.next_delay(elapsed)
@@ -873,14 +878,19 @@ def test_whatever_happens_a_wait_never_raises_and_its_gaps_stay_within_bounds(
 
 
 def test_a_plan_travels_as_json() -> None:
-    plan = WaitPlan("w", "j", ["a"], ["b"], 1.0, 2.0, True, 3.0, 4.0, True)
+    plan = WaitPlan(1.0, 2.0, True, 3.0, 4.0, True)
 
-    assert WaitPlan(**json.loads(json.dumps(plan.fields()))) == plan
-    assert WaitPlan(**WaitPlan("w", "j").fields()) == WaitPlan("w", "j")
+    assert WaitPlan(**json.loads(json.dumps(vars(plan)))) == plan
+    assert WaitPlan(**vars(WaitPlan())) == WaitPlan()
+
+
+def test_what_is_waited_for_travels_as_json() -> None:
+    for poll in (JobPoll("w", "j", ["a"], ["b"]), JobPoll("w", "j")):
+        assert JobPoll(**json.loads(json.dumps(poll.fields()))) == poll
 
 
 def test_a_wait_of_a_week_looks_every_half_minute_unless_told_otherwise() -> None:
-    plan = WaitPlan("w", "j")
+    plan = WaitPlan()
 
     assert (plan.poke_interval, plan.timeout, plan.not_found_grace) == (30.0, 604_800.0, 60.0)
     assert (plan.exponential_backoff, plan.max_wait, plan.silent_fail) == (False, None, False)
@@ -904,20 +914,22 @@ def test_a_wait_of_a_week_looks_every_half_minute_unless_told_otherwise() -> Non
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_before_anything_is_asked(field: str, value: Any) -> None:
+    checked: Any = WaitPlan() if field == "not_found_grace" else JobPoll("w", "j")
     with pytest.raises(PixxelInputError) as caught:
-        check_plan(replace(WaitPlan("w", "j"), **{field: value}))
+        replace(checked, **{field: value}).check()
 
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("grace", [0, 0.0, 1, 1e9])
 def test_a_plan_that_can_be_is_not_refused(grace: float) -> None:
-    check_plan(WaitPlan("w", "j", ["a"], ["b"], not_found_grace=grace))
+    WaitPlan(not_found_grace=grace).check()
+    JobPoll("w", "j", ["a"], ["b"]).check()
 
 
 def test_a_wait_refuses_rules_that_contradict_each_other() -> None:
     with pytest.raises(PixxelInputError, match=r"both name a$"):
-        begin(success_statuses=["a"], failure_statuses=["A"])
+        JobPoll("w", "j", ["a"], ["A"]).check()
 
 
 def test_the_error_behind_an_ending_comes_back() -> None:
@@ -937,7 +949,7 @@ def test_an_ending_that_lost_its_error_keeps_its_words() -> None:
 
 
 def test_a_wait_has_its_own_chance_where_none_is_given() -> None:
-    gaps = {PollState(WaitPlan("w", "j"), log=Log()).next_delay(0.0) for _ in range(20)}
+    gaps = {PollState(JobPoll("w", "j"), WaitPlan(), log=Log()).next_delay(0.0) for _ in range(20)}
 
     assert len(gaps) > 1
     assert all(24 <= gap <= 30 for gap in gaps)

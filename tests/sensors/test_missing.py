@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pixxel_provider.waiting import LONGEST_STAY
+from pixxel_provider.waiting.sensor import LONGEST_STAY
 from tests.sensors.waiting import Runner
 
 #: How gateways say 404; the first is Pixxel's own.

@@ -79,7 +79,7 @@ class TestStart:
         assert trigger.serialize()[0] == start.trigger_cls
         assert trigger.job_id == "{{ params.job }}"
         assert (trigger.plan.timeout, trigger.plan.poke_interval) == (1000, 7)
-        assert (trigger.plan.success_statuses, trigger.plan.not_found_grace) == (["fine"], 3)
+        assert (trigger.poll.success_statuses, trigger.plan.not_found_grace) == (["fine"], 3)
         assert trigger.deferred_for == 1120
         assert trigger.task_end is None
 

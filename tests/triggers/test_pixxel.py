@@ -14,6 +14,7 @@ from pixxel_provider.api.polling import WaitPlan
 from pixxel_provider.hooks import sessions
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.outcome import result_of
+from pixxel_provider.triggers.base import PixxelWaitTrigger
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 from tests.support import RecordingLog
 
@@ -62,12 +63,13 @@ class TestStorage:
         assert again.serialize() == (path, stored)
 
     def test_the_round_trip_covers_every_argument_there_is(self) -> None:
-        named = {name for name in inspect.signature(PixxelJobTrigger).parameters if name != "plan"}
+        parameters = (inspect.signature(kind).parameters for kind in (PixxelJobTrigger, PixxelWaitTrigger))
+        named = set().union(*parameters) - {"wait", "plan", "poll", "target"}
         assert named | {field.name for field in fields(WaitPlan)} == set(FULL)
 
     def test_two_ids_are_all_it_needs(self) -> None:
         for name, parameter in inspect.signature(PixxelJobTrigger).parameters.items():
-            if name not in ("workflow_id", "job_id", "plan"):
+            if name not in ("workflow_id", "job_id", "wait"):
                 assert parameter.default is not parameter.empty, f"{name} has no default"
         assert PixxelJobTrigger("w", "j").plan.poke_interval == 30
 

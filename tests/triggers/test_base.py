@@ -1,25 +1,30 @@
-"""The trigger fires once, says no more than that the package is ready, and may be run again."""
+"""The trigger of a package fires once, with no more than that it is ready, and may be run again."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
+from pixxel_provider.api.judges import PackagePoll
+from pixxel_provider.api.polling import WaitPlan
 from pixxel_provider.outcome import result_of, started_at
-from pixxel_provider.triggers.package import PixxelPackageTrigger
+from pixxel_provider.triggers.base import PixxelWaitTrigger
 
 FULL: dict[str, Any] = {
-    "workflow_id": "w",
-    "job_id": "j",
-    "pixxel_task_id": "t",
+    "poll": "pixxel_provider.api.judges:PackagePoll",
+    "target": {"workflow_id": "w", "job_id": "j", "pixxel_task_id": "t"},
     "pixxel_conn_id": "other",
     "poke_interval": 3.0,
     "timeout": 4.0,
+    "exponential_backoff": True,
+    "max_wait": 6.0,
     "not_found_grace": 5.0,
+    "silent_fail": True,
     "started_at": 1.5,
     "not_before": 2.5,
     "missing_since": 1.5,
@@ -28,9 +33,10 @@ FULL: dict[str, Any] = {
 
 def fire(pixxel: Any, clock: Any, **arguments: Any) -> Any:
     """Run a trigger; return the result that its one event tells of, after a trip through JSON."""
-    given = {"workflow_id": "wf-succeeds", "job_id": "job-finished", "started_at": clock.now, **arguments}
-    trigger = PixxelPackageTrigger(**given)
-    trigger._pause, trigger._monotonic, trigger._now = clock.async_sleep, clock, clock
+    trigger = PixxelWaitTrigger(
+        PackagePoll("wf-succeeds", "job-finished"), **{"started_at": clock.now, **arguments}
+    )
+    trigger._pause, trigger._monotonic, trigger._now = clock.asleep, clock, clock
     clock.on_sleep.append(pixxel.advance)
 
     async def collect() -> list[Any]:
@@ -43,17 +49,17 @@ def fire(pixxel: Any, clock: Any, **arguments: Any) -> Any:
 
 
 def test_every_argument_survives_the_database() -> None:
-    path, stored = PixxelPackageTrigger(**FULL).serialize()
-    assert path == "pixxel_provider.triggers.package.PixxelPackageTrigger"
+    path, stored = PixxelWaitTrigger(**FULL).serialize()
+    assert path == "pixxel_provider.triggers.base.PixxelWaitTrigger"
     assert stored == FULL
-    assert PixxelPackageTrigger(**json.loads(json.dumps(stored))).serialize() == (path, stored)
+    assert PixxelWaitTrigger(**json.loads(json.dumps(stored))).serialize() == (path, stored)
 
 
 def test_the_round_trip_covers_every_argument_and_two_ids_are_enough() -> None:
-    parameters = inspect.signature(PixxelPackageTrigger).parameters
-    assert set(parameters) == set(FULL)
-    needed = {name for name, each in parameters.items() if each.default is each.empty}
-    assert needed == {"workflow_id", "job_id"}
+    parameters = set(inspect.signature(PixxelWaitTrigger).parameters) - {"plan"}
+    assert parameters | {field.name for field in fields(WaitPlan)} == set(FULL)
+    assert set(inspect.signature(PackagePoll).parameters) == set(FULL["target"])
+    assert PixxelWaitTrigger(PackagePoll("w", "j")).plan == WaitPlan()
 
 
 def test_it_fires_once_when_the_package_is_ready(pixxel: Any, clock: Any) -> None:
@@ -64,8 +70,8 @@ def test_it_fires_once_when_the_package_is_ready(pixxel: Any, clock: Any) -> Non
 
 def test_the_event_says_when_the_wait_began(pixxel: Any, clock: Any) -> None:
     pixxel.set_package(seconds=0)
-    trigger = PixxelPackageTrigger("wf-succeeds", "job-finished", started_at=clock.now - 50)
-    trigger._pause, trigger._monotonic, trigger._now = clock.async_sleep, clock, clock  # type: ignore[assignment]
+    trigger = PixxelWaitTrigger(PackagePoll("wf-succeeds", "job-finished"), started_at=clock.now - 50)
+    trigger._pause, trigger._monotonic, trigger._now = clock.asleep, clock, clock  # type: ignore[assignment]
 
     async def first() -> Any:
         return [event.payload async for event in trigger.run()]
@@ -125,10 +131,10 @@ def test_trouble_is_waited_out(pixxel: Any, clock: Any) -> None:
 
 
 def test_whatever_breaks_the_task_is_told(pixxel: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("nobody thought of this")
 
-    monkeypatch.setattr("pixxel_provider.triggers.package.request", broken)
+    monkeypatch.setattr("pixxel_provider.hooks.pixxel.PixxelAsyncHook.send", broken)
     result = fire(pixxel, clock)
     assert result.kind == "error"
     assert "RuntimeError: nobody thought of this" in result.message

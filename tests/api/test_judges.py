@@ -13,13 +13,13 @@ from pixxel_provider.api.errors import (
     PixxelInputError,
     PixxelNotFoundError,
 )
+from pixxel_provider.api.judges import PackagePoll, is_ready
 from pixxel_provider.api.models import Download
-from pixxel_provider.api.polling import PollResult, WaitPlan
-from pixxel_provider.download.package_poll import PackagePoll, is_ready, request
+from pixxel_provider.api.polling import PollResult, PollState, WaitPlan
 from tests.download.hosting import SIGNATURE
 from tests.support import RecordingLog
 
-PLAN = WaitPlan("wf-1", "job-1", timeout=60.0, not_found_grace=30.0, poke_interval=10.0)
+PLAN = WaitPlan(timeout=60.0, not_found_grace=30.0, poke_interval=10.0)
 URL = f"https://storage.example/package.zip?signature={SIGNATURE}"
 NAME = "The package of Pixxel job job-1 of workflow wf-1"
 MIB = 1024 * 1024
@@ -28,14 +28,10 @@ MIB = 1024 * 1024
 class Waiting:
     """A wait for a package, and what it said."""
 
-    def __init__(self, pixxel_task_id: str | None = None, plan: WaitPlan = PLAN) -> None:
+    def __init__(self, pixxel_task_id: str | None = None) -> None:
         self.said: list[str] = []
-        self.wait = PackagePoll(
-            plan,
-            log=RecordingLog(self.said),
-            jitter=lambda: 0.5,
-            pixxel_task_id=pixxel_task_id,
-        )
+        poll = PackagePoll("wf-1", "job-1", pixxel_task_id)
+        self.wait = PollState(poll, PLAN, log=RecordingLog(self.said), jitter=lambda: 0.5)
 
     def look(self, status: str, url: str = "") -> PollResult | None:
         return self.wait.judge(Download("d-1", status, url))
@@ -50,13 +46,13 @@ def waiting() -> Waiting:
 
 
 def test_the_package_of_the_whole_job_is_asked_for() -> None:
-    call = request(PLAN, None)
+    call = PackagePoll("wf-1", "job-1").call()
     assert (call.name, call.method) == ("download_job", "PUT")
     assert call.path.endswith("wf-1/jobs/job-1/download")
 
 
 def test_the_package_of_one_task_is_asked_for_by_its_id() -> None:
-    call = request(PLAN, "task 7")
+    call = PackagePoll("wf-1", "job-1", "task 7").call()
     assert (call.name, call.method) == ("download_task", "PUT")
     assert call.path.endswith("jobs/job-1/tasks/task%207/download")
 
@@ -64,18 +60,16 @@ def test_the_package_of_one_task_is_asked_for_by_its_id() -> None:
 @pytest.mark.parametrize("task_id", ["", "..", "."])
 def test_a_tasks_id_that_cant_be_one_is_named_as_a_dag_names_it(task_id: str) -> None:
     with pytest.raises(PixxelInputError) as caught:
-        request(PLAN, task_id)
+        PackagePoll("wf-1", "job-1", task_id).check()
     assert caught.value.field == "pixxel_task_id"
     assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize("task_id", [None, "task-1"])
-@pytest.mark.parametrize(
-    ("field", "plan"), [("workflow_id", WaitPlan("", "job-1")), ("job_id", WaitPlan("wf-1", ".."))]
-)
-def test_other_ids_keep_their_names(task_id: str | None, field: str, plan: WaitPlan) -> None:
+@pytest.mark.parametrize(("field", "ids"), [("workflow_id", ("", "job-1")), ("job_id", ("wf-1", ".."))])
+def test_other_ids_keep_their_names(task_id: str | None, field: str, ids: tuple[str, str]) -> None:
     with pytest.raises(PixxelInputError) as caught:
-        request(plan, task_id)
+        PackagePoll(*ids, task_id).check()
     assert caught.value.field == field
 
 

@@ -1,0 +1,222 @@
+"""What waits in any operator, on a worker or in the triggerer, with its deadline, deferral and resumption."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
+from pixxel_provider.api.polling import Poll, PollResult, PollState, WaitPlan
+from pixxel_provider.api.retry import RETRY_FOR
+from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
+from pixxel_provider.outcome import conclude, push_job, result_of, started_at, why_no_result, without_causes
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+
+    from pixxel_provider.connection import Settings
+    from pixxel_provider.hooks.pixxel import PixxelHook
+
+    _Operator = BaseOperator
+else:
+    # Airflow's metaclass gives each operator an __init__, which would come before that of BaseSensorOperator.
+    _Operator = object
+
+# What Airflow resumes a task with whose trigger crashed, or never answered.
+_TRIGGER_FAILED = "__fail__"
+# The trigger keeps the deadline itself; Airflow's comes this many seconds later, if the triggerer is gone.
+_SLACK = 120.0
+#: Airflow can't add more than this to a date.
+LONGEST_DEFERRAL = datetime.timedelta(days=3650)
+
+
+def deferral_timeout(seconds: float) -> datetime.timedelta:
+    """Return when Airflow ends the deferral of a wait that has so many seconds left."""
+    return datetime.timedelta(seconds=min(max(seconds, 0.0) + _SLACK, LONGEST_DEFERRAL.total_seconds()))
+
+
+class WaitMixin(_Operator):
+    """What waits, in any operator: a request, and then the loop on a worker or the deferral.
+
+    A subclass has the arguments ``pixxel_conn_id`` and ``deferrable``, and gives the judge and the plan.
+    """
+
+    pixxel_conn_id: str
+    deferrable: bool
+    soft_fail = never_fail = False
+    #: Whether the worker has to ask again after a trigger's success: the event doesn't hold the answer.
+    needs_answer = False
+
+    def _as_poll(self) -> Poll[Any]:
+        raise NotImplementedError
+
+    def _as_plan(self) -> WaitPlan:
+        raise NotImplementedError
+
+    def _publish(self, context: Context, settings: Settings | None) -> None:
+        """Show what is waited for.
+
+        :param settings: None where the connection can't be read at the moment.
+        """
+
+    def _conclude(self, result: PollResult, context: Context, answer: Any = None) -> Any:
+        """Return what the task returns; raise what Airflow should see otherwise."""
+        if result.kind == "succeeded":
+            self.log.info(result.message)
+        return conclude(result, soft_fail=self.soft_fail, never_fail=self.never_fail)
+
+    @without_causes()
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """Take over from the trigger, whose event says how the wait ended."""
+        result = result_of(event)
+        if result is None:
+            self.log.warning("Looking again, on a worker: %s.", why_no_result(event))
+        elif result.kind != "succeeded" or not self.needs_answer:
+            return self._conclude(result, context)
+        return self._wait(context, _passed(context, event))
+
+    @without_causes()
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger; where that broke or never answered, ask once more before giving up."""
+        if next_method == _TRIGGER_FAILED:
+            why = str((next_kwargs or {}).get("error", ""))
+            self._begin(context, _passed(context))
+            answer = self._ask()
+            result = self._state.judge(answer)
+            if result is None and "timeout" in why.lower():
+                result = self._state.timed_out(self._deferral_limit())
+            elif result is None and self.never_fail:
+                result = PollResult("error", f"The trigger could not be run: {why}.")
+            if result is not None:
+                return self._conclude(result, context, answer)
+        # Past BaseSensorOperator, which would replace what we say on a skip by a sentence without the reason.
+        return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+
+    def _wait(self, context: Context, passed: float | None = None) -> Any:
+        """Ask until the wait has ended, or defer after the first request; return what the task returns.
+
+        :param passed: seconds of the wait that are over, where it is resumed.
+        """
+        self._begin(context, passed)
+        # What ended in time isn't lost to one request that fails after the deadline.
+        answer = self._ask(RETRY_FOR if (passed or 0.0) > self._state.plan.timeout else 0.0)
+        while True:
+            result = self._state.judge(answer) or self._state.overdue(self._elapsed())
+            if result is not None:
+                return self._conclude(result, context, answer)
+            if self.deferrable:
+                self._defer(answer)
+            self._pause(self._state.next_delay(self._elapsed()))
+            answer = self._ask()
+
+    def _begin(self, context: Context, passed: float | None = None) -> None:
+        self._context = context
+        self._begun = time.monotonic() - (passed or 0.0)
+        try:
+            poll, plan = self._as_poll(), self._as_plan()
+            poll.check()
+            plan.check()
+            self._state = PollState(poll, plan, log=self.log)
+            self._connect(context, passed is not None)
+        except PixxelError as error:
+            if self.never_fail:
+                self._conclude(PollResult.from_error(error), context)
+            raise
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._begun
+
+    def _pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def _connect(self, context: Context, resumed: bool) -> None:
+        self._hook = self._open_hook()
+        self._publish(context, self._settings(context, resumed))
+
+    def _open_hook(self) -> PixxelHook:
+        # Imported here, like triggers and judges: a DAG file that is only parsed never needs it.
+        from pixxel_provider.hooks.pixxel import PixxelHook
+
+        return PixxelHook(self.pixxel_conn_id, monotonic=time.monotonic)
+
+    def _settings(self, context: Context, resumed: bool = False) -> Settings | None:
+        """Return what the connection says.
+
+        In the middle of a wait None where it can't be read: its secrets backend may be away for a moment, and
+        each request says so.
+        """
+        try:
+            return self._hook.settings
+        except PixxelError:
+            if resumed or self._was_rescheduled(context):
+                return None
+            raise
+
+    def _was_rescheduled(self, context: Context) -> bool:
+        return False
+
+    def _ask(self, retry_for: float = 0.0) -> Any:
+        from pixxel_provider.hooks.connection_lookup import as_transient
+
+        try:
+            # Once, most often: the wait itself decides when to try again.
+            return self._hook.send(self._state.poll.call(), retry_for=retry_for)
+        except PixxelError as error:
+            return as_transient(error)
+
+    def _trigger(self, **wait: Any) -> BaseTrigger:
+        from pixxel_provider.triggers.base import PixxelWaitTrigger
+
+        return PixxelWaitTrigger(self._state.poll, **wait)
+
+    def _defer(self, answer: Any) -> None:
+        now, elapsed, plan = time.time(), self._elapsed(), self._state.plan
+        retry_after = answer.retry_after if isinstance(answer, PixxelError) else None
+        self.defer(
+            trigger=self._trigger(
+                **vars(plan),
+                pixxel_conn_id=self.pixxel_conn_id,
+                started_at=now - elapsed,
+                not_before=now + retry_after if retry_after else None,
+                missing_since=now if isinstance(answer, PixxelNotFoundError) else None,
+            ),
+            method_name="execute_complete",
+            timeout=deferral_timeout(plan.timeout - elapsed),
+        )
+
+    def _deferral_limit(self) -> float:
+        # execution_timeout too ends a deferral of Airflow 2, or of the scheduler, and none says which it was.
+        timeout = self._state.plan.timeout
+        if self.execution_timeout is None or (AIRFLOW_V_3_0_PLUS and not self.start_from_trigger):
+            return timeout
+        return min(timeout, self.execution_timeout.total_seconds())
+
+
+class JobMixin(WaitMixin):
+    """What concerns one job of a workflow.
+
+    A subclass has the argument ``workflow_id``.
+    """
+
+    workflow_id: str
+    #: The job, as soon as it is known.
+    job_id: str = ""
+    operator_extra_links = (PixxelJobLink(),)
+
+    def _publish(self, context: Context, settings: Settings | None) -> None:
+        push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
+        if settings is not None and (link := settings.console_link(self.workflow_id, self.job_id)):
+            publish_link(context, link)
+
+
+def _passed(context: Context, event: Any = None) -> float:
+    """Return the seconds since the wait began, by the trigger's event or else by the task's own start."""
+    began = started_at(event)
+    if began is None and isinstance(start := getattr(context["ti"], "start_date", None), datetime.datetime):
+        began = start.timestamp()
+    return 0.0 if began is None else max(time.time() - began, 0.0)

@@ -1,0 +1,204 @@
+"""What waits in a sensor, in the modes that Airflow gives it: poke, reschedule and deferrable."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+from pixxel_provider.api.polling import PollResult, WaitPlan
+from pixxel_provider.outcome import push_end, without_causes
+from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
+from pixxel_provider.waiting.base import JobMixin, WaitMixin
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+
+    from pixxel_provider.api.judges import JobPoll
+
+#: Seconds for which reschedule mode keeps its worker while a job is missing.
+LONGEST_STAY = 300.0
+
+
+class _EndedBetweenPokes(Exception):
+    """Takes what a task returns out of Airflow's loop, which ends only with a poke."""
+
+
+class PixxelWaitingSensor(WaitMixin, BaseSensorOperator):
+    """Wait in each mode of a sensor; a subclass says what for.
+
+    :param pixxel_conn_id: id of the Airflow connection (templated).
+
+    The other arguments are described at :class:`~pixxel_provider.sensors.pixxel.PixxelJobSensor`.
+    """
+
+    ui_color = "#dfe9e2"
+
+    def __init__(
+        self,
+        *,
+        pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
+        not_found_grace: float = 60.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: datetime.timedelta | float = 30.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.pixxel_conn_id = pixxel_conn_id
+        self.not_found_grace = not_found_grace
+        self.deferrable = deferrable
+
+    @without_causes()
+    def execute(self, context: Context) -> Any:
+        """Wait, in whichever mode."""
+        if self.deferrable:
+            return self._wait(context)
+        self._begin(context)
+        # The wait itself goes on after what silent_fail is about. Airflow would go on after anything.
+        silent_fail, self.silent_fail = self.silent_fail, False
+        try:
+            return super().execute(context)
+        except _EndedBetweenPokes as end:
+            return end.args[0]
+        except (AirflowSensorTimeout, AirflowSkipException) as error:
+            # A result ends the wait, and execution_timeout comes as a cause. Else time is over.
+            if self._has_ended or error.__cause__ is not None:
+                raise
+        finally:
+            self.silent_fail = silent_fail
+        return self._conclude(self._state.timed_out(), context)
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Ask once."""
+        if not hasattr(self, "_state"):
+            self._begin(context)
+        answer = self._ask()
+        result = self._state.judge(answer)
+        return False if result is None else PokeReturnValue(True, self._conclude(result, context, answer))
+
+    def _as_plan(self) -> WaitPlan:
+        # What was set after __init__, as by a cluster policy, Airflow hasn't turned into seconds.
+        self.timeout, self.poke_interval = _seconds(self.timeout), _seconds(self.poke_interval)
+        return WaitPlan(
+            poke_interval=self.poke_interval,
+            timeout=self.timeout,
+            exponential_backoff=bool(self.exponential_backoff),
+            max_wait=_seconds(self.max_wait) if self.max_wait else None,
+            not_found_grace=self.not_found_grace,
+            silent_fail=bool(self.silent_fail),
+        )
+
+    def _conclude(self, result: PollResult, context: Context, answer: Any = None) -> Any:
+        self._has_ended = True
+        return super()._conclude(result, context, answer)
+
+    def _begin(self, context: Context, passed: float | None = None) -> None:
+        self._has_ended = False
+        super()._begin(context, passed)
+        if self.reschedule and not self.deferrable:
+            self._state.retries_soon, self._state.longest_not_found = False, self._longest_stay()
+
+    def _was_rescheduled(self, context: Context) -> bool:
+        if self.deferrable or not self.reschedule:
+            return False
+        ti: Any = context["ti"]
+        if AIRFLOW_V_3_0_PLUS:
+            return ti.get_first_reschedule_date(context) is not None
+        # Airflow 2 asks its database, and only so.
+        base = sys.modules[BaseSensorOperator.__module__]
+        first_try = ti.max_tries - (self.retries or 0) + 1
+        key = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+        return base._orig_start_date(**key, try_number=first_try) is not None
+
+    def _get_next_poke_interval(
+        self,
+        started_at: datetime.datetime | float,
+        run_duration: Callable[[], float],
+        poke_count: int,
+    ) -> float:
+        # Airflow calls this after each poke that didn't end the wait, with the time since the first one,
+        # which in reschedule mode only Airflow knows.
+        result = self._state.overdue(run_duration())
+        if result is None and self.reschedule:
+            result = self._stay(run_duration)
+        if result is not None:
+            raise _EndedBetweenPokes(self._conclude(result, self._context))
+        return self._state.next_delay(run_duration())
+
+    def _longest_stay(self) -> float:
+        limit = self.execution_timeout
+        return LONGEST_STAY if limit is None else min(LONGEST_STAY, limit.total_seconds() / 2)
+
+    def _stay(self, run_duration: Callable[[], float]) -> PollResult | None:
+        """Ask on in this process while the answer is 404: the next one wouldn't know since when it is."""
+        result = None
+        self._state.retries_soon = True
+        while result is None and self._state.keeps_worker(run_duration()):
+            gap = self._state.next_delay(run_duration())
+            if gap > self._longest_stay():
+                # The server asked for it; a worker isn't held for that.
+                break
+            time.sleep(gap)
+            result = self._state.judge(self._ask()) or self._state.overdue(run_duration())
+        self._state.retries_soon = False
+        return result
+
+
+class PixxelWaitingOperator(JobMixin, PixxelWaitingSensor):
+    """Wait until a job has ended; a subclass says which, and from when on it is known.
+
+    :param workflow_id: the workflow the job belongs to (templated).
+
+    The other arguments are described at :class:`~pixxel_provider.sensors.pixxel.PixxelJobSensor`.
+    """
+
+    end_from_trigger = False
+
+    def __init__(
+        self,
+        *,
+        workflow_id: str,
+        success_statuses: Sequence[str] | None = None,
+        failure_statuses: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.workflow_id = workflow_id
+        self.success_statuses = success_statuses
+        self.failure_statuses = failure_statuses
+
+    def _as_poll(self) -> JobPoll:
+        from pixxel_provider.api.judges import JobPoll
+
+        statuses = _listed(self.success_statuses), _listed(self.failure_statuses)
+        return JobPoll(self.workflow_id, self.job_id, *statuses)
+
+    def _trigger(self, **wait: Any) -> BaseTrigger:
+        from pixxel_provider.triggers.pixxel import PixxelJobTrigger
+
+        return PixxelJobTrigger(**self._state.poll.fields(), **wait)
+
+    def _conclude(self, result: PollResult, context: Context, answer: Any = None) -> Any:
+        if result.metadata is not None:
+            push_end(context, result.metadata)
+        return super()._conclude(result, context, answer)
+
+
+def _seconds(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, datetime.timedelta) else value
+
+
+def _listed(statuses: Sequence[str] | None) -> Any:
+    return list(statuses) if isinstance(statuses, (list, tuple, set, frozenset)) else statuses
