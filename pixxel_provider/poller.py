@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelNotFoundError, PixxelResponseError
 from pixxel_provider.api.job import Job
-from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.connection_lookup import as_transient
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.hooks.shared_hooks import SharedConnection, SharedHook

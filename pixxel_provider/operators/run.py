@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
-
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.api.messages import failure_text, name_of, plain
 from pixxel_provider.api.polling import PollResult
