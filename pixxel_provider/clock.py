@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 
-@dataclass
+@dataclass(eq=False)
 class Clock:
     """The functions of the same names in :mod:`time`, and :func:`asyncio.sleep`."""
 

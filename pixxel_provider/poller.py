@@ -65,7 +65,7 @@ class Subscription:
         self.shared, self.unread = await self.connection.join()
         pollers: dict[str, SharedPoller] = self.shared.pollers
         if self.workflow_id not in pollers:
-            clock, many = self.connection.monotonic, lambda: len(pollers) >= MANY
+            clock, many = self.connection.clock.monotonic, lambda: len(pollers) >= MANY
             hook = self.shared.hook
             pollers[self.workflow_id] = SharedPoller(hook, self.workflow_id, self.pause, clock, many)
         self.poller = pollers[self.workflow_id]

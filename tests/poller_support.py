@@ -22,6 +22,7 @@ from pixxel_provider.api.errors import (
 )
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import Verdict
+from pixxel_provider.clock import Clock
 from pixxel_provider.connection import Settings, read_connection
 from pixxel_provider.hooks import shared_hooks
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
@@ -146,7 +147,7 @@ async def subscribed(
     conn_id: str, workflow_id: str, job_id: str, *, monotonic: Any, **how: Any
 ) -> AsyncIterator[poller.Subscription]:
     """Subscribe for as long as the context lasts."""
-    connection = shared_hooks.acquire(conn_id, monotonic)
+    connection = shared_hooks.acquire(conn_id, Clock(monotonic=monotonic))
     subscription = poller.Subscription(connection, workflow_id, job_id, **how)
     try:
         await subscription.join()

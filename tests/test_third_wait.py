@@ -20,7 +20,6 @@ from pixxel_provider.api.models import read_list
 from pixxel_provider.api.polling import Poll, PollResult
 from pixxel_provider.api.status import Verdict
 from pixxel_provider.outcome import PixxelJobFailedError
-from pixxel_provider.waiting import base, sensor
 from pixxel_provider.waiting.sensor import PixxelWaitingSensor
 from tests.hooks.answers import sized
 from tests.hooks.rawserver import RawServer
@@ -106,7 +105,7 @@ class Waits:
     async def first_event(self, path: str, stored: dict[str, Any]) -> Any:
         module, _, name = path.rpartition(".")
         trigger = getattr(import_module(module), name)(**json.loads(json.dumps(stored)))
-        trigger._pause, trigger._monotonic, trigger._now = self.clock.asleep, self.clock, self.clock
+        trigger._pause, trigger._monotonic, trigger._now = self.clock.async_sleep, self.clock, self.clock
         self.triggers.append(trigger)
         return json.loads(json.dumps((await anext(trigger.run())).payload, allow_nan=False))
 
@@ -116,8 +115,8 @@ def waits(
     request: pytest.FixtureRequest, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Waits]:
     fake_time = SimpleNamespace(sleep=clock.sleep, monotonic=clock, time=clock)
-    for module in (base, sensor, sys.modules[BaseSensorOperator.__module__]):
-        monkeypatch.setattr(module, "time", fake_time)
+    monkeypatch.setattr(sys.modules[BaseSensorOperator.__module__], "time", fake_time)
+    clock.put_in(monkeypatch)
     said: list[str] = []
     monkeypatch.setattr(DeliverySensor, "log", RecordingLog(said))
     monkeypatch.setattr("pixxel_provider.triggers.base.PixxelWaitTrigger.log", RecordingLog(said))

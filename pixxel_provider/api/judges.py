@@ -93,7 +93,7 @@ class JobPoll(Poll[Job]):
 
     def log_news(self, job: Job, log: Log, new_status: bool) -> None:
         if new_status and not self.rules.knows(job.status):
-            log.warning(f"{self.name} is in status {status_of(job)!r}, which nobody knows: waiting on")
+            log.warning(f"{self.name} is in status {status_of(job)!r}, which isn't known: waiting on")
         log.info(f"{self.name}: {progress_line(job)}")
 
 

@@ -41,7 +41,7 @@ def name_of(workflow_id: str, job_id: str) -> str:
 
 def status_of(answer: Any) -> str:
     """Return the status as messages show it: on one line, at most 100 characters."""
-    return _clip(_one_line(answer.status), _STATUS_LIMIT)
+    return clip(_one_line(answer.status), _STATUS_LIMIT)
 
 
 def plain(value: int | float) -> str:

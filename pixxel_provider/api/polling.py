@@ -129,7 +129,7 @@ class Poll(ABC, Generic[T]):
         if self.rules.knows(status):
             log.info(f"{self.name} is {status}")
         else:
-            log.warning(f"{self.name} is {status!r}, which nobody knows: waiting on")
+            log.warning(f"{self.name} is {status!r}, which isn't known: waiting on")
 
     def fields(self) -> dict[str, Any]:
         """Return the fields as keyword arguments."""

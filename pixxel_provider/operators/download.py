@@ -17,6 +17,7 @@ from pixxel_provider.api.polling import PollResult, WaitPlan
 from pixxel_provider.outcome import conclude, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting.base import JobMixin
+from pixxel_provider.xcom import PACKAGE_KEYS, push
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -10,10 +10,13 @@ from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.api.messages import failure_text, name_of, plain
 from pixxel_provider.api.polling import PollResult
 from pixxel_provider.api.status import Verdict
+from pixxel_provider.clock import CLOCK
+from pixxel_provider.compat.versions import HAS_TASK_STATE_STORE
 from pixxel_provider.job_creation.cost_limit import read_max_cost
 from pixxel_provider.outcome import result_of, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting.sensor import PixxelWaitingOperator
+from pixxel_provider.xcom import ESTIMATED_COST, pull_job_id, push
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

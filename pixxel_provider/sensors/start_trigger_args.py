@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XComArg, conf
 
+from pixxel_provider.compat.tasks import EXECUTE_HOOKS, has_task_instance_policy
+from pixxel_provider.compat.versions import STARTS_IN_TRIGGERER
 from pixxel_provider.waiting.base import LONGEST_DEFERRAL, deferral_timeout
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ def start_trigger_args(sensor: Any) -> StartTriggerArgs | None:
         # When Airflow ends the deferral by itself; it also rescues one whose triggerer is gone.
         limit = min(deferral_timeout(plan.timeout), sensor.execution_timeout or LONGEST_DEFERRAL)
         arguments = {
-            **sensor._as_poll().fields(),
+            **sensor._as_poll().fields(),  # noqa: SLF001
             **vars(plan),
             **{name: as_template(getattr(sensor, name)) for name in _TEMPLATES},
             "task_end": end_arguments(sensor) if sensor.end_from_trigger else None,

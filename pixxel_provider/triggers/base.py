@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.polling import Poll, PollResult, PollState, WaitPlan
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.connection_lookup import as_transient
 from pixxel_provider.outcome import event_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
@@ -100,7 +101,7 @@ class PixxelWaitTrigger(BaseTrigger):
         from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 
         self._call = self.poll.call()
-        self._hook = PixxelAsyncHook(self.pixxel_conn_id, monotonic=self._monotonic)
+        self._hook = PixxelAsyncHook(self.pixxel_conn_id, clock=Clock(monotonic=self._monotonic))
 
     async def _close(self) -> None:
         """Release what :meth:`_open` took, also where it was interrupted."""

@@ -12,6 +12,7 @@ from airflow.triggers.base import TriggerEvent
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
 from pixxel_provider.api.judges import JobPoll
 from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.shared_hooks import acquire
 from pixxel_provider.poller import Subscription
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
@@ -117,7 +118,10 @@ class PixxelJobTrigger(PixxelWaitTrigger):
         return start_from_trigger.hand_over(error, result, self.started_at)
 
     async def _open(self, state: PollState) -> None:
-        connection, ended = acquire(self.pixxel_conn_id, self._monotonic), self.poll.has_ended
+        connection, ended = (
+            acquire(self.pixxel_conn_id, Clock(monotonic=self._monotonic)),
+            self.poll.has_ended,
+        )
         self._jobs = Subscription(connection, self.workflow_id, self.job_id, ended, self._pause)
         await self._jobs.join()
         state.jitter = self._jobs.jitter

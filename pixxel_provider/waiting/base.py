@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
 from pixxel_provider.api.polling import Poll, PollResult, PollState, WaitPlan
 from pixxel_provider.api.retry import RETRY_FOR
+from pixxel_provider.clock import CLOCK
+from pixxel_provider.compat.tasks import TRIGGER_FAILED
+from pixxel_provider.compat.versions import EXECUTION_TIMEOUT_ENDS_DEFERRAL
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
-from pixxel_provider.outcome import conclude, push_job, result_of, started_at, why_no_result, without_causes
+from pixxel_provider.outcome import conclude, result_of, started_at, why_no_result, without_causes
+from pixxel_provider.xcom import push_job
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -27,8 +29,6 @@ else:
     # Airflow's metaclass gives each operator an __init__, which would come before that of BaseSensorOperator.
     _Operator = object
 
-# What Airflow resumes a task with whose trigger crashed, or never answered.
-_TRIGGER_FAILED = "__fail__"
 # The trigger keeps the deadline itself; Airflow's comes this many seconds later, if the triggerer is gone.
 _SLACK = 120.0
 #: Airflow can't add more than this to a date.
@@ -75,7 +75,7 @@ class WaitMixin(_Operator):
         """Take over from the trigger, whose event says how the wait ended."""
         result = result_of(event)
         if result is None:
-            self.log.warning("Looking again, on a worker: %s.", why_no_result(event))
+            self.log.warning("Polling again, on a worker: %s.", why_no_result(event))
         elif result.kind != "succeeded" or not self.needs_answer:
             return self._conclude(result, context)
         return self._wait(context, _passed(context, event))
@@ -83,7 +83,7 @@ class WaitMixin(_Operator):
     @without_causes()
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where that broke or never answered, ask once more before giving up."""
-        if next_method == _TRIGGER_FAILED:
+        if next_method == TRIGGER_FAILED:
             why = str((next_kwargs or {}).get("error", ""))
             self._begin(context, _passed(context))
             answer = self._ask()
@@ -116,7 +116,7 @@ class WaitMixin(_Operator):
 
     def _begin(self, context: Context, passed: float | None = None) -> None:
         self._context = context
-        self._begun = time.monotonic() - (passed or 0.0)
+        self._begun = CLOCK.monotonic() - (passed or 0.0)
         try:
             poll, plan = self._as_poll(), self._as_plan()
             poll.check()
@@ -129,10 +129,10 @@ class WaitMixin(_Operator):
             raise
 
     def _elapsed(self) -> float:
-        return time.monotonic() - self._begun
+        return CLOCK.monotonic() - self._begun
 
     def _pause(self, seconds: float) -> None:
-        time.sleep(seconds)
+        CLOCK.sleep(seconds)
 
     def _connect(self, context: Context, resumed: bool) -> None:
         self._hook = self._open_hook()
@@ -142,7 +142,7 @@ class WaitMixin(_Operator):
         # Imported here, like triggers and judges: a DAG file that is only parsed never needs it.
         from pixxel_provider.hooks.pixxel import PixxelHook
 
-        return PixxelHook(self.pixxel_conn_id, monotonic=time.monotonic)
+        return PixxelHook(self.pixxel_conn_id)
 
     def _settings(self, context: Context, resumed: bool = False) -> Settings | None:
         """Return what the connection says.
@@ -175,7 +175,7 @@ class WaitMixin(_Operator):
         return PixxelWaitTrigger(self._state.poll, **wait)
 
     def _defer(self, answer: Any) -> None:
-        now, elapsed, plan = time.time(), self._elapsed(), self._state.plan
+        now, elapsed, plan = CLOCK.time(), self._elapsed(), self._state.plan
         retry_after = answer.retry_after if isinstance(answer, PixxelError) else None
         self.defer(
             trigger=self._trigger(
@@ -192,7 +192,7 @@ class WaitMixin(_Operator):
     def _deferral_limit(self) -> float:
         # execution_timeout too ends a deferral of Airflow 2, or of the scheduler, and none says which it was.
         timeout = self._state.plan.timeout
-        if self.execution_timeout is None or (AIRFLOW_V_3_0_PLUS and not self.start_from_trigger):
+        if self.execution_timeout is None or not (EXECUTION_TIMEOUT_ENDS_DEFERRAL or self.start_from_trigger):
             return timeout
         return min(timeout, self.execution_timeout.total_seconds())
 
@@ -219,4 +219,4 @@ def _passed(context: Context, event: Any = None) -> float:
     began = started_at(event)
     if began is None and isinstance(start := getattr(context["ti"], "start_date", None), datetime.datetime):
         began = start.timestamp()
-    return 0.0 if began is None else max(time.time() - began, 0.0)
+    return 0.0 if began is None else max(CLOCK.time() - began, 0.0)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +13,14 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
     conf,
 )
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from pixxel_provider.api.polling import PollResult, WaitPlan
-from pixxel_provider.outcome import push_end, without_causes
+from pixxel_provider.clock import CLOCK
+from pixxel_provider.compat.tasks import was_rescheduled
+from pixxel_provider.outcome import without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting.base import JobMixin, WaitMixin
+from pixxel_provider.xcom import push_end
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -111,16 +111,7 @@ class PixxelWaitingSensor(WaitMixin, BaseSensorOperator):
             self._state.retries_soon, self._state.longest_not_found = False, self._longest_stay()
 
     def _was_rescheduled(self, context: Context) -> bool:
-        if self.deferrable or not self.reschedule:
-            return False
-        ti: Any = context["ti"]
-        if AIRFLOW_V_3_0_PLUS:
-            return ti.get_first_reschedule_date(context) is not None
-        # Airflow 2 asks its database, and only so.
-        base = sys.modules[BaseSensorOperator.__module__]
-        first_try = ti.max_tries - (self.retries or 0) + 1
-        key = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
-        return base._orig_start_date(**key, try_number=first_try) is not None
+        return self.reschedule and not self.deferrable and was_rescheduled(self, context)
 
     def _get_next_poke_interval(
         self,
@@ -150,7 +141,7 @@ class PixxelWaitingSensor(WaitMixin, BaseSensorOperator):
             if gap > self._longest_stay():
                 # The server asked for it; a worker isn't held for that.
                 break
-            time.sleep(gap)
+            CLOCK.sleep(gap)
             result = self._state.judge(self._ask()) or self._state.overdue(run_duration())
         self._state.retries_soon = False
         return result

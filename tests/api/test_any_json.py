@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 from pixxel_provider.api import calls, messages, truncation
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import PixxelResponseError
-from pixxel_provider.api.job import BlockInfo, Job, Task, ValidationError, _Late
+from pixxel_provider.api.job import RAW_FIELDS, BlockInfo, Job, Task, ValidationError, _Late
 from pixxel_provider.api.judges import JobPoll
-from pixxel_provider.api.messages import METADATA_LIMIT, RAW_FIELDS
 from pixxel_provider.api.models import Download, Page, Project, Workflow
 from pixxel_provider.api.polling import PollState, WaitPlan
 from pixxel_provider.api.truncation import METADATA_LIMIT

@@ -263,7 +263,9 @@ class Life:
         plans, courses = self.pixxel.world.workflows, self.history.courses
         paid = self.pixxel.bill().jobs
         course = courses[len(paid)] if len(paid) < len(courses) else "succeeds"
-        plans[WORKFLOW] = replace(plans[f"wf-{course}"], id=WORKFLOW, project_id=PROJECT, cost=COST)
+        plans[WORKFLOW] = plans[f"wf-{course}"].model_copy(
+            update={"id": WORKFLOW, "project_id": PROJECT, "cost": COST}
+        )
         self.let_others_create("before")
         if fate == "refused":
             raise unreachable(given, call, ConnectionRefusedError())

@@ -14,7 +14,6 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from pixxel_provider.operators import download as download_module
 from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
 from pixxel_provider.triggers.base import PixxelWaitTrigger
-from pixxel_provider.waiting import base as waiting_base
 from tests.download.hosting import everything_said
 from tests.sensors.waiting import Ended
 from tests.support import CANARY, FakeClock, FakeTaskInstance, RecordingLog
@@ -38,8 +37,8 @@ class DownloadRunner:
         self.error: BaseException | None = None
         self.trigger_fails_with: str | None = None
         fake_time = SimpleNamespace(sleep=self.clock.sleep, monotonic=self.clock, time=self.clock)
-        for module in (download_module, waiting_base):
-            monkeypatch.setattr(module, "time", fake_time)
+        monkeypatch.setattr(download_module, "time", fake_time)
+        self.clock.put_in(monkeypatch)
         for speaker in (PixxelDownloadJobOperator, PixxelWaitTrigger):
             monkeypatch.setattr(speaker, "log", RecordingLog(self.said))
 

@@ -17,10 +17,9 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.operators.pixxel import PixxelRunJobOperator
-from pixxel_provider.waiting import base as waiting_base
-from pixxel_provider.waiting import sensor as waiting_sensor
 from tests.sensors.waiting import Ended, Runner
 
 FINAL = (AirflowFailException, AirflowSensorTimeout, AirflowSkipException)
@@ -84,7 +83,7 @@ class RunRunner(Runner):
         ti.task_id, ti.try_number, ti.max_tries = "run", 1, retries
         ti.task.retries = retries
         fake_time = SimpleNamespace(sleep=self._nap, monotonic=clock, time=clock)
-        for module in (sys.modules[BaseSensorOperator.__module__], waiting_base, waiting_sensor, run_module):
+        for module in (sys.modules[BaseSensorOperator.__module__],):
             monkeypatch.setattr(module, "time", fake_time)
         monkeypatch.setattr(clock, "async_sleep", self._asleep)
         push = type(ti).xcom_push

@@ -185,7 +185,7 @@ def test_never_fail_covers_a_trigger_that_broke(pixxel: Any, context: Any) -> No
 def test_a_deferral_names_the_limit_that_ended_it(
     pixxel: Any, context: Any, monkeypatch: pytest.MonkeyPatch, airflow_3: bool, start: bool, seconds: int
 ) -> None:
-    monkeypatch.setattr("pixxel_provider.waiting.base.AIRFLOW_V_3_0_PLUS", airflow_3)
+    monkeypatch.setattr("pixxel_provider.waiting.base.EXECUTION_TIMEOUT_ENDS_DEFERRAL", not airflow_3)
     pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
     sensor = PixxelJobSensor(
         task_id="wait",

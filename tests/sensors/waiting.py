@@ -19,7 +19,6 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
 from pixxel_provider.triggers import start_from_trigger
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
-from pixxel_provider.waiting import base as waiting_base
 from pixxel_provider.waiting import sensor as waiting_sensor
 from tests.support import RecordingLog
 
@@ -103,8 +102,7 @@ class Runner:
         if hasattr(base, "_orig_start_date"):
             monkeypatch.setattr(base, "_orig_start_date", lambda **_: ti.first_reschedule_date)
             monkeypatch.setattr(base, "_is_metadatabase_mysql", lambda: False)
-        for module in (waiting_base, waiting_sensor):
-            monkeypatch.setattr(module, "time", fake_time)
+        clock.put_in(monkeypatch)
         for speaker in (waiting_sensor.PixxelWaitingOperator, PixxelJobTrigger):
             monkeypatch.setattr(speaker, "log", RecordingLog(self.said, levels=False))
         monkeypatch.setattr(start_from_trigger, "XCom", FakeXCom(ti))
