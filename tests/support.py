@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -50,6 +51,30 @@ def without_rights() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def run_python(script: str, *arguments: str, timeout: float = 300, **environment: str) -> str:
+    """Run a script in a process of its own, beside the package; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=Path(__file__).resolve().parents[1],
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def fails_with(code: int) -> Any:
+    """Return a function of the system that fails with this number, whatever it is given."""
+
+    def call(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return call
 
 
 def errors_logged(error: BaseException) -> int:

@@ -17,7 +17,7 @@ from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.connection import Settings, read_connection
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.simulator import serve
-from tests.hooks.rawserver import CLIENTS
+from tests.hooks.clients import CLIENTS
 
 KEY = "a-key-of-some-length"
 
@@ -35,6 +35,14 @@ def problem(extra: Any = None, **fields: Any) -> str:
     assert words.startswith("connection 'pixxel_default': ")
     assert KEY not in words
     return words.removeprefix("connection 'pixxel_default': ")
+
+
+def as_stored(**changes: Any) -> Any:
+    """Return what an Airflow connection has, where Airflow itself would not take such values."""
+    usual = dict.fromkeys(("host", "port", "schema", "extra"))
+    return SimpleNamespace(
+        **{**usual, "conn_id": "pixxel_default", "conn_type": "pixxel", "password": KEY, **changes}
+    )
 
 
 @pytest.mark.parametrize("conn_type", ["aws", "postgres", "wasb", "google_cloud_platform"])
@@ -261,24 +269,12 @@ def test_extras_must_be_an_object(extra: str) -> None:
 
 @pytest.mark.parametrize("extra", ["[" * 100_000, 7, ["read_timeout"]])
 def test_extras_that_airflow_itself_would_not_store_are_refused_too(extra: Any) -> None:
-    stored = SimpleNamespace(
-        conn_id="c", conn_type="pixxel", password=KEY, host=None, port=None, schema=None, extra=extra
-    )
     with pytest.raises(PixxelInputError, match="extra isn't a JSON object"):
-        read_connection(stored)  # type: ignore[arg-type]
+        read_connection(as_stored(extra=extra))
 
 
 def test_extras_may_be_parsed_already() -> None:
-    stored = SimpleNamespace(
-        conn_id="c",
-        conn_type="pixxel",
-        password=KEY,
-        host=None,
-        port=None,
-        schema=None,
-        extra={"read_timeout": "5"},
-    )
-    assert read_connection(stored).read_timeout == 5  # type: ignore[arg-type]
+    assert read_connection(as_stored(extra={"read_timeout": "5"})).read_timeout == 5
 
 
 @pytest.mark.parametrize("value", [7, [], {}])
@@ -431,17 +427,8 @@ def test_a_uri_may_name_an_ipv6_address(uri: str, expected: str, monkeypatch: py
 @pytest.mark.parametrize("port", [-1, 65536, 10**400, "http", "8O", "٨٠", "80 ", "9" * 5000, 80.5, True])
 def test_a_port_out_of_range_is_refused_by_its_field(port: Any) -> None:
     # Airflow would refuse some of them itself, but not from every backend.
-    stored = SimpleNamespace(
-        conn_id="pixxel_default",
-        conn_type="pixxel",
-        password=KEY,
-        host="a.example",
-        port=port,
-        schema=None,
-        extra=None,
-    )
     with pytest.raises(PixxelInputError) as caught:
-        read_connection(stored)  # type: ignore[arg-type]
+        read_connection(as_stored(host="a.example", port=port))
     words = str(caught.value)
     assert words.startswith("connection 'pixxel_default': port must be a number from 1 to 65535, not ")
     assert len(words) < 150

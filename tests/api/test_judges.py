@@ -87,7 +87,6 @@ def test_a_package_that_is_ready_ends_the_wait(waiting: Waiting, status: str) ->
 
 def test_a_package_of_a_task_is_called_so() -> None:
     result = Waiting("task-7").look("ready", URL)
-    assert result is not None
     assert result.message == "The package of task task-7 of Pixxel job job-1 of workflow wf-1 is ready"
 
 
@@ -97,7 +96,6 @@ def test_a_package_that_is_ready_without_a_url_is_waited_on_with_one_warning(wai
     assert waiting.said == [f"warning: {NAME} is ready, and there is no signed_url. Waiting on."]
     assert not is_ready(Download("d-1", "ready", ""))
     result = waiting.look("ready", URL)
-    assert result is not None
     assert result.kind == "succeeded"
     assert waiting.said[1:] == [f"info: {NAME} can be asked for again"]
 
@@ -130,7 +128,6 @@ def test_a_package_that_failed_is_an_error_also_where_a_url_comes_with_it(
     waiting: Waiting, status: str, url: str
 ) -> None:
     result = waiting.look(status, url)
-    assert result is not None
     assert result.kind == "error"
     assert result.message == f"{NAME} could not be made: Pixxel says it is {status!r}."
     assert SIGNATURE not in repr(result)
@@ -150,7 +147,6 @@ def test_a_package_that_failed_is_an_error_also_where_a_url_comes_with_it(
 )
 def test_a_bad_request_says_what_has_to_come_first(waiting: Waiting, words: str, said: str) -> None:
     result = waiting.wait.judge(PixxelBadRequestError(words, status_code=400, code="nope"))
-    assert result is not None
     assert result.kind == "error"
     found = result.exception()
     assert isinstance(found, PixxelBadRequestError)
@@ -162,7 +158,6 @@ def test_a_bad_request_says_what_has_to_come_first(waiting: Waiting, words: str,
 
 def test_a_refusal_ends_the_wait(waiting: Waiting) -> None:
     result = waiting.wait.judge(PixxelAuthError("wrong key", status_code=401))
-    assert result is not None
     assert isinstance(result.exception(), PixxelAuthError)
 
 
@@ -199,7 +194,6 @@ def test_what_isnt_found_is_given_the_grace_and_forgotten_when_it_comes(waiting:
     assert waiting.wait.overdue(7.0) is None
     assert waiting.wait.overdue(37.0) is None
     result = waiting.wait.overdue(37.1)
-    assert result is not None
     assert isinstance(result.exception(), PixxelNotFoundError)
     waiting.look("pending")
     assert waiting.wait.overdue(37.1) is None

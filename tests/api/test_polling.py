@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixxel_provider.api.errors import (
-    PixxelApiError,
     PixxelAuthError,
-    PixxelBadRequestError,
     PixxelConnectionError,
     PixxelError,
     PixxelInputError,
@@ -27,29 +25,13 @@ from pixxel_provider.api.job import Job
 from pixxel_provider.api.judges import JobPoll
 from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState, WaitPlan
 from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, WAITING_WORDS
+from tests.api.failures import BUSY, LASTING, PASSING, limited
 
 NAME = "Pixxel job j of workflow w"
 ENDED = "2026-01-02T03:04:05Z"
 ZERO_TIMES = [None, "", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+05:30", "1970-01-01T00:00:00Z", 0]
 
 MISSING = PixxelNotFoundError("no such job", status_code=404)
-BUSY = PixxelServerError("busy", status_code=503)
-PASSING: list[PixxelError] = [
-    BUSY,
-    PixxelServerError("broken", status_code=500),
-    PixxelRateLimitError("slow down", status_code=429),
-    PixxelConnectionError("GET /x: no answer.", reason="dns", sent=False),
-    PixxelConnectionError("GET /x: took too long.", reason="timeout"),
-    PixxelResponseError("GET /x: the answer isn't JSON."),
-]
-LASTING: list[PixxelError] = [
-    PixxelBadRequestError("malformed", status_code=400),
-    PixxelAuthError("who are you", status_code=401),
-    PixxelAuthError("not yours", status_code=403),
-    PixxelApiError("conflict", status_code=409),
-    PixxelInputError("pixxel_conn_id", "is 'x', and no such connection is defined"),
-    PixxelError("something else"),
-]
 
 
 class Log(list[tuple[str, str]]):
@@ -135,8 +117,6 @@ def test_a_success_ends_the_wait_with_the_metadata(status: str) -> None:
 )
 def test_the_cost_is_said_where_it_is_known(cost: Any, words: str) -> None:
     result = begin()[0].judge(job("completed", cost=cost))
-
-    assert result is not None
     assert result.message == f"{NAME} has ended: completed{words}"
 
 
@@ -199,8 +179,6 @@ def test_an_unknown_status_with_a_real_end_ends_the_wait_and_says_what_would_acc
     wait, log = begin()
     odd = job("archived", finished_at=ENDED, cost=3)
     result = wait.judge(odd)
-
-    assert result is not None
     assert (result.kind, result.metadata) == ("error", odd.metadata())
     assert isinstance(result.exception(), PixxelUnknownStatusError)
     assert str(result.exception()) == result.message
@@ -251,7 +229,6 @@ def test_messages_stay_short_whatever_the_status_holds() -> None:
         ("done" + "-" * 9_000, {}),
     ):
         result = begin()[0].judge(job(status, **fields))
-        assert result is not None
         messages.append(result.message)
 
     assert len(messages) == 5
@@ -276,8 +253,6 @@ def test_a_wait_outlasts_trouble_of_three_days(error: PixxelError) -> None:
     wait, _ = begin(timeout=7 * 86_400.0)
     outage = [job()] + [error] * (3 * 86_400 // 30)
     result, elapsed = drive(wait, [*outage, job("completed")])
-
-    assert result is not None
     assert result.kind == "succeeded"
     assert elapsed > 2.9 * 86_400
 
@@ -349,15 +324,11 @@ def test_a_missing_job_is_waited_for_as_long_as_the_grace() -> None:
 
 def test_a_job_that_appears_within_the_grace_is_waited_for() -> None:
     result, _ = drive(begin()[0], [MISSING, MISSING, job(), *[job()] * 10, job("done")])
-
-    assert result is not None
     assert result.kind == "succeeded"
 
 
 def test_a_job_that_never_appears_ends_the_wait_soon_after_the_grace() -> None:
     result, elapsed = drive(begin(not_found_grace=60.0, poke_interval=30.0)[0], [MISSING] * 1_000)
-
-    assert result is not None
     assert isinstance(result.exception(), PixxelNotFoundError)
     assert 60 < elapsed <= 90
 
@@ -391,8 +362,6 @@ def test_any_other_answer_ends_a_row_of_missing(after: Any) -> None:
 @pytest.mark.parametrize("pattern", [[MISSING, job()], [MISSING, BUSY], [MISSING, MISSING, job()]], ids=str)
 def test_single_blips_never_end_a_wait_however_many_there_are(pattern: list[Any]) -> None:
     result, elapsed = drive(begin(poke_interval=30.0)[0], [*pattern * 200, job("done")])
-
-    assert result is not None
     assert result.kind == "succeeded"
     assert elapsed > 1_000
 
@@ -492,8 +461,6 @@ def test_time_is_over_only_after_the_deadline() -> None:
 def test_a_job_that_finished_while_nobody_looked_is_a_finished_job() -> None:
     for status, kind in (("completed", "succeeded"), ("failed", "failed")):
         result, elapsed = drive(begin(timeout=600.0)[0], [job(status)], start=86_400.0)
-
-        assert result is not None
         assert (result.kind, elapsed) == (kind, 86_400.0)
 
 
@@ -532,8 +499,6 @@ def test_a_wait_looks_once_more_right_after_its_deadline() -> None:
     for jitter in (0.0, 1.0):
         wait, _ = begin(timeout=100.0, jitter=lambda jitter=jitter: jitter)
         result, elapsed = drive(wait, [job()] * 1_000)
-
-        assert result is not None
         assert result.kind == "timed_out"
         assert 100 < elapsed <= 100.5
 
@@ -557,7 +522,6 @@ def test_silent_fail_waits_on_after_errors_and_says_so_once(error: PixxelError) 
 def test_silent_fail_does_not_wait_for_a_connection_that_can_not_be_used() -> None:
     wait, _ = begin(silent_fail=True)
     result = wait.judge(PixxelInputError("pixxel_conn_id", "is 'nowhere', and no such connection is defined"))
-    assert result is not None
     assert result.kind == "error"
 
 
@@ -716,10 +680,6 @@ def test_max_wait_also_holds_for_the_first_gap_and_only_with_backoff() -> None:
     assert begin(exponential_backoff=False, max_wait=5.0)[0].next_delay(0.0) == pytest.approx(30.0)
 
 
-def limited(seconds: float) -> PixxelError:
-    return PixxelRateLimitError("slow down", status_code=429, retry_after=seconds)
-
-
 @pytest.mark.parametrize("retries_soon", [True, False])
 def test_the_server_decides_when_it_is_asked_again(retries_soon: bool) -> None:
     wait, _ = begin(retries_soon=retries_soon, jitter=lambda: 0.0)
@@ -730,15 +690,6 @@ def test_the_server_decides_when_it_is_asked_again(retries_soon: bool) -> None:
     assert wait.next_delay(0.0) == 45.0
 
 
-@pytest.mark.parametrize("answer", [BUSY, job()], ids=["other trouble", "an answer"])
-def test_what_the_server_asked_for_holds_for_one_gap(answer: Any) -> None:
-    wait, _ = begin()
-    wait.judge(limited(300.0))
-    wait.judge(answer)
-
-    assert wait.next_delay(0.0) <= 30.0
-
-
 def test_those_turned_away_together_do_not_return_together() -> None:
     def next_delay(jitter: float) -> float:
         wait = PollState(JobPoll("w", "j"), WaitPlan(), log=Log(), jitter=lambda: jitter)
@@ -746,13 +697,6 @@ def test_those_turned_away_together_do_not_return_together() -> None:
         return wait.next_delay(0)
 
     assert [next_delay(0), next_delay(0.5), next_delay(1)] == [200, pytest.approx(210), pytest.approx(220)]
-
-
-def test_a_short_retry_after_does_not_shorten_the_interval() -> None:
-    wait, _ = begin(retries_soon=False)
-    wait.judge(limited(1.0))
-
-    assert wait.next_delay(0.0) == pytest.approx(30.0)
 
 
 @pytest.mark.parametrize(("elapsed", "gap"), [(0.0, 100.5), (90.0, 10.5), (100.0, 0.5), (5_000.0, 0.5)])
@@ -792,27 +736,24 @@ def test_gaps_after_trouble_have_full_jitter() -> None:
     assert 7 < sum(gaps) / len(gaps) < 9
 
 
-def test_a_missing_job_is_looked_for_soon() -> None:
-    wait, _ = begin()
-    wait.judge(MISSING)
-
-    assert wait.next_delay(0.0) == pytest.approx(2.0)
-
-
-def test_where_each_look_costs_a_process_trouble_does_not_hurry() -> None:
-    wait, _ = begin(retries_soon=False)
-    for _ in range(3):
-        wait.judge(BUSY)
-
-        assert wait.next_delay(0.0) == pytest.approx(30.0)
+GAPS: dict[str, tuple[dict[str, Any], list[Any], float]] = {
+    "what the server asked for holds for one gap, other trouble": ({}, [limited(300.0), BUSY], 4.0),
+    "what the server asked for holds for one gap, an answer": ({}, [limited(300.0), job()], 30.0),
+    "a short Retry-After does not shorten the interval": ({"retries_soon": False}, [limited(1.0)], 30.0),
+    "a missing job is looked for soon": ({}, [MISSING], 2.0),
+    "trouble does not hurry where each look costs a process": ({"retries_soon": False}, [BUSY] * 3, 30.0),
+    "trouble never makes a gap longer than the interval": ({"poke_interval": 1.0}, [BUSY] * 5_000, 1.0),
+}
 
 
-def test_trouble_never_makes_a_gap_longer_than_the_interval() -> None:
-    wait, _ = begin(poke_interval=1.0)
-    for _ in range(5_000):
-        wait.judge(BUSY)
-
-    assert wait.next_delay(0.0) == pytest.approx(1.0)
+@pytest.mark.parametrize(("options", "answers", "gap"), GAPS.values(), ids=GAPS)
+def test_the_gap_after_some_answers(options: dict[str, Any], answers: list[Any], gap: float) -> None:
+    wait, _ = begin(**options)
+    for answer in answers:
+        wait.judge(answer)
+        after = wait.next_delay(0.0)
+        assert options.get("retries_soon", True) or after == pytest.approx(gap)
+    assert wait.next_delay(0.0) == pytest.approx(gap)
 
 
 SECONDS = st.floats(0, 1e7) | st.sampled_from([0.0, 0.5, 1e300, float("inf")])

@@ -14,43 +14,22 @@ from tenacity import AsyncRetrying, Retrying
 
 from pixxel_provider.api import calls, retry
 from pixxel_provider.api.errors import (
-    PixxelAuthError,
-    PixxelBadRequestError,
     PixxelConnectionError,
     PixxelError,
-    PixxelInputError,
     PixxelNotFoundError,
     PixxelRateLimitError,
-    PixxelResponseError,
     PixxelServerError,
-    PixxelTemporaryError,
 )
 from pixxel_provider.api.retry import LONGEST_RETRY_AFTER, policy, read_retry_after, worth_retrying
+from tests.api.failures import BUSY, LASTING, LIMITED, PASSING, UNSENT, limited
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 SAFE = calls.get_job("w", "j")
 BILLED = calls.create_job("w", "p")
 
-BUSY = PixxelServerError("busy", status_code=503)
-LIMITED = PixxelRateLimitError("slow down", status_code=429)
-UNSENT = PixxelConnectionError("no such host", reason="dns", sent=False)
-PASSING: list[PixxelError] = [
-    BUSY,
-    LIMITED,
-    UNSENT,
-    PixxelServerError("busy", status_code=500),
-    PixxelTemporaryError("slow", status_code=408),
-    PixxelTemporaryError("early", status_code=425),
-    PixxelConnectionError("dropped", reason="dropped"),
-    PixxelResponseError("half a body"),
-]
-LASTING: list[BaseException] = [
-    PixxelBadRequestError("no", status_code=400),
-    PixxelAuthError("no", status_code=401),
-    PixxelAuthError("no", status_code=403),
+STAYING: list[BaseException] = [
+    *LASTING,
     PixxelNotFoundError("no", status_code=404),
-    PixxelInputError("job_id", "is empty"),
-    PixxelError("no"),
     ValueError("a bug"),
     KeyboardInterrupt(),
 ]
@@ -90,10 +69,6 @@ def always(error: PixxelError) -> Server:
     return Server(*[error] * 1_000)
 
 
-def limited(retry_after: float) -> PixxelError:
-    return PixxelRateLimitError("slow down", status_code=429, retry_after=retry_after)
-
-
 # ------------------------------------------------------------------------------------ what is tried again
 
 
@@ -102,7 +77,7 @@ def test_a_safe_call_is_worth_another_try_after_trouble_that_may_pass(error: Pix
     assert worth_retrying(SAFE, error)
 
 
-@pytest.mark.parametrize("error", LASTING, ids=repr)
+@pytest.mark.parametrize("error", STAYING, ids=repr)
 @pytest.mark.parametrize("call", [SAFE, BILLED], ids=str)
 def test_no_call_is_tried_again_after_trouble_that_stays(call: calls.Call[Any], error: BaseException) -> None:
     assert not worth_retrying(call, error)
@@ -132,7 +107,7 @@ def test_a_call_that_fails_for_a_while_answers_in_the_end(ask: Any) -> None:
 
 
 @ASKS
-@pytest.mark.parametrize("error", LASTING[:-1], ids=repr)
+@pytest.mark.parametrize("error", STAYING[:-1], ids=repr)
 def test_trouble_that_stays_is_raised_at_once_and_as_it_is(ask: Any, error: BaseException) -> None:
     server = Server(error)
 

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 def made(members: Mapping[str, bytes], *, mode: int = 0, method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -31,6 +32,11 @@ def everything(folder: Path) -> dict[str, bytes | None]:
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
     }
+
+
+def stored(memory: Any) -> dict[str, bytes]:
+    """Return what a file system in memory holds."""
+    return {name: file.getvalue() for name, file in memory.store.items()}
 
 
 LINK, DEVICE = stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o600

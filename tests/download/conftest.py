@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
-from tests.download.hosting import Host, reply
+from tests.download.hosting import Host
+from tests.loopback import reply, server_context
 
 
 @pytest.fixture
 def host() -> Iterator[Host]:
     with Host() as found:
+        yield found
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """The file system of fsspec in memory, with nothing in it."""
+    found: Any = fsspec.filesystem("memory")
+    with contextlib.ExitStack() as after:
+        for clear in (found.store.clear, lambda: found.pseudo_dirs.__setitem__(slice(None), [""])):
+            clear()
+            after.callback(clear)
         yield found
 
 
@@ -38,7 +51,5 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 @pytest.fixture
 def secure(certificate: Path) -> Iterator[Host]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Host(reply(body=b"whole"), tls=context) as found:
+    with Host(reply(body=b"whole"), tls=server_context(certificate)) as found:
         yield found

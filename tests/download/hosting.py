@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
+import logging
 import ssl
-import struct
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -18,12 +15,11 @@ from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.connection import Settings
 from pixxel_provider.download.checksums import PART
 from pixxel_provider.download.storage_client import Answer, StorageClient
+from tests.loopback import Raw, RawServer, Reply, raw
 from tests.support import CANARY
 
 #: Part of every signed URL of these tests; whoever finds it in what people can see has found a leak.
 SIGNATURE = "51gnatur3-0f-a-s1gned-ur1"
-
-Reply = bytes | Callable[["Host", socket.socket], None]
 
 
 def settings_for(base_url: str, **changes: Any) -> Settings:
@@ -42,43 +38,20 @@ def settings_for(base_url: str, **changes: Any) -> Settings:
     return Settings(**{**usual, **changes})
 
 
-def reply(status: str = "200 OK", body: bytes = b"", **headers: str) -> bytes:
-    """Return an answer with its length, unless another one is given."""
-    given = {name.replace("_", "-").lower(): value for name, value in headers.items()}
-    if "transfer-encoding" not in given:
-        given.setdefault("content-length", str(len(body)))
-    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items() if value)
-    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body
-
-
-class Host:
-    """Gives its replies one by one, each over a connection that it closes, and keeps what it was asked.
-
-    A reply is the bytes to send, or a function that is handed the host and the connection.
-    """
+class Host(RawServer):
+    """Gives its replies one by one, and none when they are used up."""
 
     def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
         self.replies = list(replies)
-        self._tls = tls
-        self.heads: list[str] = []
-        self.connections = 0
-        self.closing = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.origin = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        super().__init__(tls=tls)
         self.url = f"{self.origin}/package?signature={SIGNATURE}"
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
 
     def __enter__(self) -> Host:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        self._thread.join(5)
-        self._listener.close()
+    @property
+    def heads(self) -> list[str]:
+        return [head.decode("latin-1") for head in self.requests]
 
     def asked(self, header: str) -> list[str | None]:
         """Return a header's value in each request."""
@@ -89,68 +62,8 @@ class Host:
             found.append(values.get(header.lower()))
         return found
 
-    def _serve(self) -> None:
-        while True:
-            peer, _ = self._listener.accept()
-            if self.closing.is_set():
-                peer.close()
-                return
-            self.connections += 1
-            threading.Thread(target=self._answer, args=(peer,), daemon=True).start()
-
-    def _answer(self, peer: socket.socket) -> None:
-        with peer, contextlib.suppress(OSError):
-            peer.settimeout(10)
-            if self._tls is not None:
-                peer = self._tls.wrap_socket(peer, server_side=True)
-            head = b""
-            while b"\r\n\r\n" not in head:
-                part = peer.recv(65536)
-                if not part:
-                    return
-                head += part
-            self.heads.append(head.decode("latin-1"))
-            if not self.replies:
-                return
-            chosen = self.replies.pop(0)
-            if isinstance(chosen, bytes):
-                peer.sendall(chosen)
-            else:
-                chosen(self, peer)
-            if self._tls is not None:
-                peer.close()
-
-
-def then_silence(start: bytes) -> Reply:
-    """Send this, and nothing more while the connection lasts."""
-
-    def answer(host: Host, peer: socket.socket) -> None:
-        peer.sendall(start)
-        host.closing.wait(10)
-
-    return answer
-
-
-def then_reset(start: bytes) -> Reply:
-    """Send this, wait until the other side has it, and reset the connection."""
-
-    def answer(host: Host, peer: socket.socket) -> None:
-        peer.sendall(start)
-        host.closing.wait(0.05)
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-    return answer
-
-
-def without_end(start: bytes, part: bytes) -> Reply:
-    """Send this, then the same part over and over for as long as somebody takes it."""
-
-    def answer(host: Host, peer: socket.socket) -> None:
-        peer.sendall(start)
-        while not host.closing.is_set():
-            peer.sendall(part)
-
-    return answer
+    def _next(self) -> Raw:
+        return raw(self.replies.pop(0) if self.replies else b"")
 
 
 def until_nobody_is_served(pixxel: Any) -> None:
@@ -160,6 +73,12 @@ def until_nobody_is_served(pixxel: Any) -> None:
             return
         requests.get(f"{pixxel.url}/ping", timeout=5)
     raise AssertionError("somebody still holds a connection on which a package is sent")
+
+
+def log_everything(caplog: pytest.LogCaptureFixture) -> None:
+    """Have every library log all that it can."""
+    for name in (None, "urllib3", "urllib3.connectionpool", "requests", "tenacity", "pixxel_provider"):
+        caplog.set_level(logging.DEBUG, name)
 
 
 def everything_said(error: BaseException) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
-import sys
 import textwrap
 import zipfile
 import zlib
@@ -18,6 +16,7 @@ from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadEr
 from pixxel_provider.download.local_disk import LocalFile, LocalTarget
 from pixxel_provider.download.unpack import unpack_into_folder
 from tests.download.archives import DEVICE, LINK, Entry, crafted, everything, in_zip64, made, zip64_extra
+from tests.support import run_python
 
 MIB = 1024 * 1024
 WHOLE = made({"a.txt": b"a" * 100, "b.txt": b"b"})
@@ -371,16 +370,7 @@ def with_memory(path: Path, megabytes: int) -> str:
         except BaseException as error:
             print(f"{type(error).__name__}: {str(error)[-200:]}")
     """)
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(path), str(megabytes)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=Path(__file__).resolve().parents[2],
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.strip()
+    return run_python(script, str(path), str(megabytes)).strip()
 
 
 @pytest.mark.parametrize("separator", [b"/", b"\\"])

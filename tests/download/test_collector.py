@@ -9,7 +9,7 @@ import json
 import os
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from pixxel_provider.download.destination import Place
 from pixxel_provider.download.errors import PixxelAddressError, PixxelArchiveError, PixxelDownloadError
 from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.object_store import StoreTarget
-from tests.download.archives import everything, made
-from tests.download.hosting import SIGNATURE, Host, Reply, everything_said, reply, settings_for, then_reset
+from tests.download.archives import everything, made, stored
+from tests.download.hosting import SIGNATURE, Host, everything_said, settings_for
+from tests.loopback import Reply, reply, then_reset
 from tests.support import CANARY, FakeClock, RecordingLog, open_folder, without_rights
 
 PACKAGE = random.Random(5).randbytes(100_000)
@@ -35,6 +36,10 @@ OLD = b"what lay there before"
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+BROKEN = then_reset(reply(body=ZIP)[:-20])
+UNPACKED = {**MEMBERS, "deep": None, "empty": None}
 
 
 def promise(content: bytes) -> str:
@@ -84,6 +89,15 @@ class Collecting:
             assert SIGNATURE not in shown
         return found
 
+    def looking(self, look: Callable[[], object]) -> Callable[[float], None]:
+        """Return a pause after an interruption, in which somebody looks around."""
+
+        def pause(seconds: float) -> None:
+            look()
+            self.clock.sleep(seconds)
+
+        return pause
+
     def lines(self, words: str) -> list[str]:
         return [line for line in self.said if words in line]
 
@@ -103,24 +117,12 @@ def target(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def memory() -> Iterator[Any]:
-    found = fsspec.filesystem("memory")
-    found.store.clear()
-    yield found
-    found.store.clear()
-
-
-@pytest.fixture
 def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that this process takes for what is temporary."""
     found = tmp_path / "spool"
     found.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(found))
     return found
-
-
-def stored(memory: Any) -> dict[str, bytes]:
-    return {name: file.getvalue() for name, file in memory.store.items()}
 
 
 # ----------------------------------------------------------------------------------------------- as a file
@@ -200,12 +202,7 @@ FAILURES: dict[str, tuple[list[Reply], dict[str, Any], type[Exception], str]] = 
         PixxelDownloadError,
         "its sha256 differs",
     ),
-    "never there": (
-        [reply("503 Unavailable")] * 200,
-        {"stall_timeout": 20.0},
-        PixxelDownloadError,
-        "for 20 s",
-    ),
+    "never there": ([reply("503 No")] * 200, {"stall_timeout": 20.0}, PixxelDownloadError, "for 20 s"),
     "led elsewhere": (
         [reply("302 Found", location=f"https://10.0.0.1/?signature={SIGNATURE}")],
         {},
@@ -280,7 +277,7 @@ def test_a_package_becomes_a_folder_and_all_of_it_is_told(
         "checked": ["sha256"],
         "transferred": len(ZIP),
     }
-    assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
+    assert everything(out) == UNPACKED
     assert {each.name for each in tmp_path.iterdir()} == {path.name, "out"}
     assert path.is_symlink() == (path != out)
     assert collecting.lines(f"info: {path} holds 2 files, 2 of them written now: 3 bytes; the storage host's")
@@ -292,7 +289,7 @@ def test_what_fits_already_is_left_and_counted(collecting: Collecting, tmp_path:
     before = (tmp_path / "a.txt").stat().st_ino
     found = collecting.folder(tmp_path, reply(body=ZIP))
     assert (found["files"], found["written"], found["transferred"]) == (2, 1, len(ZIP))
-    assert everything(tmp_path) == {**MEMBERS, "deep": None, "empty": None, "other": OLD}
+    assert everything(tmp_path) == {**UNPACKED, "other": OLD}
     assert (tmp_path / "a.txt").stat().st_ino == before
 
 
@@ -304,16 +301,13 @@ def test_a_folder_of_another_user_is_filled_in_place(
     out.chmod(0o2777)
     before, beside = out.stat(), set[str]()
 
-    def cut_off(seconds: float) -> None:
-        beside.update(each.name for each in tmp_path.iterdir())
-        collecting.clock.sleep(seconds)
-
+    cut_off = collecting.looking(lambda: beside.update(each.name for each in tmp_path.iterdir()))
     monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1)
-    collecting.folder(out, then_reset(reply(body=ZIP)[:-20]), reply(body=ZIP), pause=cut_off)
+    collecting.folder(out, BROKEN, reply(body=ZIP), pause=cut_off)
     # Made inside of it, files have its group.
     assert beside == {"out"}
     assert (out.stat().st_ino, out.stat().st_mode) == (before.st_ino, before.st_mode)
-    assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
+    assert everything(out) == UNPACKED
 
 
 def test_a_folder_without_rights_is_an_error_that_names_it_before_anybody_is_asked(
@@ -343,16 +337,12 @@ def test_a_folder_that_cant_be_replaced_is_filled_in_place_and_nothing_goes_besi
     def above_is_closed(path: Any, mode: int, **options: Any) -> bool:
         return Path(path) != tmp_path and access(path, mode, **options)
 
-    def cut_off(seconds: float) -> None:
-        beside.update(each.name for each in tmp_path.iterdir())
-        collecting.clock.sleep(seconds)
-
+    cut_off = collecting.looking(lambda: beside.update(each.name for each in tmp_path.iterdir()))
     # What the system says of another user's folder; whoever runs this may be root.
     monkeypatch.setattr(os, "access", above_is_closed)
-    broken = then_reset(reply(body=ZIP)[:-20])
-    collecting.folder(out, broken, reply(body=ZIP), pause=cut_off)
+    collecting.folder(out, BROKEN, reply(body=ZIP), pause=cut_off)
     assert beside == {"mount"}
-    assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
+    assert everything(out) == UNPACKED
     assert out.stat().st_ino == before
 
 
@@ -361,13 +351,9 @@ def test_a_store_gets_the_members_and_the_package_is_spooled_elsewhere(
 ) -> None:
     during: list[dict[str, bytes | None]] = []
 
-    def cut_off(seconds: float) -> None:
-        during.append(everything(spool))
-        collecting.clock.sleep(seconds)
-
+    cut_off = collecting.looking(lambda: during.append(everything(spool)))
     place = StoreTarget(memory, "/b/out", "memory://b/out")
-    broken = then_reset(reply(body=ZIP)[:-20])
-    found = collecting.folder(place, broken, reply(body=ZIP), pause=cut_off)
+    found = collecting.folder(place, BROKEN, reply(body=ZIP), pause=cut_off)
     assert found["paths"] == ["memory://b/out/a.txt", "memory://b/out/deep/b.txt"]
     assert stored(memory) == {f"/b/out/{name}": content for name, content in MEMBERS.items()}
     assert during
@@ -385,11 +371,9 @@ def test_nobody_else_may_look_at_what_is_unfinished(
         during.extend(each.stat().st_mode & 0o777 for each in tmp_path.rglob(".pixxel-*") if each.is_dir())
         collecting.clock.sleep(seconds)
 
-    place = (
-        LocalTarget(tmp_path / "out") if kind == "disk" else StoreTarget(memory, "/b/out", "memory://b/out")
-    )
-    broken = then_reset(reply(body=ZIP)[:-20])
-    collecting.folder(place, broken, reply(body=ZIP), pause=cut_off)
+    store = StoreTarget(memory, "/b/out", "memory://b/out")
+    place = LocalTarget(tmp_path / "out") if kind == "disk" else store
+    collecting.folder(place, BROKEN, reply(body=ZIP), pause=cut_off)
     assert during == [0o700]
     assert kind == "store" or (tmp_path / "out").stat().st_mode == spool.stat().st_mode
 
@@ -451,9 +435,8 @@ def test_a_link_that_is_put_in_the_folders_place_while_it_is_fetched_isnt_follow
             out.rename(tmp_path / "moved")
         out.symlink_to(elsewhere)
 
-    broken = then_reset(reply(body=ZIP)[:-20])
     with pytest.raises(PixxelDownloadError, match="out"):
-        collecting.folder(out, broken, reply(body=ZIP), pause=planted)
+        collecting.folder(out, BROKEN, reply(body=ZIP), pause=planted)
     assert everything(elsewhere) == {}
     assert out.is_symlink()
     assert {each.name for each in tmp_path.iterdir()} <= {"out", "elsewhere", "moved"}
@@ -560,7 +543,7 @@ def test_a_folder_that_is_a_mount_is_filled_in_place_though_nothing_tells(
     for name in ("rename", "replace"):
         monkeypatch.setattr(Path, name, across_mounts)
     collecting.folder(out, reply(body=ZIP))
-    assert everything(out) == {**MEMBERS, "deep": None, "empty": None}
+    assert everything(out) == UNPACKED
     assert {each.name for each in tmp_path.iterdir()} == {"mount"}
 
 
@@ -608,4 +591,4 @@ def test_giving_up_afterwards_takes_nothing_away(collecting: Collecting, tmp_pat
     collector.into_folder(collecting.host.url, LocalTarget(tmp_path / "out"))
     collector.give_up()
     assert (tmp_path / "package.zip").read_bytes() == PACKAGE
-    assert everything(tmp_path / "out") == {**MEMBERS, "deep": None, "empty": None}
+    assert everything(tmp_path / "out") == UNPACKED

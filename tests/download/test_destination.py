@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -37,14 +37,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that relative paths begin in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    found = fsspec.filesystem("memory")
-    found.store.clear()
-    yield found
-    found.store.clear()
 
 
 @pytest.fixture
@@ -368,12 +360,7 @@ def test_a_storage_is_opened_with_the_connection_that_is_given(
     offer: Callable[..., None], memory: Any
 ) -> None:
     asked: list[str | None] = []
-
-    def opened(conn_id: str | None) -> Any:
-        asked.append(conn_id)
-        return memory
-
-    offer("vault", opened)
+    offer("vault", lambda conn_id: asked.append(conn_id) or memory)
     places: list[Place] = [
         read_destination("vault://bucket/p", "given"),
         read_destination("vault://before@bucket/p"),
@@ -406,13 +393,8 @@ def test_the_long_form_of_azure_names_container_and_account(
     offer: Callable[..., None], scheme: str, suffix: str
 ) -> None:
     asked: list[str | None] = []
-
-    def opened(conn_id: str | None) -> Any:
-        asked.append(conn_id)
-        return Account()
-
-    offer("abfs", opened)
-    offer("abfss", opened)
+    for name in ("abfs", "abfss"):
+        offer(name, lambda conn_id: asked.append(conn_id) or Account())
     long = f"{scheme}://results@acc.{suffix}/jobs/package.zip"
     places = [
         read_destination(long, "given"),

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
 import random
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -24,7 +19,8 @@ from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.object_store import StoreTarget
 from pixxel_provider.download.storage_client import StorageClient
 from pixxel_provider.download.transfer import Received
-from tests.download.hosting import Host, Reply, reply, settings_for, then_reset
+from tests.download.hosting import Host, settings_for
+from tests.loopback import Reply, reply, then_reset
 from tests.support import CANARY, open_folder, without_rights
 
 PACKAGE = random.Random(11).randbytes(3 * SAMPLE)
@@ -49,23 +45,14 @@ def changed(content: bytes, at: int) -> bytes:
     return bytes(found)
 
 
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as found:
-        yield found
-
-
 @pytest.fixture(params=["disk", "store"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, tmp_path: Path, memory: Any) -> Place:
     """A place at which the package lies, of each kind in turn."""
-    memory: Any = fsspec.filesystem("memory")
-    memory.store.clear()
     found: Place = LocalTarget(tmp_path / "package.zip")
     if request.param == "store":
         found = StoreTarget(memory, "/bucket/package.zip", "memory://bucket/package.zip")
     put(found, PACKAGE)
-    yield found
-    memory.store.clear()
+    return found
 
 
 @pytest.fixture
@@ -265,25 +252,17 @@ def test_a_checksum_comes_with_the_whole_too(host: Host, disk: LocalTarget) -> N
 def test_a_host_that_sends_the_whole_isnt_listened_to_until_its_end(
     host: Host, tmp_path: Path, checksum: bool
 ) -> None:
-    length, sent, ended = 64 * MIB, [0], threading.Event()
+    length = 64 * MIB
     path = tmp_path / "package.zip"
     path.touch()
     os.truncate(path, length)
     sum_of = digest(bytes(length)) if checksum else ""
 
-    def pour(_: Host, peer: socket.socket) -> None:
-        head = reply(content_length=str(length), digest=f"sha-256={sum_of}" if checksum else "")
-        with contextlib.suppress(OSError):
-            peer.sendall(head)
-            while sent[0] < length:
-                peer.sendall(bytes(MIB // 4))
-                sent[0] += MIB // 4
-        ended.set()
-
-    found = look(host, LocalTarget(path), pour)
+    head = reply(content_length=str(length), digest=f"sha-256={sum_of}" if checksum else "")
+    found = look(host, LocalTarget(path), [head, *[bytes(MIB // 4)] * 256])
     assert (found and (found.bytes, found.checked)) == ((length, ("sha256",)) if checksum else None)
-    assert ended.wait(10)
-    assert sent[0] < length // 2
+    host.settle(10)
+    assert host.sent < length // 2
 
 
 # ---------------------------------------------------------------------------------------- what is an error

@@ -24,6 +24,7 @@ from pixxel_provider.download.local_disk import (
     hidden_name,
     sync_folder,
 )
+from tests.support import fails_with, run_python
 
 OLD, NEW = b"what lay here before", b"what is to lie here"
 
@@ -40,11 +41,10 @@ def target(tmp_path: Path) -> Path:
     return path
 
 
-def broken(code: int) -> Any:
-    def call(*_: Any, **__: Any) -> None:
-        raise OSError(code, os.strerror(code))
-
-    return call
+def filled(path: Path) -> LocalFile:
+    file = LocalFile(path)
+    file.write(NEW)
+    return file
 
 
 # ------------------------------------------------------------------------------------------------ whole
@@ -96,9 +96,7 @@ def test_hidden_names_are_never_the_same() -> None:
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
-    file = LocalFile(tmp_path / "a" / "b" / "package.zip")
-    file.write(NEW)
-    file.commit()
+    filled(tmp_path / "a" / "b" / "package.zip").commit()
     assert (tmp_path / "a" / "b" / "package.zip").read_bytes() == NEW
 
 
@@ -161,9 +159,7 @@ def test_the_file_and_then_its_folder_are_written_to_the_disk(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", sync)
-    file = LocalFile(target)
-    file.write(NEW)
-    file.commit()
+    filled(target).commit()
     assert order == ["file while package.zip is old", "folder while package.zip is new"]
 
 
@@ -190,39 +186,27 @@ def test_what_was_given_up_takes_nothing_more(target: Path, step: str) -> None:
 
 
 def test_giving_up_what_is_whole_takes_nothing_away(target: Path) -> None:
-    file = LocalFile(target)
-    file.write(NEW)
+    file = filled(target)
     file.commit()
     file.discard()
     assert target.read_bytes() == NEW
 
 
-def test_a_disk_that_fails_at_the_end_leaves_what_was_there(
-    target: Path, monkeypatch: pytest.MonkeyPatch
+# Not the function of os that replaces: Path of Python 3.10 keeps that from before.
+@pytest.mark.parametrize(
+    ("place", "name", "code"),
+    [(os, "fsync", errno.EIO), (Path, "replace", errno.EROFS)],
+    ids=["a disk that fails at the end", "a name that can't be taken"],
+)
+def test_an_end_that_fails_leaves_what_was_there(
+    target: Path, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, code: int
 ) -> None:
-    file = LocalFile(target)
-    file.write(NEW)
+    file = filled(target)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", broken(errno.EIO))
-        with pytest.raises(PixxelDownloadError, match=r"package\.zip can't be written: Input/output error"):
+        patch.setattr(place, name, fails_with(code))
+        with pytest.raises(PixxelDownloadError, match=rf"package\.zip can't be written: {os.strerror(code)}"):
             file.commit()
     assert target.read_bytes() == OLD
-    file.discard()
-    assert entries(target.parent) == [target.name]
-
-
-def test_a_name_that_cant_be_taken_leaves_what_was_there(
-    target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = LocalFile(target)
-    file.write(NEW)
-    with monkeypatch.context() as patch:
-        # Not the function of os: Path of Python 3.10 keeps that from before.
-        patch.setattr(Path, "replace", broken(errno.EROFS))
-        with pytest.raises(
-            PixxelDownloadError, match=r"package\.zip can't be written: Read-only file system"
-        ):
-            file.commit()
     file.discard()
     assert entries(target.parent) == [target.name]
     assert target.read_bytes() == OLD
@@ -230,8 +214,7 @@ def test_a_name_that_cant_be_taken_leaves_what_was_there(
 
 def test_a_folder_that_took_the_name_meanwhile_stays(tmp_path: Path) -> None:
     path = tmp_path / "package.zip"
-    file = LocalFile(path)
-    file.write(NEW)
+    file = filled(path)
     (path / "inside").mkdir(parents=True)
     with pytest.raises(PixxelDownloadError, match="is a folder"):
         file.commit()
@@ -244,8 +227,7 @@ def test_a_folder_that_cant_be_synced_takes_nothing_away(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.fsync
-    file = LocalFile(target)
-    file.write(NEW)
+    file = filled(target)
 
     def sync(handle: int) -> None:
         if stat.S_ISDIR(os.fstat(handle).st_mode):
@@ -280,15 +262,10 @@ def test_a_disk_that_is_full_leaves_what_was_there(target: Path) -> None:
             file.discard()
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(target)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        cwd=Path(__file__).resolve().parents[2],
+    assert (
+        run_python(program, str(target), timeout=60)
+        == f"{target} can't be written: File too large. No partial file is left.\n"
     )
-    assert done.stdout == f"{target} can't be written: File too large. No partial file is left.\n"
     assert target.read_bytes() == OLD
     assert entries(target.parent) == [target.name]
 
@@ -371,8 +348,7 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced_in_its_own_folder(
 
 
 def test_a_pipe_that_takes_the_name_meanwhile_stays(tmp_path: Path) -> None:
-    file = LocalFile(tmp_path / "package.zip")
-    file.write(NEW)
+    file = filled(tmp_path / "package.zip")
     os.mkfifo(tmp_path / "package.zip")
     with pytest.raises(PixxelDownloadError, match="is a pipe"):
         file.commit()
@@ -393,7 +369,7 @@ def test_a_file_system_that_doesnt_rename_is_found_out_at_once(
     target: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", broken(code))
+        patch.setattr(Path, "rename", fails_with(code))
         with pytest.raises(PixxelDownloadError, match=f"can't be written: {os.strerror(code)}"):
             LocalFile(target)
     assert entries(target.parent) == [target.name]
@@ -418,8 +394,7 @@ def test_a_file_system_that_renames_to_new_names_alone_takes_new_files(
             LocalFile(path)
         assert path.read_bytes() == OLD
     else:
-        file = LocalFile(path)
-        file.write(NEW)
+        file = filled(path)
         file.commit()
     assert entries(tmp_path) == ["package.zip"]
 

@@ -16,7 +16,7 @@ import pytest
 from pixxel_provider.download import local_target as module
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
 from pixxel_provider.download.local_target import file_target, folder_target, keep_rights, sync
-from tests.support import open_folder, without_rights
+from tests.support import fails_with, open_folder, without_rights
 
 ACCESS_LIST = "system.posix_acl_access"
 
@@ -41,13 +41,6 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The path of a socket is short.
     monkeypatch.chdir(tmp_path)
-
-
-def fails_with(code: int) -> Any:
-    def call(*_: Any, **__: Any) -> None:
-        raise OSError(code, os.strerror(code))
-
-    return call
 
 
 # --------------------------------------------------------------------------------------- what lies there

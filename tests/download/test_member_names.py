@@ -64,24 +64,20 @@ def test_a_name_becomes_steps_below_the_folder(given: str, name: str) -> None:
     assert checked_name(member(given)) == name
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["..", "../a", "a/..", "a/../b", "a/../../b", "./..", "..\\a", "a\\..\\..\\b", "a/..\\..", "..//a"],
-)
-def test_a_name_that_leaves_the_folder_is_refused(name: str) -> None:
-    with pytest.raises(PixxelArchiveError, match="leads out of its folder: it isn't unpacked"):
-        checked_name(member(name))
+REFUSED = {
+    "leads out of its folder: it isn't unpacked": [
+        *("..", "../a", "a/..", "a/../b", "a/../../b", "./..", "..\\a", "a\\..\\..\\b", "a/..\\..", "..//a")
+    ],
+    "is an absolute path": ["/a", "//a", "/", "\\a", "\\\\host\\share\\a", "/./a", "\\", "//?/C:/a"],
+    "begins with a drive": ["C:\\a", "c:/a", "C:", "z:a", "Z:a.."],
+    # A step is measured in bytes.
+    "is longer than a name can be": [f"{LONGEST}n", f"a/{LONGEST}n/b", "ü" * 128, "地" * 86, "\udcff" * 86],
+}
 
 
-@pytest.mark.parametrize("name", ["/a", "//a", "/", "\\a", "\\\\host\\share\\a", "/./a", "\\", "//?/C:/a"])
-def test_an_absolute_name_is_refused(name: str) -> None:
-    with pytest.raises(PixxelArchiveError, match="is an absolute path"):
-        checked_name(member(name))
-
-
-@pytest.mark.parametrize("name", ["C:\\a", "c:/a", "C:", "z:a", "Z:a.."])
-def test_a_name_with_a_drive_is_refused(name: str) -> None:
-    with pytest.raises(PixxelArchiveError, match="begins with a drive"):
+@pytest.mark.parametrize(("name", "words"), [(name, words) for words in REFUSED for name in REFUSED[words]])
+def test_a_name_that_is_no_place_below_the_folder_is_refused(name: str, words: str) -> None:
+    with pytest.raises(PixxelArchiveError, match=words):
         checked_name(member(name))
 
 
@@ -105,12 +101,6 @@ def test_a_name_is_judged_past_the_nul_that_the_library_cuts_it_at() -> None:
     assert info.filename == "fine"
     with pytest.raises(PixxelArchiveError, match="control character"):
         checked_name(info)
-
-
-@pytest.mark.parametrize("name", [f"{LONGEST}n", f"a/{LONGEST}n/b", "ü" * 128, "地" * 86, "\udcff" * 86])
-def test_a_step_is_measured_in_bytes_and_refused_where_no_file_system_takes_it(name: str) -> None:
-    with pytest.raises(PixxelArchiveError, match="is longer than a name can be"):
-        checked_name(member(name))
 
 
 @pytest.mark.parametrize("name", ["ü" * 127, "地" * 85])

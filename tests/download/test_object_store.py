@@ -144,16 +144,6 @@ def bucket(request: pytest.FixtureRequest) -> Bucket:
     return Bucket(request.param)
 
 
-@pytest.fixture
-def memory() -> Iterator[MemoryFileSystem]:
-    fs = MemoryFileSystem()
-    fs.store.clear()
-    fs.pseudo_dirs[:] = [""]
-    yield fs
-    fs.store.clear()
-    fs.pseudo_dirs[:] = [""]
-
-
 def begin(fs: Any, key: str = KEY) -> StoredFile:
     file = StoreTarget(fs, key, TEXT).file()
     file.begin(len(NEW))
@@ -163,6 +153,12 @@ def begin(fs: Any, key: str = KEY) -> StoredFile:
 def fill(file: StoredFile, content: bytes = NEW) -> None:
     for at in range(0, len(content), 7):
         file.write(content[at : at + 7])
+
+
+def filled(fs: Any, key: str = KEY, content: bytes = NEW) -> StoredFile:
+    file = begin(fs, key)
+    fill(file, content)
+    return file
 
 
 def in_parts(file: StoredFile) -> Iterator[int]:
@@ -183,8 +179,7 @@ def test_an_object_appears_under_its_key_with_its_end_and_not_before(bucket: Buc
 
 
 def test_what_is_given_up_leaves_what_was_there_and_nothing_else(bucket: Bucket) -> None:
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     file.discard()
     file.discard()
     del file
@@ -194,8 +189,7 @@ def test_what_is_given_up_leaves_what_was_there_and_nothing_else(bucket: Bucket)
 
 
 def test_a_new_beginning_forgets_what_came(bucket: Bucket) -> None:
-    file = begin(bucket)
-    fill(file, b"a longer first try that was cut off somewhere")
+    file = filled(bucket, content=b"a longer first try that was cut off somewhere")
     file.begin(len(NEW))
     fill(file)
     assert bucket.objects[KEY] == OLD
@@ -219,8 +213,7 @@ def test_a_write_that_fails_leaves_what_was_there(bucket: Bucket, step: str, cou
 
 
 def test_a_last_part_that_fails_leaves_what_was_there(bucket: Bucket) -> None:
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     bucket.failing["part"] = bucket.done("part") + 1
     with pytest.raises(PixxelDownloadError, match="the store doesn't part"):
         file.commit()
@@ -232,8 +225,7 @@ def test_a_last_part_that_fails_leaves_what_was_there(bucket: Bucket) -> None:
 def test_an_end_that_fails_leaves_what_was_there(kind: type[AbstractBufferedFile], step: str) -> None:
     bucket = Bucket(kind)
     bucket.failing[step] = 1
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     with pytest.raises(PixxelDownloadError, match=f"{TEXT} can't be written: .* doesn't {step}"):
         file.commit()
     file.discard()
@@ -241,8 +233,7 @@ def test_an_end_that_fails_leaves_what_was_there(kind: type[AbstractBufferedFile
 
 
 def test_a_store_that_cant_clean_up_doesnt_hide_what_led_to_it(bucket: Bucket) -> None:
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     bucket.failing = {"abort": 1, "remove": 1}
     file.discard()
     assert bucket.objects[KEY] == OLD
@@ -250,8 +241,7 @@ def test_a_store_that_cant_clean_up_doesnt_hide_what_led_to_it(bucket: Bucket) -
 
 @pytest.mark.parametrize("step", ["write", "commit"])
 def test_what_was_given_up_takes_nothing_more(bucket: Bucket, step: str) -> None:
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     file.discard()
     with pytest.raises(PixxelDownloadError, match=f"{TEXT} was given up"):
         {"write": lambda: file.write(b"x"), "commit": file.commit}[step]()
@@ -263,8 +253,7 @@ def test_what_is_given_up_while_its_end_is_sent_isnt_completed(
     kind: type[AbstractBufferedFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = Bucket(kind)
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     do = bucket.do
 
     def stopped(what: str, path: str) -> None:
@@ -293,8 +282,7 @@ def test_a_new_beginning_of_what_was_given_up_leaves_nothing() -> None:
 @pytest.mark.parametrize("end", ["commit", "discard"])
 def test_a_file_that_is_done_with_isnt_kept_in_memory(end: str) -> None:
     bucket = Bucket()
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     kept = weakref.ref(file._file)
     getattr(file, end)()
     gc.collect()
@@ -308,8 +296,7 @@ def test_what_hasnt_begun_takes_nothing(bucket: Bucket) -> None:
 
 
 def test_giving_up_what_is_whole_takes_nothing_away(bucket: Bucket) -> None:
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     file.commit()
     file.discard()
     assert bucket.objects == {KEY: NEW}
@@ -326,8 +313,7 @@ def test_an_object_of_nothing_is_an_object(bucket: Bucket) -> None:
 def test_a_store_that_lost_a_byte_is_an_error(kind: type[AbstractBufferedFile]) -> None:
     bucket = Bucket(kind)
     bucket.keeps = len(NEW) - 1
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     words = f"{TEXT} .*has {len(NEW) - 1} bytes after {len(NEW)} were written"
     with pytest.raises(PixxelDownloadError, match=words):
         file.commit()
@@ -339,8 +325,7 @@ def test_a_store_that_lost_a_byte_is_an_error(kind: type[AbstractBufferedFile]) 
 @pytest.mark.parametrize("kind", [Upload, AzureBlobFile])
 def test_an_upload_that_is_held_back_needs_no_other_key(kind: type[AbstractBufferedFile]) -> None:
     bucket = Bucket(kind)
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     file.commit()
     assert {path for _, path in bucket.log} == {KEY}
     assert bucket.done("create") == bucket.done("complete") == 1
@@ -358,8 +343,7 @@ def test_a_part_goes_off_as_soon_as_it_is_full() -> None:
 
 def test_an_upload_that_is_given_up_is_aborted_once() -> None:
     bucket = Bucket()
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     file.discard()
     file.discard()
     assert bucket.done("abort") == 1
@@ -367,8 +351,7 @@ def test_an_upload_that_is_given_up_is_aborted_once() -> None:
 
 def test_a_new_beginning_aborts_the_upload_before() -> None:
     bucket = Bucket()
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     file.begin(len(NEW))
     assert [what for what, _ in bucket.log][-1] == "abort"
     fill(file)
@@ -377,8 +360,7 @@ def test_a_new_beginning_aborts_the_upload_before() -> None:
 
 
 def test_what_cant_be_taken_back_doesnt_keep_another_beginning_from_coming_whole(bucket: Bucket) -> None:
-    file = begin(bucket)
-    fill(file, OLD * 3)
+    file = filled(bucket, content=OLD * 3)
     bucket.failing = {"abort": 1, "remove": 1}
     file.begin(len(NEW))
     fill(file)
@@ -413,8 +395,7 @@ def test_what_another_writer_put_there_meanwhile_is_told_and_stays(
 def test_an_upload_that_came_out_otherwise_isnt_kept_in_memory() -> None:
     bucket = Bucket()
     bucket.keeps = len(NEW) - 1
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     kept = weakref.ref(file._file)
     with pytest.raises(PixxelDownloadError):
         file.commit()
@@ -436,8 +417,7 @@ def test_parts_grow_with_the_object_so_that_no_store_has_too_many() -> None:
 
 def test_elsewhere_an_object_gets_a_hidden_key_beside_its_own_and_is_moved() -> None:
     bucket = Bucket(Immediate)
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     (hidden,) = bucket.objects.keys() - {KEY}
     assert hidden.startswith("bucket/jobs/.pixxel-")
     file.commit()
@@ -447,8 +427,7 @@ def test_elsewhere_an_object_gets_a_hidden_key_beside_its_own_and_is_moved() -> 
 def test_an_object_that_came_out_too_short_isnt_moved_and_its_hidden_key_goes() -> None:
     bucket = Bucket(Immediate)
     bucket.keeps = len(NEW) - 1
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     with pytest.raises(PixxelDownloadError):
         file.commit()
     file.discard()
@@ -500,8 +479,7 @@ def test_a_file_system_that_doesnt_know_the_word_is_written_to_under_a_hidden_ke
             return getattr(memory, name)
 
     memory.pipe_file("/jobs/package.zip", OLD)
-    file = begin(Plain(), "/jobs/package.zip")
-    fill(file)
+    file = filled(Plain(), "/jobs/package.zip")
     assert memory.cat_file("/jobs/package.zip") == OLD
     file.commit()
     assert memory.cat_file("/jobs/package.zip") == NEW
@@ -546,8 +524,7 @@ def test_no_name_is_a_pattern(memory: MemoryFileSystem, name: str) -> None:
         file.commit()
         assert set(memory.find("/")) == before | {f"/jobs/{name}"}
         assert memory.cat_file(f"/jobs/{name}") == NEW
-    file = begin(memory, f"/jobs/{name}")
-    fill(file)
+    file = filled(memory, f"/jobs/{name}")
     file.discard()
     assert set(memory.find("/")) == before | {f"/jobs/{name}"}
     assert memory.cat_file("/jobs/a1.zip") == memory.cat_file("/jobs/run1/package.zip") == OLD
@@ -556,8 +533,7 @@ def test_no_name_is_a_pattern(memory: MemoryFileSystem, name: str) -> None:
 @pytest.mark.parametrize("kind", [Upload, AzureBlobFile, Immediate])
 def test_what_ends_elsewhere_is_no_success(kind: type[AbstractBufferedFile]) -> None:
     bucket = Bucket(kind)
-    file = begin(bucket, "bucket/new.zip")
-    fill(file)
+    file = filled(bucket, "bucket/new.zip")
     info = bucket.info
 
     def elsewhere(path: str, **options: Any) -> dict[str, Any]:
@@ -613,8 +589,7 @@ def test_a_store_that_may_be_written_and_not_read_is_written_to(
 ) -> None:
     if when == "always":
         closed(bucket, refusal)
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     closed(bucket, refusal)
     file.commit()
     assert bucket.objects == {KEY: NEW}
@@ -622,15 +597,13 @@ def test_a_store_that_may_be_written_and_not_read_is_written_to(
 
 def test_what_is_given_up_leaves_nothing_where_nobody_may_look(bucket: Bucket) -> None:
     closed(bucket, PermissionError("Forbidden"))
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     file.discard()
     assert bucket.objects == {KEY: OLD}
 
 
 def test_an_upload_that_cant_be_looked_at_for_another_reason_is_called_written(bucket: Bucket) -> None:
-    file = begin(bucket)
-    fill(file)
+    file = filled(bucket)
     info = bucket.info
 
     def breaks(path: str, **options: Any) -> Any:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.download.archives import made
-from tests.download.hosting import Host, reply
+from tests.download.hosting import Host
+from tests.loopback import reply
+from tests.support import run_python
 
 MEMBERS = {"a.txt": b"a", "deep/b.txt": b"bb"}
 ZIP = made({**MEMBERS, "empty/": b""})
@@ -97,16 +96,8 @@ def endings(tmp_path_factory: pytest.TempPathFactory) -> list[list[Any]]:
     """How each run ended: kind, whether the signal came, the error, and what is new."""
     base = tmp_path_factory.mktemp("stopped") / "base"
     with Host(*[reply(body=ZIP)] * 400) as host:
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, host.origin, host.url, str(base), *KINDS],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            cwd=Path(__file__).resolve().parents[2],
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
+        printed = run_python(SCRIPT, host.origin, host.url, str(base), *KINDS)
+    return [json.loads(line) for line in printed.splitlines()]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,15 @@ from pixxel_provider.hooks.protocol import USER_AGENT
 from tests.download.hosting import (
     SIGNATURE,
     Host,
-    Reply,
     failure,
     fetch,
     locals_of,
+    log_everything,
     parts_of,
-    reply,
     storage_for,
-    then_reset,
-    then_silence,
     until_nobody_is_served,
 )
+from tests.loopback import Reply, reply, then_reset, then_silence
 from tests.support import CANARY
 
 MIB = 1024 * 1024
@@ -187,18 +184,10 @@ def test_a_redirect_without_a_place_is_an_answer(host: Host) -> None:
 
 
 def test_the_body_of_a_redirect_isnt_read(host: Host) -> None:
-    sent: list[int] = []
     head = reply("302 Found", location=f"{host.origin}/there", content_length=str(64 * MIB))
-
-    def answer(host: Host, peer: socket.socket) -> None:
-        peer.sendall(head)
-        for _ in range(64):
-            peer.sendall(bytes(MIB))
-            sent.append(MIB)
-
-    host.replies = [answer, reply(body=b"whole")]
+    host.replies = [[head, *[bytes(MIB)] * 64], reply(body=b"whole")]
     assert fetch(storage_for(host.origin), host.url) == (200, b"whole")
-    assert sum(sent) < 32 * MIB
+    assert host.sent < 32 * MIB
 
 
 # ---------------------------------------------------------------------------------- what a name stands for
@@ -367,9 +356,7 @@ def test_a_proxy_that_refuses_is_named_as_such_and_its_password_isnt(host: Host)
 def test_no_log_of_any_library_holds_the_url(
     pixxel: Any, storage: StorageClient, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.DEBUG)
-    for name in ("urllib3", "urllib3.connectionpool", "requests", "pixxel_provider"):
-        caplog.set_level(logging.DEBUG, name)
+    log_everything(caplog)
     url = signed_url(pixxel, content=b"whole")
     pixxel.fail_next("download_file", location=url)
     pixxel.fail_next("download_file", drop="reset")
@@ -389,16 +376,12 @@ def printed(storage: StorageClient, url: str, monkeypatch: pytest.MonkeyPatch) -
     return out.getvalue()
 
 
+@pytest.mark.parametrize("proxied", [False, True])
 def test_a_process_that_prints_its_connections_doesnt_print_this_one(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Host, monkeypatch: pytest.MonkeyPatch, proxied: bool
 ) -> None:
     host.replies = [reply(body=b"whole")]
-    assert SIGNATURE not in printed(storage_for(host.origin), host.url, monkeypatch)
-
-
-def test_nor_one_through_a_proxy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.replies = [reply(body=b"whole")]
-    storage = storage_for(host.origin, proxy=host.origin)
+    storage = storage_for(host.origin, proxy=host.origin if proxied else None)
     assert SIGNATURE not in printed(storage, host.url, monkeypatch)
 
 

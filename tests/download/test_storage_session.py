@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,8 @@ from urllib3.exceptions import InsecureRequestWarning
 from pixxel_provider.allowed_hosts import read_allowed_hosts
 from pixxel_provider.download.errors import PixxelAddressError
 from pixxel_provider.download.storage_session import StallTimer
-from tests.download.hosting import (
-    SIGNATURE,
-    Host,
-    Reply,
-    failure,
-    fetch,
-    parts_of,
-    reply,
-    storage_for,
-    without_end,
-)
+from tests.download.hosting import SIGNATURE, Host, failure, fetch, parts_of, storage_for
+from tests.loopback import Raw, Reply, dripping, pouring, reply
 from tests.support import FakeClock
 
 MIB = 1024 * 1024
@@ -82,15 +75,14 @@ def a_tunnel_to(target: Host) -> Reply:
                 sink.sendall(part)
             sink.shutdown(socket.SHUT_WR)
 
-    def answer(host: Host, peer: socket.socket) -> None:
+    def connect(peer: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", target.port), 5) as beyond:
-            peer.sendall(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
             back = threading.Thread(target=carry, args=(beyond, peer), daemon=True)
             back.start()
             carry(peer, beyond)
             back.join(5)
 
-    return answer
+    return [b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n", connect]
 
 
 def test_so_is_what_goes_through_a_tunnel(host: Host, secure: Host, certificate: Path) -> None:
@@ -144,17 +136,6 @@ def test_storage_that_the_connection_names_is_asked(
 # ------------------------------------------------------------------------------------- nothing without an end
 
 
-def dripping(start: bytes, drip: bytes) -> Reply:
-    """Send this, and then a little more again and again, more often than any single silence may last."""
-
-    def answer(host: Host, peer: socket.socket) -> None:
-        peer.sendall(start)
-        while not host.closing.wait(0.05):
-            peer.sendall(drip)
-
-    return answer
-
-
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -189,7 +170,7 @@ def test_a_handshake_that_drips_ends_too(host: Host, monkeypatch: pytest.MonkeyP
             while not host.closing.wait(0.05):
                 peer.sendall(b"\x02")
 
-    monkeypatch.setattr(host, "_answer", answer)
+    monkeypatch.setattr(host, "_talk", answer)
     storage = storage_for(host.origin, stall_timeout=0.3)
     assert failure(storage, host.url.replace("http:", "https:")).transient
 
@@ -206,11 +187,11 @@ def test_redirects_have_no_time_of_their_own(host: Host, monkeypatch: pytest.Mon
         "pixxel_provider.download.storage_client.StallTimer", partial(StallTimer, monotonic=clock)
     )
 
-    def slowly(host: Host, peer: socket.socket) -> None:
+    def slowly(_: bytes) -> Iterator[bytes]:
         clock.sleep(2)
-        peer.sendall(reply("302 Found", location="/again"))
+        yield reply("302 Found", location="/again")
 
-    host.replies = [slowly] * 4
+    host.replies = [Raw(slowly)] * 4
     error: Any = failure(storage_for(host.origin, stall_timeout=5.0), host.url)
     assert (error.reason, len(host.heads)) == ("timeout", 3)
 
@@ -241,23 +222,19 @@ def test_the_time_that_a_part_takes_to_be_written_isnt_the_hosts(
     ],
 )
 def test_a_flood_without_a_byte_of_the_package_is_cut_off(host: Host, start: bytes, part: bytes) -> None:
-    sent: list[int] = []
+    def answer(_: bytes) -> Iterator[Any]:
+        yield lambda peer: peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        yield start
+        yield from repeat(part)
 
-    def answer(host: Host, peer: socket.socket) -> None:
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-        peer.sendall(start)
-        while not host.closing.is_set():
-            peer.sendall(part)
-            sent.append(len(part))
-
-    host.replies = [answer]
+    host.replies = [Raw(answer)]
     error: Any = failure(storage_for(host.origin), host.url)
     assert error.reason in ("dropped", "other")
-    assert sum(sent) < 32 * MIB
+    assert host.sent < 32 * MIB
 
 
 def test_the_body_of_an_error_isnt_read(host: Host) -> None:
-    host.replies = [without_end(reply("403 Forbidden", content_length=str(1 << 40)), bytes(MIB))]
+    host.replies = [pouring(reply("403 Forbidden", content_length=str(1 << 40)), bytes(MIB))]
     with storage_for(host.origin).get(host.url, {}) as answer:
         assert answer.status == 403
 
@@ -270,11 +247,6 @@ def test_informational_answers_come_before_the_answer(host: Host) -> None:
 
 
 def test_while_the_package_comes_nothing_ends_it(host: Host) -> None:
-    def answer(host: Host, peer: socket.socket) -> None:
-        peer.sendall(reply(content_length="10"))
-        for letter in b"0123456789":
-            host.closing.wait(0.1)
-            peer.sendall(bytes([letter]))
-
-    host.replies = [answer]
+    letters = [piece for letter in b"0123456789" for piece in (0.1, bytes([letter]))]
+    host.replies = [[reply(content_length="10"), *letters]]
     assert fetch(storage_for(host.origin, stall_timeout=0.5), host.url) == (200, b"0123456789")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 import random
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -29,12 +27,11 @@ from tests.download.hosting import (
     Host,
     everything_said,
     locals_of,
-    reply,
+    log_everything,
     settings_for,
-    then_reset,
-    then_silence,
     until_nobody_is_served,
 )
+from tests.loopback import Reply, dripping, reply, then_reset, then_silence
 from tests.support import CANARY, FakeClock, RecordingLog
 
 TEN = b"0123456789"
@@ -140,6 +137,12 @@ def fetching(pixxel: Any) -> Fetching:
 def from_host(host: Host, fetching: Fetching, stall_timeout: float = 5.0, **options: Any) -> Received:
     storage = StorageClient(settings_for(host.origin), stall_timeout)
     return fetching.transfer(storage=storage, renew=lambda: host.url, **options).run(host.url)
+
+
+def comes_whole(host: Host, fetching: Fetching, *replies: Reply) -> bool:
+    host.replies = list(replies)
+    from_host(host, fetching)
+    return fetching.sink.content == TEN
 
 
 def part(first: int, content: bytes = TEN, **headers: str) -> bytes:
@@ -301,16 +304,12 @@ def test_a_host_that_falls_silent_again_and_again_is_gone_on_with(fetching: Fetc
 
 
 def test_a_connection_that_is_reset_in_the_middle_is_gone_on_from(host: Host, fetching: Fetching) -> None:
-    host.replies = [then_reset(cut(reply(body=TEN), 4)), reply(body=TEN), reply(body=TEN)]
-    from_host(host, fetching)
-    assert fetching.sink.content == TEN
+    assert comes_whole(host, fetching, then_reset(cut(reply(body=TEN), 4)), reply(body=TEN), reply(body=TEN))
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"])
 def test_a_head_that_breaks_off_is_asked_for_again(host: Host, fetching: Fetching, head: bytes) -> None:
-    host.replies = [head, reply(body=TEN)]
-    from_host(host, fetching)
-    assert fetching.sink.content == TEN
+    assert comes_whole(host, fetching, head, reply(body=TEN))
 
 
 # ------------------------------------------------------------------------------------------- never mixed
@@ -392,29 +391,27 @@ def test_a_rest_is_asked_for_on_the_condition_that_it_is_of_the_same_package(
 
 @pytest.mark.parametrize("other", [2, 6, 1])
 def test_another_part_than_was_asked_for_isnt_joined(host: Host, fetching: Fetching, other: int) -> None:
-    host.replies = [cut(reply(body=TEN, etag='"a"'), 6), part(other, etag='"a"'), reply(body=TEN, etag='"a"')]
-    from_host(host, fetching)
-    assert fetching.sink.content == TEN
+    assert comes_whole(
+        host,
+        fetching,
+        cut(reply(body=TEN, etag='"a"'), 6),
+        part(other, etag='"a"'),
+        reply(body=TEN, etag='"a"'),
+    )
     assert fetching.lines("another part came than was requested")
 
 
 def test_a_part_that_nobody_asked_for_isnt_taken_for_a_package(host: Host, fetching: Fetching) -> None:
-    host.replies = [part(4), reply(body=TEN)]
-    from_host(host, fetching)
-    assert fetching.sink.content == TEN
+    assert comes_whole(host, fetching, part(4), reply(body=TEN))
 
 
 def test_a_part_from_the_beginning_is_a_beginning(host: Host, fetching: Fetching) -> None:
-    host.replies = [part(0)]
-    from_host(host, fetching)
-    assert fetching.sink.content == TEN
+    assert comes_whole(host, fetching, part(0))
 
 
 def test_a_part_that_ends_early_is_gone_on_from(host: Host, fetching: Fetching) -> None:
     first = reply("206 Partial Content", TEN[:5], content_range="bytes 0-4/10", etag='"a"')
-    host.replies = [first, part(5, etag='"a"')]
-    from_host(host, fetching)
-    assert fetching.sink.content == TEN
+    assert comes_whole(host, fetching, first, part(5, etag='"a"'))
 
 
 # ---------------------------------------------------------------------------------------------- expired
@@ -538,9 +535,7 @@ def test_a_rest_that_is_announced_too_short_is_gone_on_from(fetching: Fetching) 
 
 def test_a_rest_that_is_longer_than_the_package_is_fetched_anew(host: Host, fetching: Fetching) -> None:
     long = reply("206 Partial Content", b"456789 and more", content_range="bytes 4-9/10", etag='"a"')
-    host.replies = [cut(reply(body=TEN, etag='"a"'), 6), long, reply(body=TEN, etag='"a"')]
-    from_host(host, fetching)
-    assert fetching.sink.content == TEN
+    assert comes_whole(host, fetching, cut(reply(body=TEN, etag='"a"'), 6), long, reply(body=TEN, etag='"a"'))
     assert fetching.lines("sends more than it announced")
 
 
@@ -630,9 +625,7 @@ def test_a_page_that_stays_is_given_up_and_nothing_of_it_is_written(fetching: Fe
 
 
 def test_what_has_come_isnt_forgotten_for_a_page(host: Host, fetching: Fetching) -> None:
-    host.replies = [cut(reply(body=TEN, etag='"a"'), 4), PAGE, part(6, etag='"a"')]
-    from_host(host, fetching)
-    assert fetching.sink.content == TEN
+    assert comes_whole(host, fetching, cut(reply(body=TEN, etag='"a"'), 4), PAGE, part(6, etag='"a"'))
     assert host.asked("range") == [None, "bytes=6-", "bytes=6-"]
 
 
@@ -704,12 +697,8 @@ def test_a_redirect_in_circles_ends_it_at_once(fetching: Fetching) -> None:
 
 
 def test_what_drips_before_and_after_the_package_is_given_up(host: Host, fetching: Fetching) -> None:
-    def drip(host: Host, peer: socket.socket) -> None:
-        peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")
-        while not host.closing.wait(0.05):
-            peer.sendall(b"X: y\r\n")
-
-    host.replies = [drip] * 9
+    start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+    host.replies = [dripping(start, b"X: y\r\n")] * 9
     storage = StorageClient(settings_for(host.origin), 0.3)
     transfer = fetching.transfer(storage=storage, renew=lambda: host.url, stall_timeout=0.3)
     with pytest.raises(PixxelDownloadError, match=r"no new byte for 0\.3 s, after 5 bytes"):
@@ -765,9 +754,7 @@ def test_the_key_never_goes_to_the_host(fetching: Fetching) -> None:
 def test_nothing_that_is_said_or_logged_or_shown_holds_a_signature_or_the_key(
     fetching: Fetching, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.DEBUG)
-    for name in ("urllib3", "urllib3.connectionpool", "requests", "tenacity", "pixxel_provider"):
-        caplog.set_level(logging.DEBUG, name)
+    log_everything(caplog)
     fetching.package(size=5000, lifetime=60, checksum="Digest", wrong_checksum=True)
     waited = itertools.chain([60], itertools.repeat(0))
     fetching.clock.on_sleep.append(lambda _: fetching.pixxel.advance(next(waited)))
@@ -781,13 +768,8 @@ def test_nothing_that_is_said_or_logged_or_shown_holds_a_signature_or_the_key(
     url = fetching.ask()
     with pytest.raises(PixxelDownloadError) as caught:
         transfer.run(url)
-    shown += [
-        repr(transfer),
-        caplog.text,
-        *capsys.readouterr(),
-        *fetching.said,
-        everything_said(caught.value),
-    ]
+    shown += [repr(transfer), caplog.text, *capsys.readouterr(), *fetching.said]
+    shown.append(everything_said(caught.value))
     assert len(fetching.urls) > 1
     for secret in [CANARY, *(each.partition("signature=")[2] for each in fetching.urls)]:
         assert not any(secret in each for each in shown)

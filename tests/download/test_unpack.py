@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -21,7 +20,7 @@ from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadEr
 from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.object_store import StoredFile, StoreTarget
 from pixxel_provider.download.unpack import Unpacked, unpack_into_folder, unpack_into_store
-from tests.download.archives import everything, made
+from tests.download.archives import everything, made, stored
 
 MEMBERS = {"a.txt": b"a", "deep/b.txt": b"bb"}
 
@@ -38,6 +37,24 @@ def unpack(tmp_path: Path, content: bytes) -> Unpacked:
     workspace.mkdir()
     with Archive(tmp_path / "package", Limits()) as archive:
         return unpack_into_folder(archive, LocalTarget(tmp_path / "out"), workspace)
+
+
+def into_store(
+    tmp_path: Path, fs: Any, content: bytes, kind: type[Archive] = Archive, *cancellation: Cancellation
+) -> Unpacked:
+    (tmp_path / "package").write_bytes(content)
+    with kind(tmp_path / "package", Limits()) as archive:
+        return unpack_into_store(
+            archive, StoreTarget(fs, "/bucket/out", f"{fs.protocol}://bucket/out"), *cancellation
+        )
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder that holds a file of somebody's."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other").write_bytes(b"other")
+    return tmp_path / "out"
 
 
 @pytest.mark.parametrize("before", ["none", "empty"])
@@ -106,14 +123,12 @@ def test_an_empty_folder_that_is_filled_as_it_is_is_empty_again_where_that_fails
     assert everything(tmp_path / "out") == {}
 
 
-def test_other_files_stay_and_the_same_ones_arent_touched(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "other").write_bytes(b"other")
-    (tmp_path / "out" / "a.txt").write_bytes(b"a")
-    before = (tmp_path / "out" / "a.txt").stat().st_ino
+def test_other_files_stay_and_the_same_ones_arent_touched(tmp_path: Path, out: Path) -> None:
+    (out / "a.txt").write_bytes(b"a")
+    before = (out / "a.txt").stat().st_ino
     assert unpack(tmp_path, made(MEMBERS)).written == 1
-    assert everything(tmp_path / "out") == {**MEMBERS, "deep": None, "other": b"other"}
-    assert (tmp_path / "out" / "a.txt").stat().st_ino == before
+    assert everything(out) == {**MEMBERS, "deep": None, "other": b"other"}
+    assert (out / "a.txt").stat().st_ino == before
 
 
 def test_a_damaged_member_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
@@ -146,10 +161,9 @@ def last_move_fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return moved
 
 
-def test_a_move_that_fails_takes_back_what_is_new(tmp_path: Path, last_move_fails: list[str]) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "other").write_bytes(b"other")
+def test_a_move_that_fails_takes_back_what_is_new(
+    tmp_path: Path, out: Path, last_move_fails: list[str]
+) -> None:
     words = r"out can't be written: Disk quota exceeded\. No partial file is left\.$"
     with pytest.raises(PixxelDownloadError, match=words):
         unpack(tmp_path, made({"new/a.txt": b"a", "empty/": b"", **MEMBERS}))
@@ -173,11 +187,8 @@ def test_a_move_that_fails_keeps_folders_that_were_there_and_says_what_was_repla
 
 
 def test_what_another_task_put_in_a_members_place_isnt_taken_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "other").write_bytes(b"other")
     rename = os.rename
 
     def overtaken(name: Any, target: Any, **folders: int) -> None:
@@ -194,11 +205,8 @@ def test_what_another_task_put_in_a_members_place_isnt_taken_back(
 
 
 def test_a_task_that_is_ended_in_the_middle_takes_back_what_is_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "other").write_bytes(b"other")
     rename = os.rename
 
     def ended(name: Any, target: Any, **folders: int) -> None:
@@ -212,11 +220,8 @@ def test_a_task_that_is_ended_in_the_middle_takes_back_what_is_new(
 
 
 def test_what_cant_be_taken_back_is_told(
-    tmp_path: Path, last_move_fails: list[str], monkeypatch: Any
+    tmp_path: Path, out: Path, last_move_fails: list[str], monkeypatch: Any
 ) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "other").write_bytes(b"other")
     unlink = os.unlink
 
     def kept(name: Any, **folder: int) -> None:
@@ -249,24 +254,9 @@ def test_what_is_in_the_way_is_an_error_and_nothing_is_written(tmp_path: Path, w
     assert everything(elsewhere) == {}
 
 
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    found = fsspec.filesystem("memory")
-    found.store.clear()
-    yield found
-    found.store.clear()
-
-
-def stored(memory: Any) -> dict[str, bytes]:
-    return {name: file.getvalue() for name, file in memory.store.items()}
-
-
 def test_a_store_gets_every_member_and_only_those_that_differ(tmp_path: Path, memory: Any) -> None:
-    (tmp_path / "package").write_bytes(made(MEMBERS))
-    place = StoreTarget(memory, "/bucket/out", "memory://bucket/out")
     for written in (2, 0):
-        with Archive(tmp_path / "package", Limits()) as archive:
-            assert unpack_into_store(archive, place).written == written
+        assert into_store(tmp_path, memory, made(MEMBERS)).written == written
         assert stored(memory) == {f"/bucket/out/{name}": content for name, content in MEMBERS.items()}
 
 
@@ -284,12 +274,8 @@ def test_a_store_that_fails_in_the_middle_keeps_no_new_object(
         commit(file)
 
     monkeypatch.setattr(StoredFile, "commit", failing)
-    (tmp_path / "package").write_bytes(made(MEMBERS))
-    with (
-        Archive(tmp_path / "package", Limits()) as archive,
-        pytest.raises(PixxelDownloadError, match="the store is full"),
-    ):
-        unpack_into_store(archive, StoreTarget(memory, "/bucket/out", "memory://bucket/out"))
+    with pytest.raises(PixxelDownloadError, match="the store is full"):
+        into_store(tmp_path, memory, made(MEMBERS))
     assert len(commits) == 2
     assert stored(memory) == {"/bucket/out/other": b"other"}
 
@@ -307,20 +293,15 @@ def test_a_store_that_fails_in_the_middle_says_what_was_replaced(
         commit(file)
 
     monkeypatch.setattr(StoredFile, "commit", failing)
-    (tmp_path / "package").write_bytes(made({"c.txt": b"c", **MEMBERS}))
     words = r"the store is full\. Members that were replaced before, and stay so: 1\.$"
-    with (
-        Archive(tmp_path / "package", Limits()) as archive,
-        pytest.raises(PixxelDownloadError, match=words),
-    ):
-        unpack_into_store(archive, StoreTarget(memory, "/bucket/out", "memory://bucket/out"))
+    with pytest.raises(PixxelDownloadError, match=words):
+        into_store(tmp_path, memory, made({"c.txt": b"c", **MEMBERS}))
     assert stored(memory) == {"/bucket/out/a.txt": b"a"}
 
 
 def test_a_damaged_member_writes_nothing_to_a_store(tmp_path: Path, memory: Any) -> None:
-    (tmp_path / "package").write_bytes(damaged())
-    with Archive(tmp_path / "package", Limits()) as archive, pytest.raises(PixxelArchiveError):
-        unpack_into_store(archive, StoreTarget(memory, "/bucket/out", "memory://bucket/out"))
+    with pytest.raises(PixxelArchiveError):
+        into_store(tmp_path, memory, damaged())
     assert stored(memory) == {}
 
 
@@ -369,7 +350,7 @@ def test_a_pipe_in_a_members_place_isnt_replaced(tmp_path: Path) -> None:
 def test_a_store_that_nobody_may_read_gets_every_member_and_loses_none_that_was_there(
     tmp_path: Path, memory: Any, monkeypatch: pytest.MonkeyPatch, seen: bool
 ) -> None:
-    memory.pipe_file("/b/out/a.txt", b"x")
+    memory.pipe_file("/bucket/out/a.txt", b"x")
     opened, info = memory.open, memory.info
 
     def write_only(path: str, mode: str = "rb", **options: Any) -> Any:
@@ -384,18 +365,15 @@ def test_a_store_that_nobody_may_read_gets_every_member_and_loses_none_that_was_
 
     monkeypatch.setattr(memory, "open", write_only)
     monkeypatch.setattr(memory, "info", unseen)
-    (tmp_path / "package").write_bytes(made(MEMBERS))
-    place = StoreTarget(memory, "/b/out", "memory://b/out")
-    with Archive(tmp_path / "package", Limits()) as archive:
-        assert unpack_into_store(archive, place).written == 2
-    assert stored(memory) == {"/b/out/a.txt": b"a", "/b/out/deep/b.txt": b"bb"}
+    assert into_store(tmp_path, memory, made(MEMBERS)).written == 2
+    unpacked = {f"/bucket/out/{name}": content for name, content in MEMBERS.items()}
+    assert stored(memory) == unpacked
     # One that may have been there isn't new, and isn't removed.
     with monkeypatch.context() as patch:
         patch.setattr(StoredFile, "commit", lambda file: (_ for _ in ()).throw(PixxelDownloadError("full")))
-        (tmp_path / "package").write_bytes(made({"a.txt": b"c", "new.txt": b"d"}))
-        with Archive(tmp_path / "package", Limits()) as archive, pytest.raises(PixxelDownloadError):
-            unpack_into_store(archive, place)
-    assert stored(memory) == {"/b/out/a.txt": b"a", "/b/out/deep/b.txt": b"bb"}
+        with pytest.raises(PixxelDownloadError):
+            into_store(tmp_path, memory, made({"a.txt": b"c", "new.txt": b"d"}))
+    assert stored(memory) == unpacked
 
 
 class BlindStore(MemoryFileSystem):
@@ -413,22 +391,16 @@ ALIKE = {"data.txt": b"1", "Data.txt": b"2", "other": b"3"}
 
 
 def test_names_that_differ_in_capitals_are_two_objects_in_a_store(tmp_path: Path, memory: Any) -> None:
-    (tmp_path / "package").write_bytes(made(ALIKE))
     for written in (3, 0):
-        with Archive(tmp_path / "package", Limits()) as archive:
-            place = StoreTarget(memory, "/bucket/out", "memory://bucket/out")
-            assert unpack_into_store(archive, place).written == written
+        assert into_store(tmp_path, memory, made(ALIKE)).written == written
     assert stored(memory) == {f"/bucket/out/{name}": content for name, content in ALIKE.items()}
 
 
 def test_names_that_differ_in_capitals_are_refused_where_a_store_takes_them_for_one(tmp_path: Path) -> None:
     blind = BlindStore()
-    (tmp_path / "package").write_bytes(made(ALIKE))
-    with (
-        Archive(tmp_path / "package", Limits()) as archive,
-        pytest.raises(PixxelDownloadError, match=r"'data\.txt' and another member .* would be the same file"),
-    ):
-        unpack_into_store(archive, StoreTarget(blind, "/bucket/out", "blind://bucket/out"))
+    words = r"'data\.txt' and another member .* would be the same file"
+    with pytest.raises(PixxelDownloadError, match=words):
+        into_store(tmp_path, blind, made(ALIKE))
     assert stored(blind) == {}
 
 
@@ -441,10 +413,6 @@ def test_a_store_is_told_nothing_more_once_the_download_was_given_up(tmp_path: P
             if member is self.members[-1] and "/bucket/out/a.txt" in memory.store:
                 cancellation.give_up()
 
-    (tmp_path / "package").write_bytes(made(MEMBERS))
-    with (
-        GivenUp(tmp_path / "package", Limits()) as archive,
-        pytest.raises(PixxelDownloadError, match="was given up"),
-    ):
-        unpack_into_store(archive, StoreTarget(memory, "/bucket/out", "memory://bucket/out"), cancellation)
+    with pytest.raises(PixxelDownloadError, match="was given up"):
+        into_store(tmp_path, memory, made(MEMBERS), GivenUp, cancellation)
     assert stored(memory) == {}

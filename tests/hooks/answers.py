@@ -16,7 +16,7 @@ from typing import Any
 
 from pixxel_provider.api import calls
 from pixxel_provider.api.job import Job
-from tests.hooks.rawserver import End, Part, Raw
+from tests.loopback import End, Part, Raw
 from tests.support import CANARY
 
 CALL = calls.get_job("wf-succeeds", "job-finished")
@@ -39,12 +39,13 @@ EITHER = "either"
 OK = b"HTTP/1.1 200 OK"
 
 
-def head(*lines: bytes, status: bytes = OK, kind: bytes = b"application/json") -> bytes:
+def head(*lines: bytes, status: bytes = OK, code: bytes = b"", kind: bytes = b"application/json") -> bytes:
+    status = b"HTTP/1.1 " + code if code else status
     return b"\r\n".join([status, b"Content-Type: " + kind, *lines]) + b"\r\n\r\n"
 
 
-def sized(body: bytes = BODY, *lines: bytes, status: bytes = OK, kind: bytes = b"application/json") -> bytes:
-    return head(*lines, b"Content-Length: %d" % len(body), status=status, kind=kind) + body
+def sized(body: bytes = BODY, *lines: bytes, **start: bytes) -> bytes:
+    return head(*lines, b"Content-Length: %d" % len(body), **start) + body
 
 
 def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n", lines: Iterable[bytes] = ()) -> bytes:
@@ -141,10 +142,10 @@ INFORMATIONAL: list[Row] = [
     ("three of 102", PROCESSING * 3 + sized(), "job"),
     ("103 by itself, then the answer", [HINTS, 0.05, sized()], "job"),
     ("103 with a length", b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n" + sized(), ALIKE),
-    ("103, then an error", HINTS + sized(b"{}", status=b"HTTP/1.1 503 Busy"), "PixxelServerError"),
+    ("103, then an error", HINTS + sized(b"{}", code=b"503 Busy"), "PixxelServerError"),
     (
         "103, then a redirect in circles",
-        HINTS + head(b"Location: /", b"Content-Length: 0", status=b"HTTP/1.1 302 F"),
+        HINTS + head(b"Location: /", b"Content-Length: 0", code=b"302 F"),
         TRANSIENT,
     ),
     (
@@ -295,20 +296,12 @@ ENCODINGS: list[Row] = [
         sized(
             gzip.compress(b'{"error": {"code": "x", "message": "Busy"}}'),
             b"Content-Encoding: gzip",
-            status=b"HTTP/1.1 503 Busy",
+            code=b"503 Busy",
         ),
         "PixxelServerError",
     ),
-    (
-        "an error in gzip that isn't",
-        sized(b"Busy", b"Content-Encoding: gzip", status=b"HTTP/1.1 503 Busy"),
-        TRANSIENT,
-    ),
-    (
-        "a 404 in gzip that isn't",
-        sized(b"no", b"Content-Encoding: gzip", status=b"HTTP/1.1 404 Not Found"),
-        ALIKE,
-    ),
+    ("an error in gzip that isn't", sized(b"Busy", b"Content-Encoding: gzip", code=b"503 Busy"), TRANSIENT),
+    ("a 404 in gzip that isn't", sized(b"no", b"Content-Encoding: gzip", code=b"404 Not Found"), ALIKE),
 ]
 
 
@@ -383,11 +376,7 @@ CHUNKS: list[Row] = [
     ("a trailer of 9,000 bytes", chunked(chunk(), end=b"0\r\nX-T: " + b"v" * 9_000 + b"\r\n\r\n"), ALIKE),
     ("a trailer of 70,000 bytes", chunked(chunk(), end=b"0\r\nX-T: " + b"v" * 70_000 + b"\r\n\r\n"), ALIKE),
     ("a trailer that isn't one", chunked(chunk(), end=b"0\r\nrubbish\r\n\r\n"), ALIKE),
-    (
-        "an encoding in the trailer",
-        chunked(chunk(), end=b"0\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        ALIKE,
-    ),
+    ("an encoding in the trailer", chunked(chunk(), end=b"0\r\nTransfer-Encoding: chunked\r\n\r\n"), ALIKE),
     ("a length in the trailer", chunked(chunk(), end=b"0\r\nContent-Length: 3\r\n\r\n"), ALIKE),
     ("no last chunk", chunked(chunk(), end=b""), "PixxelConnectionError"),
     ("a last chunk without its end", chunked(chunk(), end=b"0\r\n"), ALIKE),
@@ -428,7 +417,7 @@ CHUNKS: list[Row] = [
     ),
     (
         "an error in chunks",
-        head(b"Transfer-Encoding: chunked", status=b"HTTP/1.1 502 Bad Gateway") + chunk(b"{}") + b"0\r\n\r\n",
+        head(b"Transfer-Encoding: chunked", code=b"502 Bad Gateway") + chunk(b"{}") + b"0\r\n\r\n",
         "PixxelServerError",
     ),
 ]
@@ -437,29 +426,25 @@ PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Welcome</
 
 BODIES: list[Row] = [
     ("a page with status 200", sized(PAGE, b"X-From: gateway"), "PixxelResponseError"),
-    ("a page with status 502", sized(PAGE, status=b"HTTP/1.1 502 Bad Gateway"), "PixxelServerError"),
-    ("a page with status 403", sized(PAGE, status=b"HTTP/1.1 403 Forbidden"), "PixxelAuthError"),
-    ("a page with status 404", sized(PAGE, status=b"HTTP/1.1 404 Not Found"), "PixxelNotFoundError"),
-    ("a page with status 407", sized(PAGE, status=b"HTTP/1.1 407 Proxy Authentication Required"), ALIKE),
+    ("a page with status 502", sized(PAGE, code=b"502 Bad Gateway"), "PixxelServerError"),
+    ("a page with status 403", sized(PAGE, code=b"403 Forbidden"), "PixxelAuthError"),
+    ("a page with status 404", sized(PAGE, code=b"404 Not Found"), "PixxelNotFoundError"),
+    ("a page with status 407", sized(PAGE, code=b"407 Proxy Authentication Required"), ALIKE),
     (
         "401 with a challenge",
-        sized(b"", b"WWW-Authenticate: Basic realm=x", status=b"HTTP/1.1 401 U"),
+        sized(b"", b"WWW-Authenticate: Basic realm=x", code=b"401 U"),
         "PixxelAuthError",
     ),
     (
         "401 with a digest",
-        sized(b"", b"WWW-Authenticate: Digest nonce=x, realm=y", status=b"HTTP/1.1 401 U"),
+        sized(b"", b"WWW-Authenticate: Digest nonce=x, realm=y", code=b"401 U"),
         "PixxelAuthError",
     ),
-    ("408", sized(b"", status=b"HTTP/1.1 408 Request Timeout"), "PixxelTemporaryError"),
-    (
-        "429 with Retry-After",
-        sized(b"", b"Retry-After: 7", status=b"HTTP/1.1 429 Too Many"),
-        "PixxelRateLimitError",
-    ),
+    ("408", sized(b"", code=b"408 Request Timeout"), "PixxelTemporaryError"),
+    ("429 with Retry-After", sized(b"", b"Retry-After: 7", code=b"429 Too Many"), "PixxelRateLimitError"),
     (
         "429 with two",
-        sized(b"", b"Retry-After: 7", b"Retry-After: 9", status=b"HTTP/1.1 429 Too Many"),
+        sized(b"", b"Retry-After: 7", b"Retry-After: 9", code=b"429 Too Many"),
         "PixxelRateLimitError",
     ),
     ("empty", sized(b""), "PixxelResponseError"),
@@ -487,58 +472,40 @@ BODIES: list[Row] = [
     ("another workflow's job", sized(BODY.replace(b"wf-succeeds", b"wf-other")), "PixxelResponseError"),
     ("a job without its workflow", sized(b'{"id": "job-finished", "status": "completed"}'), "answer"),
     ("a job without its id", sized(b'{"status": "completed"}'), ALIKE),
-    ("204", head(status=b"HTTP/1.1 204 No Content"), "PixxelResponseError"),
-    ("204 with a length", head(b"Content-Length: 5", status=b"HTTP/1.1 204 No Content"), ALIKE),
-    ("204 with a body", sized(status=b"HTTP/1.1 204 No Content"), ALIKE),
-    (
-        "204 with chunks",
-        head(b"Transfer-Encoding: chunked", status=b"HTTP/1.1 204 N") + chunk() + b"0\r\n\r\n",
-        ALIKE,
-    ),
-    ("205", sized(b"", status=b"HTTP/1.1 205 Reset Content"), "PixxelResponseError"),
-    ("205 with a body", sized(status=b"HTTP/1.1 205 Reset Content"), ALIKE),
-    ("206", sized(BODY, b"Content-Range: bytes 0-1/2", status=b"HTTP/1.1 206 Partial Content"), ALIKE),
-    ("304", head(status=b"HTTP/1.1 304 Not Modified"), "PixxelResponseError"),
-    (
-        "304 with a length",
-        head(b"Content-Length: 500", status=b"HTTP/1.1 304 Not Modified"),
-        "PixxelResponseError",
-    ),
-    ("304 with a body", sized(status=b"HTTP/1.1 304 Not Modified"), "PixxelResponseError"),
+    ("204", head(code=b"204 No Content"), "PixxelResponseError"),
+    ("204 with a length", head(b"Content-Length: 5", code=b"204 No Content"), ALIKE),
+    ("204 with a body", sized(code=b"204 No Content"), ALIKE),
+    ("204 with chunks", head(b"Transfer-Encoding: chunked", code=b"204 N") + chunk() + b"0\r\n\r\n", ALIKE),
+    ("205", sized(b"", code=b"205 Reset Content"), "PixxelResponseError"),
+    ("205 with a body", sized(code=b"205 Reset Content"), ALIKE),
+    ("206", sized(BODY, b"Content-Range: bytes 0-1/2", code=b"206 Partial Content"), ALIKE),
+    ("304", head(code=b"304 Not Modified"), "PixxelResponseError"),
+    ("304 with a length", head(b"Content-Length: 500", code=b"304 Not Modified"), "PixxelResponseError"),
+    ("304 with a body", sized(code=b"304 Not Modified"), "PixxelResponseError"),
 ]
 
 ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in CANARY)
 ECHO = '{"error": {"code": "bad_key", "message": "%s", "details": {"%s": ["%s"]}}}'
-REFUSED = b"HTTP/1.1 400 Bad Request"
+REFUSED = b"400 Bad Request"
 
 
 def echo(key: str, encoding: str = "utf-8") -> bytes:
-    return sized((ECHO % (key, key, key)).encode(encoding), status=REFUSED)
+    return sized((ECHO % (key, key, key)).encode(encoding), code=REFUSED)
 
+
+BAD = "PixxelBadRequestError"
 
 ECHOES: list[Row] = [
-    ("in an error", echo(CANARY), "PixxelBadRequestError"),
-    ("in UTF-16", echo(CANARY, "utf-16"), "PixxelBadRequestError"),
-    ("in UTF-32", echo(CANARY, "utf-32"), "PixxelBadRequestError"),
-    ("with one letter escaped", echo(CANARY.replace("c", "\\u0063", 1)), "PixxelBadRequestError"),
-    ("with all letters escaped", echo(ESCAPED), "PixxelBadRequestError"),
-    (
-        "with all letters escaped in upper case",
-        echo(ESCAPED.upper().replace("U", "u")),
-        "PixxelBadRequestError",
-    ),
-    ("in a page", sized(b"<title>" + KEY + b"</title>", status=REFUSED), "PixxelBadRequestError"),
-    (
-        "in a page in UTF-16",
-        sized(f"<title>{CANARY}".encode("utf-16-le"), status=REFUSED),
-        "PixxelBadRequestError",
-    ),
-    ("as a page, beyond what is shown", sized(b"x" * 105 + KEY, status=REFUSED), "PixxelBadRequestError"),
-    (
-        "in gzip",
-        sized(gzip.compress(KEY), b"Content-Encoding: gzip", status=REFUSED),
-        "PixxelBadRequestError",
-    ),
+    ("in an error", echo(CANARY), BAD),
+    ("in UTF-16", echo(CANARY, "utf-16"), BAD),
+    ("in UTF-32", echo(CANARY, "utf-32"), BAD),
+    ("with one letter escaped", echo(CANARY.replace("c", "\\u0063", 1)), BAD),
+    ("with all letters escaped", echo(ESCAPED), BAD),
+    ("with all letters escaped in upper case", echo(ESCAPED.upper().replace("U", "u")), BAD),
+    ("in a page", sized(b"<title>" + KEY + b"</title>", code=REFUSED), BAD),
+    ("in a page in UTF-16", sized(f"<title>{CANARY}".encode("utf-16-le"), code=REFUSED), BAD),
+    ("as a page, beyond what is shown", sized(b"x" * 105 + KEY, code=REFUSED), BAD),
+    ("in gzip", sized(gzip.compress(KEY), b"Content-Encoding: gzip", code=REFUSED), BAD),
     ("in the answer", sized(BODY[:-1] + b', "created_by": "' + KEY + b'"}'), "answer"),
     ("in the answer, escaped", sized(BODY[:-1] + b', "x": ["' + ESCAPED.encode() + b'"]}'), "answer"),
     ("in a name of the answer", sized(BODY[:-1] + b', "' + ESCAPED.encode() + b'": 1}'), "answer"),
@@ -555,8 +522,8 @@ ECHOES: list[Row] = [
     ("as the status of the job", sized(BODY.replace(b"completed", ESCAPED.encode())), "answer"),
     ("as the job", sized(BODY.replace(b"job-finished", KEY)), "PixxelResponseError"),
     ("in the type", sized(b"no", kind=b"text/" + KEY), "PixxelResponseError"),
-    ("in the type of an error", sized(b"no", kind=KEY, status=REFUSED), "PixxelBadRequestError"),
-    ("in the reason", sized(b"no", status=REFUSED + b" " + KEY), "PixxelBadRequestError"),
+    ("in the type of an error", sized(b"no", kind=KEY, code=REFUSED), BAD),
+    ("in the reason", sized(b"no", code=REFUSED + b" " + KEY), BAD),
     ("in the version", b"HTTP/" + KEY + b" 200 OK\r\n\r\nno", TRANSIENT),
     ("instead of HTTP", b"Authorization: Bearer " + KEY + b"\r\n\r\n", TRANSIENT),
     ("in a header without a colon", sized(BODY, KEY), ALIKE),
@@ -570,7 +537,7 @@ ECHOES: list[Row] = [
     ("as a transfer encoding", head(b"Transfer-Encoding: " + KEY) + BODY, ALIKE),
     ("as a chunk's size", chunked(chunk(size=KEY)), TRANSIENT),
     ("as a trailer", chunked(chunk(), end=b"0\r\n" + KEY + b"\r\n\r\n"), ALIKE),
-    ("as Retry-After", sized(b"", b"Retry-After: " + KEY, status=b"HTTP/1.1 429 T"), "PixxelRateLimitError"),
+    ("as Retry-After", sized(b"", b"Retry-After: " + KEY, code=b"429 T"), "PixxelRateLimitError"),
     ("as a cookie", sized(BODY, b"Set-Cookie: " + KEY + b"=" + KEY + b"; Path=\x01"), ALIKE),
     ("as a link", sized(BODY, b"Link: <http://[" + KEY), ALIKE),
 ]

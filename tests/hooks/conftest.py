@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
+from tests.loopback import RawServer
 
 
 @dataclass
@@ -53,6 +54,12 @@ class Client:
 def client(request: pytest.FixtureRequest) -> Client:
     """Both hooks in turn: whatever is tested through this holds for each."""
     return Client(request.param, [])
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RawServer]:
+    with RawServer() as running:
+        yield running
 
 
 @pytest.fixture

@@ -27,8 +27,9 @@ from typing import Any
 import tests.conftest  # noqa: F401  (an Airflow of its own, and nobody's proxies)
 from pixxel_provider.hooks.pixxel import PixxelHook
 from tests.hooks.answers import CALL, JOB, sized
+from tests.hooks.clients import CLIENTS, Asking, Outcome, connection_to
 from tests.hooks.grammar import Case, make
-from tests.hooks.rawserver import CLIENTS, Asking, End, Outcome, Raw, RawServer, connection_to
+from tests.loopback import End, Raw, RawServer
 from tests.support import CANARY
 
 #: Seconds for each time-out of the connection, and those that an exchange may take longer on a busy machine.

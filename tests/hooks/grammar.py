@@ -14,7 +14,7 @@ from pixxel_provider.api import calls
 from pixxel_provider.api.calls import Call
 from tests.hooks.answers import FIELDS, KEY, PAGE, TABLE, deflated
 from tests.hooks.locations import LOCATIONS
-from tests.hooks.rawserver import End, Part, Raw, raw
+from tests.loopback import End, Part, Raw, raw
 from tests.support import CANARY
 
 WORKFLOW = {"id": "wf-succeeds", "name": "w", "project_id": "p", "estimated_cost": 3, "val_errors": []}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from pixxel_provider.api.errors import (
 )
 from pixxel_provider.hooks.connection_refresh import ConnectionRefresh
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
+from tests.hooks.answers import sized
+from tests.loopback import Part, Raw, RawServer, reply, server_context
 from tests.support import CANARY, FakeClock
 from tests.vault import Vault
 
@@ -60,15 +63,15 @@ def hook(request: pytest.FixtureRequest, vault: type[Vault]) -> Any:
     found.loop.close()
 
 
-def connection(host: str, **extra: Any) -> str:
-    return json.dumps({"conn_type": "pixxel", "host": host, "password": CANARY, "extra": extra})
+def connection(host: str, key: str = CANARY, **extra: Any) -> str:
+    return json.dumps({"conn_type": "pixxel", "host": host, "password": key, "extra": extra})
 
 
 BROKEN = {
     "host": lambda url: connection("http://127.0.0.1:9"),
     "no such host": lambda url: connection("no-such-host.invalid"),
     "proxy": lambda url: connection(url, proxy="http://127.0.0.1:9"),
-    "key": lambda url: json.dumps({"conn_type": "pixxel", "host": url, "password": "yesterdays-key"}),
+    "key": lambda url: connection(url, "yesterdays-key"),
 }
 
 
@@ -177,57 +180,63 @@ def test_a_refused_creation_is_sent_again_once_the_connection_can_be_read(
     assert pixxel.bill().jobs == (created.id,)
 
 
+def knows(key: str) -> Raw:
+    """Answer with a job to who has this key, and with 401 to others."""
+
+    def answer(head: bytes) -> list[Part]:
+        if f"\r\nauthorization: bearer {key}\r\n".encode() in head.lower():
+            return [sized()]
+        return [reply("401 Unauthorized", b'{"error": {"message": "who are you?"}}')]
+
+    return Raw(answer)
+
+
 class TestTls:
     """Beside the key, what the session was made with has to count anew."""
 
     @pytest.fixture
-    def served(self, certificate: Path) -> Any:
-        from tests.hooks.tls_server import serve_tls
-
-        with serve_tls(certificate) as server:
+    def served(self, certificate: Path) -> Iterator[RawServer]:
+        with RawServer(tls=server_context(certificate)) as server:
             yield server
 
     def test_after_a_new_key_its_certificates_count_too(
-        self, hook: Hook, vault: type[Vault], served: Any, certificate: Path, tmp_path: Path
+        self, hook: Hook, vault: type[Vault], served: RawServer, certificate: Path, tmp_path: Path
     ) -> None:
         bundle = tmp_path / "bundle.pem"
         shutil.copy(certificate, bundle)
-        served.key = "old"
-        vault.values["in_vault"] = _tls(served.url, "old", verify=str(bundle))
+        served.answer_with(knows("old"))
+        vault.values["in_vault"] = connection(served.origin, "old", verify=str(bundle))
         assert hook.ask().status == "completed"
-        served.key = "new"
-        vault.values["in_vault"] = _tls(served.url, "new", verify="true")
+        served.answer_with(knows("new"))
+        vault.values["in_vault"] = connection(served.origin, "new", verify="true")
         assert hook.ask().reason == "tls"
 
     def test_after_a_new_key_its_proxy_counts_too(
-        self, hook: Hook, vault: type[Vault], served: Any, certificate: Path
+        self, hook: Hook, vault: type[Vault], served: RawServer, certificate: Path
     ) -> None:
-        served.key = "old"
-        vault.values["in_vault"] = _tls(served.url, "old", verify=str(certificate))
+        served.answer_with(knows("old"))
+        vault.values["in_vault"] = connection(served.origin, "old", verify=str(certificate))
         assert hook.ask().status == "completed"
-        served.key = "new"
-        vault.values["in_vault"] = _tls(
-            served.url, "new", verify=str(certificate), proxy="http://127.0.0.1:9"
+        served.answer_with(knows("new"))
+        vault.values["in_vault"] = connection(
+            served.origin, "new", verify=str(certificate), proxy="http://127.0.0.1:9"
         )
         assert hook.ask().reason == "proxy"
 
     def test_a_file_of_certificates_that_is_written_anew_is_read_anew(
-        self, hook: Hook, vault: type[Vault], served: Any, certificate: Path, tmp_path: Path
+        self, hook: Hook, vault: type[Vault], served: RawServer, certificate: Path, tmp_path: Path
     ) -> None:
         import certifi
 
+        served.answer_with(knows("any"))
         bundle = tmp_path / "bundle.pem"
         shutil.copy(certifi.where(), bundle)
-        vault.values["in_vault"] = _tls(served.url, "any", verify=str(bundle))
+        vault.values["in_vault"] = connection(served.origin, "any", verify=str(bundle))
         for _ in range(3):
             assert hook.ask().reason == "tls"
         shutil.copy(certificate, bundle)
         hook.clock.now += 60
         assert hook.ask().status == "completed"
-
-
-def _tls(url: str, key: str, **extra: Any) -> str:
-    return json.dumps({"conn_type": "pixxel", "host": url, "password": key, "extra": extra})
 
 
 class TestRule:

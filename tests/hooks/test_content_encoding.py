@@ -2,22 +2,17 @@ from __future__ import annotations
 
 import functools
 import gzip
-import zlib
 
 import pytest
 
 from pixxel_provider.hooks.content_encoding import decoded_body
+from tests.hooks.answers import deflated
 
 BODY = b'{"id": "job"}' * 20
 LIMIT = 4096
 
 # Without the time of day: pytest's workers must collect the same names.
 gzipped = functools.partial(gzip.compress, mtime=0)
-
-
-def deflated(data: bytes, wbits: int) -> bytes:
-    packer = zlib.compressobj(wbits=wbits)
-    return packer.compress(data) + packer.flush()
 
 
 ZLIB, BARE = deflated(BODY, 15), deflated(BODY, -15)
@@ -91,9 +86,7 @@ def test_the_limit_is_one_of_what_comes_out(pack: object) -> None:
 def test_the_limit_is_one_for_all_members_and_for_what_is_encoded_twice() -> None:
     half = gzipped(b" " * (LIMIT // 2))
     assert len(decoded_body(half * 2, "gzip", LIMIT)) == LIMIT
-    for data, encoding in (
-        (half * 2 + gzipped(b" "), "gzip"),
-        (gzipped(gzipped(b" " * 10**7)), "gzip, gzip"),
-    ):
+    twice = gzipped(gzipped(b" " * 10**7))
+    for data, encoding in ((half * 2 + gzipped(b" "), "gzip"), (twice, "gzip, gzip")):
         with pytest.raises(ValueError, match=r"^is larger than"):
             decoded_body(data, encoding, LIMIT)

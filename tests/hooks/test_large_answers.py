@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -14,8 +13,9 @@ from pixxel_provider.api import calls
 from pixxel_provider.api.decoding import SMALL
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from tests.hooks.answers import sized
-from tests.hooks.rawserver import Outcome, RawServer, connection_to
+from tests.hooks.clients import Outcome, connection_to
 from tests.hostile import HOSTILE, job_of
+from tests.loopback import RawServer
 
 #: Seconds.
 LONGEST_GAP = 0.5
@@ -23,12 +23,6 @@ LONGEST_GAP = 0.5
 LONGER = {"two million names": 4.0}
 #: A machine that is busy with something else isn't so each time.
 TRIES = 3
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RawServer]:
-    with RawServer() as running:
-        yield running
 
 
 def gap_while_reading() -> tuple[float, Outcome]:

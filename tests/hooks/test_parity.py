@@ -30,8 +30,9 @@ from tests.hooks.answers import (
     length,
     sized,
 )
+from tests.hooks.clients import CLIENTS, Asking, Outcome, connection_to
 from tests.hooks.locations import FOREIGN, LOCATIONS
-from tests.hooks.rawserver import CLIENTS, Asking, End, Outcome, Raw, RawServer, connection_to
+from tests.loopback import End, Raw, RawServer
 from tests.support import CANARY
 
 #: Seconds for each time-out of the connection, of which an exchange has four.
@@ -40,12 +41,6 @@ STEP = 2.0
 MARGIN = 2.5
 
 PATH = b"/v0/workflows/wf-succeeds/jobs/job-finished"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RawServer]:
-    with RawServer() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -135,14 +130,14 @@ FIRST: dict[str, bytes] = {
     "gzip that isn't": encoded(b"gzip", BODY),
     "gzip with rubbish after it": encoded(b"gzip", GZIPPED + b"rubbish"),
     "an early hint": HINTS + sized(),
-    "204": head(status=b"HTTP/1.1 204 No Content"),
-    "304": head(status=b"HTTP/1.1 304 Not Modified"),
-    "304 with a length": head(b"Content-Length: 500", status=b"HTTP/1.1 304 Not Modified"),
-    "404": sized(b"{}", status=b"HTTP/1.1 404 Not Found"),
-    "503": sized(PAGE, status=b"HTTP/1.1 503 Busy"),
+    "204": head(code=b"204 No Content"),
+    "304": head(code=b"304 Not Modified"),
+    "304 with a length": head(b"Content-Length: 500", code=b"304 Not Modified"),
+    "404": sized(b"{}", code=b"404 Not Found"),
+    "503": sized(PAGE, code=b"503 Busy"),
     "a page": sized(PAGE),
-    "a redirect": sized(PAGE, b"Location: " + PATH, status=b"HTTP/1.1 302 Found"),
-    "a redirect elsewhere": sized(PAGE, b"Location: http://example.com/", status=b"HTTP/1.1 302 Found"),
+    "a redirect": sized(PAGE, b"Location: " + PATH, code=b"302 Found"),
+    "a redirect elsewhere": sized(PAGE, b"Location: http://example.com/", code=b"302 Found"),
     "another job": sized(BODY.replace(b"job-finished", b"job-other")),
     "a long header": sized(BODY, b"X-Long: " + b"x" * 60_000),
     "rubbish after it": sized() + b"rubbish",
@@ -229,7 +224,7 @@ def test_cookies_are_never_sent_back(server: RawServer, ask: Any, status: bytes)
 
 
 def moved(location: bytes, status: bytes = b"302 Found", body: bytes = b"") -> bytes:
-    return sized(body, b"Location: " + location, status=b"HTTP/1.1 " + status)
+    return sized(body, b"Location: " + location, code=b"" + status)
 
 
 @pytest.fixture
@@ -271,7 +266,7 @@ def test_a_redirect_that_is_not_utf_8_leads_to_the_api_or_nowhere(
 def test_two_locations_are_read_alike(ask: Any, place: Any) -> None:
     for one, two in (("http://{evil}/", "/elsewhere"), ("/elsewhere", "http://{evil}/")):
         lines = [b"Location: " + place(words) for words in (one, two)]
-        assert_alike(ask(sized(b"", *lines, status=b"HTTP/1.1 302 Found"), sized()))
+        assert_alike(ask(sized(b"", *lines, code=b"302 Found"), sized()))
 
 
 @pytest.mark.parametrize("given", ["LOCALHOST", "LocalHost"])
@@ -288,7 +283,7 @@ def test_letters_of_a_host_have_no_case(
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 306, 307, 308, 399])
 def test_every_kind_of_redirect_is_read_alike(ask: Any, place: Any, status: int) -> None:
     reason = b"%d Moved" % status
-    (without,) = assert_alike(ask(head(b"Content-Length: 0", status=b"HTTP/1.1 " + reason), sized()))
+    (without,) = assert_alike(ask(head(b"Content-Length: 0", code=b"" + reason), sized()))
     assert without.kind == "PixxelResponseError"
     (within,) = assert_alike(ask(moved(b"/elsewhere", reason), sized()))
     assert within.answer == JOB or within.kind == "PixxelResponseError"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import tracemalloc
 import zlib
@@ -14,7 +15,8 @@ import pytest
 
 from pixxel_provider.hooks.pixxel import PixxelHook
 from tests.hooks.answers import BODY, CALL, JOB, OK, chunk, deflated, head, sized
-from tests.hooks.rawserver import CLIENTS, Asking, End, Outcome, Part, Raw, RawServer, connection_to
+from tests.hooks.clients import CLIENTS, Asking, Outcome, connection_to
+from tests.loopback import End, Part, Raw, RawServer, dripping, pouring
 
 #: Seconds that an exchange may take longer than it should, on a machine that is busy.
 MARGIN = 2.5
@@ -28,12 +30,6 @@ CHUNKED = head(b"Transfer-Encoding: chunked")
 FOUND = b"HTTP/1.1 302 Found"
 #: A block of deflate that holds nothing: much comes in, nothing goes out.
 NOTHING = b"\x00\x00\x00\xff\xff"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RawServer]:
-    with RawServer() as running:
-        yield running
 
 
 @pytest.fixture
@@ -51,31 +47,7 @@ def ask(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     server.hang_up()
 
 
-def dripping(start: bytes, *parts: bytes, pause: float = 0.03) -> Raw:
-    """Send this, and then these parts over and over, slowly."""
-
-    def drip() -> Iterator[Part]:
-        yield start
-        for _ in repeat(None):
-            for part in parts:
-                yield part
-                yield pause
-
-    return Raw(drip, End.HOLD)
-
-
-def pouring(start: bytes, *parts: bytes) -> Raw:
-    """Send this, and then these parts over and over, as fast as they are taken."""
-
-    def pour() -> Iterator[Part]:
-        yield start
-        for _ in repeat(None):
-            yield from parts
-
-    return Raw(pour, End.HOLD)
-
-
-def packed_drips() -> Iterator[Part]:
+def packed_drips(_: bytes) -> Iterator[Part]:
     packer = zlib.compressobj(wbits=31)
     yield head(b"Content-Encoding: gzip")
     for _ in repeat(None):
@@ -83,7 +55,7 @@ def packed_drips() -> Iterator[Part]:
         yield 0.03
 
 
-def headers_one_by_one() -> Iterator[Part]:
+def headers_one_by_one(_: bytes) -> Iterator[Part]:
     yield OK + b"\r\n"
     for number in count():
         yield b"X-%d: v\r\n" % number
@@ -117,7 +89,7 @@ DRIPS: dict[str, Raw] = {
     "103 over and over": dripping(b"", HINTS),
     "a header of a 103": dripping(b"HTTP/1.1 103 Early Hints\r\nX-Slow: ", b"x"),
     "each answer of a redirect in circles": Raw(
-        lambda: iter(
+        lambda _: iter(
             [FOUND, 0.1, b"\r\nLocation: /x", 0.1, b"\r\nContent-Length: 3", 0.1, b"\r\n\r\n", 0.1, b"a"]
             + [0.1, b""] * 90
         ),
@@ -126,10 +98,10 @@ DRIPS: dict[str, Raw] = {
     "the body of a redirect": dripping(head(b"Location: /x", b"Content-Length: 1000000", status=FOUND), b" "),
     "the body of a redirect without a length": dripping(head(b"Location: /x", status=FOUND), b" "),
     "the body of a redirect elsewhere": dripping(head(b"Location: http://example.com/", status=FOUND), b" "),
-    "the body of a 401": dripping(head(status=b"HTTP/1.1 401 Unauthorized"), b" "),
-    "the body of a 404": dripping(head(status=b"HTTP/1.1 404 Not Found"), b" "),
-    "the body of a 503": dripping(head(status=b"HTTP/1.1 503 Busy"), b" "),
-    "a body after 204": dripping(head(status=b"HTTP/1.1 204 No Content"), b" "),
+    "the body of a 401": dripping(head(code=b"401 Unauthorized"), b" "),
+    "the body of a 404": dripping(head(code=b"404 Not Found"), b" "),
+    "the body of a 503": dripping(head(code=b"503 Busy"), b" "),
+    "a body after 204": dripping(head(code=b"204 No Content"), b" "),
     "something after the answer": dripping(sized(), b" "),
 }
 # Where a client has all it needs before the end, or has a reason of its own to stop.
@@ -151,9 +123,32 @@ SOONER = {
 }
 
 
+#: How many are asked for at the same time, as each takes its whole time.
+AT_ONCE = 8
+
+
+@pytest.fixture(scope="module")
+def drips() -> Iterator[dict[str, list[Asking]]]:
+    """Both clients at each answer that drips, when they have had the time that they may take."""
+    found: dict[str, list[Asking]] = {}
+    with contextlib.ExitStack() as servers, pytest.MonkeyPatch.context() as patch:
+        for start in range(0, len(DRIPS), AT_ONCE):
+            begun = list(DRIPS)[start : start + AT_ONCE]
+            for number, name in enumerate(begun, start):
+                server = servers.enter_context(RawServer())
+                server.answer_with(DRIPS[name])
+                patch.setenv(f"AIRFLOW_CONN_DRIP_{number}", connection_to(server, 0.2))
+                ask = [partial(client, [CALL], f"drip_{number}") for client in CLIENTS.values()]
+                found[name] = list(map(Asking, ask))
+            deadline = PixxelHook(f"drip_{start}").settings.exchange_timeout
+            for each in (asking for name in begun for asking in found[name]):
+                each.wait(deadline + MARGIN)
+        yield found
+
+
 @pytest.mark.parametrize("name", DRIPS)
-def test_an_answer_that_drips_is_given_up(ask: Any, name: str) -> None:
-    for outcome in ask(0.2, DRIPS[name]):
+def test_an_answer_that_drips_is_given_up(drips: dict[str, list[Asking]], name: str) -> None:
+    for (outcome,) in [asking.result(0) for asking in drips[name]]:
         assert not outcome.kind.startswith("foreign"), outcome
         if name not in SOONER:
             assert (outcome.kind, outcome.reason) == ("PixxelConnectionError", "timeout")
@@ -210,10 +205,10 @@ FLOODS: dict[str, Raw] = {
     ),
     "the body of a redirect without a length": pouring(head(b"Location: /x", status=FOUND), PIECE),
     "a bomb of a redirect": Raw((sized(BOMB, b"Content-Encoding: gzip", b"Location: /x", status=FOUND),)),
-    "the body of a 401": pouring(head(status=b"HTTP/1.1 401 Unauthorized"), PIECE),
-    "the body of a 404": pouring(head(status=b"HTTP/1.1 404 Not Found"), PIECE),
-    "the body of a 503": pouring(head(status=b"HTTP/1.1 503 Busy"), PIECE),
-    "a body after 204": pouring(head(status=b"HTTP/1.1 204 No Content"), PIECE),
+    "the body of a 401": pouring(head(code=b"401 Unauthorized"), PIECE),
+    "the body of a 404": pouring(head(code=b"404 Not Found"), PIECE),
+    "the body of a 503": pouring(head(code=b"503 Busy"), PIECE),
+    "a body after 204": pouring(head(code=b"204 No Content"), PIECE),
     "something after the answer": pouring(sized(), PIECE),
 }
 #: The answer is there before the flood, or says all without it; one that gives up then is right, too.

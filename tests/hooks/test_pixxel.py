@@ -77,11 +77,7 @@ FAULTS: dict[str, tuple[dict[str, Any], type[PixxelError], bool]] = {
         PixxelBadRequestError,
         False,
     ),
-    "error with a string": (
-        {"status": 400, "json": {"error": "no such thing"}},
-        PixxelBadRequestError,
-        False,
-    ),
+    "error with a string": ({"status": 400, "json": {"error": "no such"}}, PixxelBadRequestError, False),
     "dropped": ({"drop": "close"}, PixxelConnectionError, True),
     "reset": ({"drop": "reset"}, PixxelConnectionError, True),
     "truncated": ({"truncate": 30}, PixxelConnectionError, True),
@@ -152,19 +148,26 @@ def test_an_answer_that_takes_too_long_is_transient(
     assert sync.fields()["sent"] is True
 
 
-def test_a_refused_connection_was_never_sent(pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect(pixxel, monkeypatch, host="http://127.0.0.1:1")
-    sync, asynchronous = both(lambda client: client.error(JOB))
-    assert sync.fields() == asynchronous.fields()
-    assert (sync.fields()["reason"], sync.fields()["sent"]) == ("refused", False)
+# What of the connection is wrong, and what is told of the request then.
+UNREACHED: dict[str, tuple[dict[str, Any], str]] = {
+    "a refused connection": ({"host": "http://127.0.0.1:1"}, "refused"),
+    "an unknown host": ({"host": "https://no-such-host.invalid"}, "dns"),
+    "a proxy that does not exist": (
+        {"extra": {"proxy": "http://no-such-proxy.invalid:3128"}},
+        "proxy",
+    ),
+}
 
 
-def test_an_unknown_host_was_never_sent(pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect(pixxel, monkeypatch, host="https://no-such-host.invalid")
+@pytest.mark.parametrize(("changes", "reason"), UNREACHED.values(), ids=UNREACHED)
+def test_what_never_reached_the_server_was_never_sent(
+    pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], reason: str
+) -> None:
+    connect(pixxel, monkeypatch, **changes)
     sync, asynchronous = both(lambda client: client.error(JOB))
     assert type(sync) is type(asynchronous) is PixxelConnectionError
-    assert sync.fields()["reason"] == asynchronous.fields()["reason"] == "dns"
-    assert sync.sent is asynchronous.sent is False
+    assert (sync.reason, sync.sent) == (asynchronous.reason, asynchronous.sent) == (reason, False)
+    assert sync.fields() == asynchronous.fields() or reason == "dns"
 
 
 def test_tls_against_a_server_without_it_is_named(
@@ -343,15 +346,6 @@ def test_a_proxy_of_the_environment_is_used_unless_the_host_is_excepted(
     assert client.send(JOB).status == "completed"
 
 
-def test_a_proxy_that_does_not_exist_is_not_taken_for_the_host(
-    pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect(pixxel, monkeypatch, extra={"proxy": "http://no-such-proxy.invalid:3128"})
-    sync, asynchronous = both(lambda client: client.error(JOB))
-    assert sync.fields() == asynchronous.fields()
-    assert (sync.reason, sync.sent) == ("proxy", False)
-
-
 def test_an_undefined_connection_is_named(client: Any) -> None:
     error = client.error(JOB, conn_id="nowhere")
     assert isinstance(error, PixxelInputError)
@@ -511,6 +505,7 @@ class TestTestConnection:
             ({"host": "https://no-such-host.invalid"}, "no such host"),
             ({"host": "http://127.0.0.1:1"}, "refused"),
             ({"host": "http://example.com"}, "plain http"),
+            ({"host": "TLS"}, "TLS"),
             ({"extra": {"read_timeout": "soon"}}, "read_timeout"),
         ],
         ids=lambda value: str(value)[:40],
@@ -518,29 +513,29 @@ class TestTestConnection:
     def test_what_is_wrong_is_told_apart(
         self, pixxel: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: str
     ) -> None:
+        if expected == "TLS":
+            changes = {"host": pixxel.url.replace("http:", "https:")}
         connect(pixxel, monkeypatch, **changes)
         works, words = PixxelHook().test_connection()
         assert not works
         assert expected in words
         assert pixxel.key not in words
 
-    def test_tls_trouble_is_told_apart(self, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        connect(pixxel, monkeypatch, host=pixxel.url.replace("http:", "https:"))
+    @pytest.mark.parametrize(
+        ("route", "fault", "expected"),
+        [
+            ("*", {"body": "html", "times": 0}, "isn't a Pixxel API"),
+            ("list_projects", {"status": 404}, "is a Pixxel API, but"),
+        ],
+        ids=["another kind of server", "a Pixxel API whose projects are missing"],
+    )
+    def test_another_server_is_told_apart(
+        self, pixxel: Any, route: str, fault: dict[str, Any], expected: str
+    ) -> None:
+        pixxel.fail_next(route, **fault)
         works, words = PixxelHook().test_connection()
         assert not works
-        assert "TLS" in words
-
-    def test_another_kind_of_server_is_told_apart(self, pixxel: Any) -> None:
-        pixxel.fail_next("*", body="html", times=0)
-        works, words = PixxelHook().test_connection()
-        assert not works
-        assert "isn't a Pixxel API" in words
-
-    def test_a_pixxel_api_whose_projects_are_missing_is_told_apart(self, pixxel: Any) -> None:
-        pixxel.fail_next("list_projects", status=404)
-        works, words = PixxelHook().test_connection()
-        assert not works
-        assert "is a Pixxel API, but" in words
+        assert expected in words
 
     def test_an_undefined_connection_is_told(self) -> None:
         works, words = PixxelHook("nowhere").test_connection()
@@ -611,11 +606,8 @@ def test_no_error_shows_what_signs_an_address(pixxel: Any, status: int, body: st
 
 
 def test_an_error_about_an_address_keeps_its_other_words(pixxel: Any) -> None:
-    said = {
-        "code": "NOT_READY",
-        "message": 'package "https://h.example.com/p?sig=1" is not ready',
-        "details": 7,
-    }
+    message = 'package "https://h.example.com/p?sig=1" is not ready'
+    said = {"code": "NOT_READY", "message": message, "details": 7}
     answer = protocol.Answer(409, {}, json.dumps({"error": said}).encode())
     with pytest.raises(PixxelApiError) as caught:
         protocol.read(PixxelHook().settings, calls.download_job("w", "j"), answer)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
 import socket
-import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,88 +16,60 @@ import pytest
 
 from pixxel_provider.api import calls
 from pixxel_provider.job_creation.reconcile import may_have_been_accepted
+from tests.hooks.clients import connection_to
+from tests.loopback import End, Part, Raw, RawServer, read_head, server_context
 from tests.support import CANARY
 
 JOB = calls.get_job("wf-succeeds", "job-finished")
 CREATE = calls.create_job("wf-succeeds", "project-agriculture")
 
 
-def read_head(connection: socket.socket) -> bytes:
-    head = b""
-    while b"\r\n\r\n" not in head and (part := connection.recv(65536)):
-        head += part
-    return head
+REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
 
 
-class Proxy:
+class Proxy(RawServer):
     """Hangs up when it has read a request, as one that is restarted; ``heard`` holds their first lines."""
 
     def __init__(self, certificate: Path, tunnel: bytes) -> None:
-        self.heard: list[bytes] = []
-        self.tunnels = 0
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(certificate)
-        self._tunnel = tunnel
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
+        super().__init__()
+        self._inside, self._tunnel = server_context(certificate), tunnel
+        self.answer_with(Raw(self._to, End.CLOSE if tunnel else End.HOLD))
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-                with connection:
-                    connection.settimeout(10)
-                    self._answer(connection)
-            except OSError:
-                if self._listener.fileno() < 0:
-                    return
+    def _to(self, head: bytes) -> list[Part]:
+        if b" 200 " not in self._tunnel:
+            return [self._tunnel]
+        return [self._tunnel, self._read_within] if head.startswith(b"CONNECT") else []
 
-    def _answer(self, connection: socket.socket) -> None:
-        head = read_head(connection)
-        if head.startswith(b"CONNECT"):
-            self.tunnels += 1
-            if not self._tunnel:
-                # Until the client has given up.
-                connection.recv(1)
-                return
-            connection.sendall(self._tunnel)
-            if b" 200 " not in self._tunnel:
-                return
-            with self._tls.wrap_socket(connection, server_side=True) as inside:
-                self.heard.append(read_head(inside).split(b"\r\n")[0])
-        elif head:
-            self.heard.append(head.split(b"\r\n")[0])
-            if b" 200 " not in self._tunnel:
-                connection.sendall(self._tunnel)
+    def _read_within(self, peer: socket.socket) -> None:
+        with self._inside.wrap_socket(peer, server_side=True) as within:
+            self.requests.append(read_head(within))
 
-    def stop(self) -> None:
-        # Closing alone doesn't wake the thread that accepts.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(10)
+    @property
+    def lines(self) -> list[bytes]:
+        return [head.split(b"\r\n")[0] for head in self.requests]
+
+    @property
+    def heard(self) -> list[bytes]:
+        return [line for line in self.lines if not line.startswith(b"CONNECT")]
+
+    @property
+    def tunnels(self) -> int:
+        return len(self.lines) - len(self.heard)
 
 
 @pytest.fixture
 def proxy(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Proxy]]:
-    started: list[Proxy] = []
+    with contextlib.ExitStack() as started:
 
-    def start(scheme: str, tunnel: bytes = b"HTTP/1.1 200 OK\r\n\r\n") -> Proxy:
-        started.append(Proxy(certificate, tunnel))
-        extra = {
-            "proxy": started[-1].url,
-            "verify": str(certificate),
-            "connect_timeout": 2,
-            "read_timeout": 2,
-        }
-        connection = {"conn_type": "pixxel", "host": f"{scheme}://127.0.0.1:9", "password": CANARY}
-        monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps({**connection, "extra": extra}))
-        return started[-1]
+        def start(scheme: str, tunnel: bytes = b"HTTP/1.1 200 OK\r\n\r\n") -> Proxy:
+            found = Proxy(certificate, tunnel)
+            started.enter_context(found)
+            connection = json.loads(connection_to(found, 2, proxy=found.origin, verify=str(certificate)))
+            connection["host"] = f"{scheme}://127.0.0.1:9"
+            monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps(connection))
+            return found
 
-    yield start
-    for each in started:
-        each.stop()
+        yield start
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -116,7 +87,7 @@ def test_a_request_that_went_through_a_proxy_is_not_sent_again(
 def test_a_proxy_that_refuses_the_tunnel_has_passed_nothing_on(
     proxy: Callable[..., Proxy], client: Any
 ) -> None:
-    found = proxy("https", b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    found = proxy("https", REFUSAL)
     error = client.error(CREATE)
     assert (found.tunnels, found.heard) == (1, [])
     assert (error.reason, error.sent) == ("proxy", False)
@@ -126,7 +97,7 @@ def test_a_proxy_that_refuses_the_tunnel_has_passed_nothing_on(
 def test_a_proxy_that_refuses_a_request_without_a_tunnel_says_the_same(
     proxy: Callable[..., Proxy], client: Any
 ) -> None:
-    found = proxy("http", b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    found = proxy("http", REFUSAL)
     error = client.error(CREATE)
     assert len(found.heard) == 1
     assert (error.reason, error.sent, error.transient) == ("proxy", False, True)
@@ -162,7 +133,7 @@ def test_http_client_prints_no_key_and_no_password(
     else:
         found = proxy("https" if through == "a tunnel" else "http")
         connection = json.loads(os.environ["AIRFLOW_CONN_PIXXEL_DEFAULT"])
-        connection["extra"]["proxy"] = found.url.replace("//", f"//user:{PASSWORD}@")
+        connection["extra"]["proxy"] = found.origin.replace("//", f"//user:{PASSWORD}@")
         monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps(connection))
     client.error(JOB)
     if through != "no proxy":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,33 +11,15 @@ import pytest
 
 from pixxel_provider.api import calls
 from pixxel_provider.hooks.pixxel import PixxelHook
+from tests.loopback import RawServer, reply, server_context
 from tests.support import CANARY
-
-
-class Pong(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = b'"pong"'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def server(certificate: Path) -> Iterator[str]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pong)
-    running.socket = context.wrap_socket(running.socket, server_side=True)
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield f"https://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    running.server_close()
-    thread.join(10)
+    with RawServer(tls=server_context(certificate)) as running:
+        running.answer_with(reply(body=b'"pong"'))
+        yield running.origin
 
 
 @pytest.fixture

@@ -170,13 +170,8 @@ class Records:
         from airflow.models.taskinstance import TaskInstance
         from sqlalchemy import update
 
-        table = TaskInstance.__table__
-        statement = update(table).where(
-            table.c.dag_id == dag_id,
-            table.c.run_id == run_id,
-            table.c.task_id == task_id,
-            table.c.map_index == map_index,
-        )
+        key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+        statement = update(TaskInstance.__table__).filter_by(**key)
         with self.sessions.begin() as session:
             assert session.execute(statement.values(**columns)).rowcount == 1
 
@@ -188,13 +183,8 @@ class Records:
 
         moment = datetime(2026, 11, 24, tzinfo=timezone.utc)
         with self.sessions.begin() as session:
-            number = session.scalar(
-                select(TaskInstance.id).where(
-                    TaskInstance.dag_id == dag_id,
-                    TaskInstance.run_id == run_id,
-                    TaskInstance.task_id == task_id,
-                )
-            )
+            key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
+            number = session.scalar(select(TaskInstance.id).filter_by(**key))
             session.add(TaskReschedule(number, moment, moment, moment))
 
     def push(
@@ -212,18 +202,11 @@ class Records:
         from airflow.models.xcom import XComModel
         from sqlalchemy import select
 
+        place = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
         with self.sessions.begin() as session:
             number = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
             for key, value in values.items():
-                row = XComModel(
-                    dag_run_id=number,
-                    key=key,
-                    value=value,
-                    dag_id=dag_id,
-                    run_id=run_id,
-                    task_id=task_id,
-                    map_index=map_index,
-                )
+                row = XComModel(dag_run_id=number, key=key, value=value, **place)
                 if at is not None:
                     row.timestamp = at
                 session.add(row)
@@ -264,46 +247,24 @@ class Records:
         fields = RenderedTaskInstanceFields.__table__
         with self.sessions.begin() as session:
             number = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-            pattern = dict(
-                session.execute(
-                    select(table).where(
-                        table.c.dag_id == dag_id, table.c.run_id == run_id, table.c.task_id == task_id
-                    )
-                )
-                .mappings()
-                .first()
-            )
+            key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
+            pattern = dict(session.execute(select(table).filter_by(**key)).mappings().first())
             id_of = type(pattern["id"])
             tasks, values, rendered = [], [], []
             for at in range(count):
                 moment = first + timedelta(seconds=at)
                 new = uuid.uuid4()
                 place = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": 100 + at}
-                tasks.append(
-                    {
-                        **pattern,
-                        **place,
-                        "id": new if id_of is uuid.UUID else str(new),
-                        "start_date": moment,
-                        **columns,
-                    }
-                )
+                own = {"id": new if id_of is uuid.UUID else str(new), "start_date": moment}
+                tasks.append({**pattern, **place, **own, **columns})
                 job = {
                     "pixxel_conn_id": "pixxel_default",
                     "workflow_id": "wf-succeeds",
                     "job_id": f"job-{at}",
                 }
                 rendered.append({**place, "rendered_fields": job})
-                for key, value in job.items():
-                    values.append(
-                        {
-                            **place,
-                            "dag_run_id": number,
-                            "key": key,
-                            "value": value,
-                            "timestamp": moment,
-                        }
-                    )
+                row = {**place, "dag_run_id": number, "timestamp": moment}
+                values += [{**row, "key": key, "value": value} for key, value in job.items()]
             session.execute(insert(table), tasks)
             session.execute(insert(fields), rendered)
             session.execute(insert(xcom), values)

@@ -28,6 +28,9 @@ from pixxel_provider.plugins import app as app_module  # noqa: E402
 from pixxel_provider.plugins import queries, views  # noqa: E402
 from pixxel_provider.plugins.app import make_app  # noqa: E402
 
+Get = Callable[..., Any]
+Wait = Callable[..., None]
+
 RUN = "manual__2026-11-24T04:00:00+00:00"
 ROOT = "/team/airflow"
 FILES = {
@@ -84,14 +87,8 @@ def app(records: Records, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     manager = Manager()
     for module in (security, app_module):
         monkeypatch.setattr(module, "get_auth_manager", lambda: manager)
-    connection = {
-        **pixxel.airflow_connection,
-        "extra": {
-            "console_url": "https://console.example/{job_id}",
-            "note": "extra-canary",
-            "read_timeout": 9,
-        },
-    }
+    extra = {"console_url": "https://console.example/{job_id}", "note": "extra-canary", "read_timeout": 9}
+    connection = {**pixxel.airflow_connection, "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps(connection))
     found = make_app()
     found.app.dependency_overrides[security.get_user] = known_by_header
@@ -120,7 +117,7 @@ def get(client: TestClient) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def data(get: Callable[..., Any]) -> Callable[..., Any]:
+def data(get: Get) -> Callable[..., Any]:
     def data(task_id: str = "wait", map_index: Any = -1) -> Any:
         answer = get(f"/job/coast/{RUN}/{task_id}/{map_index}/data")
         assert answer.status_code == 200, answer.text
@@ -192,9 +189,7 @@ def test_every_route_wants_somebody_and_only_reads() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nobody_gets_anything_without_a_login(
-    get: Callable[..., Any], wait: Callable[..., None], path: str
-) -> None:
+def test_nobody_gets_anything_without_a_login(get: Get, wait: Wait, path: str) -> None:
     wait()
     answer = get(path, None)
 
@@ -204,9 +199,7 @@ def test_nobody_gets_anything_without_a_login(
 
 @pytest.mark.parametrize("path", PATHS[:5])
 @pytest.mark.parametrize("dag_id", ["secret", "unknown"])
-def test_who_has_no_right_gets_nothing(
-    get: Callable[..., Any], wait: Callable[..., None], pixxel: Any, path: str, dag_id: str
-) -> None:
+def test_who_has_no_right_gets_nothing(get: Get, wait: Wait, pixxel: Any, path: str, dag_id: str) -> None:
     wait("job-finished", dag_id="secret")
     wait("job-finished")
     user = "viewer" if dag_id == "secret" and path.startswith("/job/") else "nobody"
@@ -217,7 +210,7 @@ def test_who_has_no_right_gets_nothing(
     assert pixxel.requests() == 0
 
 
-def test_another_dag_in_the_query_opens_nothing(get: Callable[..., Any], wait: Callable[..., None]) -> None:
+def test_another_dag_in_the_query_opens_nothing(get: Get, wait: Wait) -> None:
     wait(dag_id="secret")
 
     assert get(f"/job/secret/{RUN}/wait/-1/data?dag_id=coast").status_code == 403
@@ -226,7 +219,7 @@ def test_another_dag_in_the_query_opens_nothing(get: Callable[..., Any], wait: C
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/jobs/data"])
-def test_the_list_wants_the_right_to_the_website(get: Callable[..., Any], path: str) -> None:
+def test_the_list_wants_the_right_to_the_website(get: Get, path: str) -> None:
     assert get(path, "blind").status_code == 403
 
 
@@ -237,7 +230,7 @@ def test_nothing_can_be_written(client: TestClient, method: str, path: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/", ""])
-def test_there_is_nothing_else(get: Callable[..., Any], path: str) -> None:
+def test_there_is_nothing_else(get: Get, path: str) -> None:
     assert get(path).status_code == 404
 
 
@@ -258,9 +251,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize(("path", "user", "status"), ANSWERS.values(), ids=ANSWERS)
-def test_every_answer_has_the_headers(
-    get: Callable[..., Any], wait: Callable[..., None], path: str, user: str | None, status: int
-) -> None:
+def test_every_answer_has_the_headers(get: Get, wait: Wait, path: str, user: str | None, status: int) -> None:
     wait("job-finished")
     answer = get(path, user)
 
@@ -276,7 +267,7 @@ def test_every_answer_has_the_headers(
 
 
 @pytest.mark.parametrize("path", [PATHS[0], f"/job/coast/{RUN}/wait/%7BMAP_INDEX%7D", "/jobs"])
-def test_a_page_finds_its_files_below_airflows_path(get: Callable[..., Any], path: str) -> None:
+def test_a_page_finds_its_files_below_airflows_path(get: Get, path: str) -> None:
     answer = get(path)
 
     assert answer.headers["content-type"].startswith("text/html")
@@ -285,7 +276,7 @@ def test_a_page_finds_its_files_below_airflows_path(get: Callable[..., Any], pat
     assert f'data-root="{ROOT}/pixxel"' in answer.text
 
 
-def test_a_page_has_no_script_or_style_that_the_policy_forbids(get: Callable[..., Any]) -> None:
+def test_a_page_has_no_script_or_style_that_the_policy_forbids(get: Get) -> None:
     for path in (PATHS[0], "/jobs"):
         text = get(path).text
         assert text.count("<script") == text.count("<script src=") + text.count("<script defer src=")
@@ -303,7 +294,7 @@ def test_a_path_of_airflows_is_escaped(app: Any) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_file_is_served_for_what_it_is(get: Callable[..., Any], name: str) -> None:
+def test_each_file_is_served_for_what_it_is(get: Get, name: str) -> None:
     answer = get(f"/static/{name}")
 
     assert answer.status_code == 200
@@ -340,7 +331,7 @@ def test_each_file_is_served_for_what_it_is(get: Callable[..., Any], name: str) 
         "x" * 300 + ".js",
     ],
 )
-def test_nothing_else_is_served(get: Callable[..., Any], name: str) -> None:
+def test_nothing_else_is_served(get: Get, name: str) -> None:
     answer = get(f"/static/{name}", follow_redirects=False)
 
     assert answer.status_code in (404, 307)
@@ -351,7 +342,7 @@ def test_nothing_else_is_served(get: Callable[..., Any], name: str) -> None:
 # ------------------------------------------------------------------------------------------ the data of a job
 
 
-def test_a_job_that_runs(data: Callable[..., Any], wait: Callable[..., None], pixxel: Any) -> None:
+def test_a_job_that_runs(data: Get, wait: Wait, pixxel: Any) -> None:
     pixxel.create_job("wf-succeeds", "job-1")
     pixxel.advance(30)
     wait(estimated_cost=77)
@@ -359,26 +350,21 @@ def test_a_job_that_runs(data: Callable[..., Any], wait: Callable[..., None], pi
 
     assert (found["kind"], found["message"], found["poll"]) == ("job", "", 5)
     assert found["task"]["state"] == "deferred"
-    assert (found["job"]["id"], found["job"]["status"], found["job"]["meaning"]) == (
-        "job-1",
-        "running",
-        "waiting",
-    )
+    job = {"id": "job-1", "status": "running", "meaning": "waiting"}
+    assert job.items() <= found["job"].items()
     assert found["job"]["console"] == "https://console.example/job-1"
     assert found["job"]["estimated_cost"] == 77
     assert "running" in {task["meaning"] for task in found["tasks"]}
     assert pixxel.requests("estimate_cost") == 0
 
 
-def test_pixxels_estimate_is_asked_for_where_the_task_has_none(
-    data: Callable[..., Any], wait: Callable[..., None], pixxel: Any
-) -> None:
+def test_pixxels_estimate_is_asked_for_where_the_task_has_none(data: Get, wait: Wait, pixxel: Any) -> None:
     wait("job-finished", state="success")
 
     assert data()["job"]["estimated_cost"] == pixxel.world.workflow("wf-succeeds").promised_cost
 
 
-def test_a_job_that_failed(data: Callable[..., Any], wait: Callable[..., None]) -> None:
+def test_a_job_that_failed(data: Get, wait: Wait) -> None:
     wait("job-failed", "wf-fails", state="failed")
     found = data()
 
@@ -389,9 +375,7 @@ def test_a_job_that_failed(data: Callable[..., Any], wait: Callable[..., None]) 
     assert task["err_msg"] in found["job"]["failure"]
 
 
-def test_a_job_that_pixxel_does_not_know(
-    data: Callable[..., Any], wait: Callable[..., None], pixxel: Any, records: Records
-) -> None:
+def test_a_job_that_pixxel_does_not_know(data: Get, wait: Wait, pixxel: Any, records: Records) -> None:
     wait("nothing", state="failed")
     # It may just have been created.
     assert data()["poll"] == 5
@@ -405,14 +389,10 @@ def test_a_job_that_pixxel_does_not_know(
     assert pixxel.requests("estimate_cost") == 0
 
 
-def test_a_task_that_has_no_job_yet(data: Callable[..., Any], wait: Callable[..., None], pixxel: Any) -> None:
+def test_a_task_that_has_no_job_yet(data: Get, wait: Wait, pixxel: Any) -> None:
     assert wait
-    for task_id, index, poll in (
-        ("wait", -1, 5),
-        ("each", 1, 5),
-        ("plain", -1, None),
-        ("plain_each", 0, None),
-    ):
+    polls: list[Any] = [("wait", -1, 5), ("each", 1, 5), ("plain", -1, None), ("plain_each", 0, None)]
+    for task_id, index, poll in polls:
         found = data(task_id, index)
         assert (found["kind"], found["poll"]) == ("none", poll)
         assert found["message"]
@@ -422,15 +402,13 @@ def test_a_task_that_has_no_job_yet(data: Callable[..., Any], wait: Callable[...
 @pytest.mark.parametrize(
     "index", ["%7BMAP_INDEX%7D", "{MAP_INDEX}", "-1", "x", "1.0", "9999999999999", "-", "--5"]
 )
-def test_what_is_no_index_is_that_of_an_unmapped_task(
-    data: Callable[..., Any], wait: Callable[..., None], index: str
-) -> None:
+def test_what_is_no_index_is_that_of_an_unmapped_task(data: Get, wait: Wait, index: str) -> None:
     wait("job-finished")
 
     assert data(map_index=index)["task"]["map_index"] == -1
 
 
-def test_a_mapped_task_has_the_job_of_its_index(data: Callable[..., Any], wait: Callable[..., None]) -> None:
+def test_a_mapped_task_has_the_job_of_its_index(data: Get, wait: Wait) -> None:
     wait("job-finished", task_id="each", index=1)
     wait("job-failed", "wf-fails", task_id="each", index=2)
 
@@ -451,24 +429,20 @@ def test_a_mapped_task_has_the_job_of_its_index(data: Callable[..., Any], wait: 
         "coast/nothing/wait/-1",
     ],
 )
-def test_what_does_not_exist_is_not_found(
-    get: Callable[..., Any], wait: Callable[..., None], place: str, end: str
-) -> None:
+def test_what_does_not_exist_is_not_found(get: Get, wait: Wait, place: str, end: str) -> None:
     wait("job-finished")
 
     assert get(f"/job/{place}/{end}", "admin").status_code == 404
 
 
 @pytest.mark.parametrize("run_id", [RUN, RUN.replace(":", "%3A").replace("+", "%2B")])
-def test_the_id_of_a_run_may_be_encoded(
-    get: Callable[..., Any], wait: Callable[..., None], run_id: str
-) -> None:
+def test_the_id_of_a_run_may_be_encoded(get: Get, wait: Wait, run_id: str) -> None:
     wait("job-finished")
 
     assert get(f"/job/coast/{run_id}/wait/-1/data").json()["job"]["id"] == "job-finished"
 
 
-def test_the_raw_job_is_text(get: Callable[..., Any], wait: Callable[..., None]) -> None:
+def test_the_raw_job_is_text(get: Get, wait: Wait) -> None:
     wait("job-finished")
     answer = get(f"/job/coast/{RUN}/wait/-1/raw")
 
@@ -477,9 +451,7 @@ def test_the_raw_job_is_text(get: Callable[..., Any], wait: Callable[..., None])
     assert isinstance(json.loads(answer.text)["spec"], dict)
 
 
-def test_a_raw_job_that_is_not_there_says_why(
-    get: Callable[..., Any], wait: Callable[..., None], pixxel: Any
-) -> None:
+def test_a_raw_job_that_is_not_there_says_why(get: Get, wait: Wait, pixxel: Any) -> None:
     assert wait
     assert get(f"/job/coast/{RUN}/wait/-1/raw").status_code == 404
     wait("job-finished")
@@ -493,9 +465,7 @@ def test_a_raw_job_that_is_not_there_says_why(
 # --------------------------------------------------------------------------------------------------- the list
 
 
-def test_the_list_holds_what_this_person_may_see(
-    get: Callable[..., Any], wait: Callable[..., None], pixxel: Any
-) -> None:
+def test_the_list_holds_what_this_person_may_see(get: Get, wait: Wait, pixxel: Any) -> None:
     for name in ("job-1", "job-2", "hidden"):
         pixxel.create_job("wf-succeeds", name)
     wait("job-1")
@@ -517,9 +487,7 @@ def test_the_list_holds_what_this_person_may_see(
     assert get("/jobs/data", "admin").json()["total"] == 3
 
 
-def test_the_list_shows_yesterday_and_today(
-    get: Callable[..., Any], wait: Callable[..., None], records: Records
-) -> None:
+def test_the_list_shows_yesterday_and_today(get: Get, wait: Wait, records: Records) -> None:
     now = datetime.now(timezone.utc)
     for index, hours in enumerate((23, 25)):
         wait(f"job-{index}", task_id="each", index=index, state="success")
@@ -530,7 +498,7 @@ def test_the_list_shows_yesterday_and_today(
 
 @pytest.mark.parametrize("path", ["/jobs/data", PATHS[1]])
 def test_the_loop_neither_makes_nor_writes_a_page(
-    get: Callable[..., Any], wait: Callable[..., None], monkeypatch: pytest.MonkeyPatch, path: str
+    get: Get, wait: Wait, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     wait("job-finished")
     places: dict[str, list[bool]] = {"made": [], "written": []}
@@ -559,9 +527,7 @@ def _has_a_loop() -> bool:
     return True
 
 
-def test_the_list_says_that_pixxel_has_not_answered(
-    get: Callable[..., Any], wait: Callable[..., None], pixxel: Any
-) -> None:
+def test_the_list_says_that_pixxel_has_not_answered(get: Get, wait: Wait, pixxel: Any) -> None:
     wait("job-finished", status="created")
     pixxel.fail_next("get_job", status=500)
     found = get("/jobs/data").json()
@@ -573,9 +539,7 @@ def test_the_list_says_that_pixxel_has_not_answered(
 # ---------------------------------------------------------------------------------------- what nobody may see
 
 
-def test_no_answer_holds_the_key_an_extra_or_a_signature(
-    get: Callable[..., Any], wait: Callable[..., None], pixxel: Any
-) -> None:
+def test_no_answer_holds_the_key_an_extra_or_a_signature(get: Get, wait: Wait, pixxel: Any) -> None:
     signed = f"https://u:pa55w0rd@files.example/p?sig=s1gn4ture {CANARY}"
     job = {"status": signed, "created_by": signed, "tasks": [{"name": signed, "err_msg": signed}]}
     pixxel.create_job("wf-succeeds", "job-1", fields={**job, "val_errors": [signed], "spec": signed})
@@ -593,9 +557,7 @@ def test_no_answer_holds_the_key_an_extra_or_a_signature(
             assert secret not in each
 
 
-def test_the_key_is_not_in_bytes_either(
-    get: Callable[..., Any], wait: Callable[..., None], pixxel: Any
-) -> None:
+def test_the_key_is_not_in_bytes_either(get: Get, wait: Wait, pixxel: Any) -> None:
     spec = list(json.dumps({"spec says": CANARY}).encode())
     inputs = base64.b64encode(f'{{"inputs say": "Bearer {CANARY}"}}'.encode()).decode()
     pixxel.create_job("wf-succeeds", "job-1", fields={"spec": spec, "tasks": [{"inputs": inputs}]})
@@ -623,8 +585,8 @@ def test_the_key_is_not_in_bytes_either(
     ],
 )
 def test_xcoms_alone_lead_to_no_request(
-    get: Callable[..., Any],
-    wait: Callable[..., None],
+    get: Get,
+    wait: Wait,
     pixxel: Any,
     records: Records,
     monkeypatch: pytest.MonkeyPatch,
@@ -652,9 +614,9 @@ def test_xcoms_alone_lead_to_no_request(
 
 
 def test_a_wait_whose_arguments_are_not_known_yet_says_so(
-    data: Callable[..., Any],
-    get: Callable[..., Any],
-    wait: Callable[..., None],
+    data: Get,
+    get: Get,
+    wait: Wait,
     records: Records,
     pixxel: Any,
 ) -> None:
@@ -670,18 +632,14 @@ def test_a_wait_whose_arguments_are_not_known_yet_says_so(
     assert pixxel.requests() == 0
 
 
-def test_twenty_at_once_cost_one_request(app: Any, wait: Callable[..., None], pixxel: Any) -> None:
+def test_twenty_at_once_cost_one_request(app: Any, wait: Wait, pixxel: Any) -> None:
     pixxel.create_job("wf-succeeds", "job-1")
     wait()
 
     async def crowd() -> list[Any]:
+        viewer: dict[str, Any] = {"headers": {"x-test-user": "viewer"}, "base_url": "http://airflow.example"}
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(
-            transport=transport,
-            base_url="http://airflow.example",
-            headers={"x-test-user": "viewer"},
-            timeout=60,
-        ) as client:
+        async with httpx.AsyncClient(transport=transport, timeout=60, **viewer) as client:
             return await asyncio.gather(*(client.get(PATHS[1]) for _ in range(20)))
 
     answers = asyncio.run(crowd())

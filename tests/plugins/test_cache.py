@@ -55,16 +55,18 @@ class Desk:
         options = {"keep": 8, "room": 1_000, "size": lambda _: 1, **options}
         self.answers: AnswerCache[Any] = AnswerCache(threads, clock=self.clock, **options)
 
-    async def get(
-        self,
-        question: Question,
-        key: Any = "k",
-        *,
-        lasts: float = 3,
-        max_wait: float = LONG,
-        lane: Any = None,
-    ) -> Any:
-        return await self.answers.get(key, question, lambda _: lasts, lane=lane, max_wait=max_wait)
+    async def get(self, question: Question, key: Any = "k", *, lasts: float = 3, **options: Any) -> Any:
+        return await self.answers.get(
+            key, question, lambda _: lasts, **{"lane": None, "max_wait": LONG, **options}
+        )
+
+    async def after(self, question: Question, *pauses: float) -> list[Any]:
+        """Ask after each pause; return the answers."""
+        found = []
+        for pause in pauses:
+            self.clock.sleep(pause)
+            found.append(await self.get(question))
+        return found
 
 
 @pytest.fixture
@@ -104,14 +106,7 @@ def words(found: CachedAnswer[Any]) -> str:
 def test_a_fresh_answer_comes_from_memory_and_a_stale_one_is_asked_for(desk: Desk) -> None:
     question = Question("first", "second")
 
-    async def look() -> list[Any]:
-        seen = []
-        for pause in (0, 2.9, 0.1):
-            desk.clock.sleep(pause)
-            seen.append((await desk.get(question)).value)
-        return seen
-
-    assert run(look()) == ["first", "first", "second"]
+    assert [found.value for found in run(desk.after(question, 0, 2.9, 0.1))] == ["first", "first", "second"]
     assert question.asked == 2
 
 
@@ -139,10 +134,7 @@ def test_an_answer_says_when_it_was_given(desk: Desk) -> None:
 def test_an_answer_that_is_false_is_an_answer(desk: Desk) -> None:
     question = Question(0)
 
-    async def twice() -> list[CachedAnswer[Any]]:
-        return [await desk.get(question), await desk.get(question)]
-
-    assert [(found.value, found.trouble) for found in run(twice())] == [(0, None)] * 2
+    assert [(found.value, found.trouble) for found in run(desk.after(question, 0, 0))] == [(0, None)] * 2
     assert question.asked == 1
 
 
@@ -272,14 +264,7 @@ def test_trouble_keeps_the_older_answer_beside_it(desk: Desk) -> None:
     trouble = PixxelServerError("overloaded", status_code=503)
     question = Question("old", trouble, "new")
 
-    async def look() -> list[CachedAnswer[Any]]:
-        seen = []
-        for _ in range(3):
-            seen.append(await desk.get(question))
-            desk.clock.sleep(5)
-        return seen
-
-    first, second, third = run(look())
+    first, second, third = run(desk.after(question, 0, 5, 5))
     assert (second.value, second.at, second.trouble) == ("old", first.at, trouble)
     assert (third.value, third.trouble) == ("new", None)
 
@@ -303,15 +288,11 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks_within_reason(
 ) -> None:
     question = Question(PixxelRateLimitError("slow down", status_code=429, retry_after=wanted), "x")
 
-    async def look() -> list[int]:
-        counts = []
-        for seconds in (0, pause - 0.1, 0.1):
-            desk.clock.sleep(seconds)
-            await desk.get(question)
-            counts.append(question.asked)
-        return counts
+    def asked_after(seconds: float) -> int:
+        run(desk.after(question, seconds))
+        return question.asked
 
-    assert run(look()) == [1, 1, 2]
+    assert [asked_after(seconds) for seconds in (0, pause - 0.1, 0.1)] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("lost", [ValueError("sig=s3cret"), KeyError("s3cret"), MemoryError("s3cret")])
@@ -320,15 +301,8 @@ def test_the_unexpected_gives_no_words_away_and_is_logged(
 ) -> None:
     question = Question(lost, "x")
 
-    async def look() -> list[CachedAnswer[Any]]:
-        first = await desk.get(question)
-        desk.clock.sleep(4.9)
-        second = await desk.get(question)
-        desk.clock.sleep(0.1)
-        return [first, second, await desk.get(question)]
-
     with caplog.at_level(logging.ERROR, logger="pixxel_provider.plugins.cache"):
-        first, second, third = run(look())
+        first, second, third = run(desk.after(question, 0, 4.9, 0.1))
 
     assert isinstance(first.trouble, PixxelError)
     assert "s3cret" not in words(first)

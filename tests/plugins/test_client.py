@@ -58,6 +58,15 @@ def connect(
     monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps({**pixxel.airflow_connection, **changes}))
 
 
+def look_at(client: PageClient, *jobs: JobRef) -> Any:
+    """Look at one job, or at one after another; return what was found."""
+
+    async def look() -> Any:
+        return [await client.job(job, RETRY_FOR) for job in jobs]
+
+    return run(look()) if len(jobs) > 1 else run(look())[0]
+
+
 def asked(client: PageClient, clock: FakeClock, pixxel: Any, job: JobRef, *pauses: float) -> list[int]:
     """Look after each pause; return how many requests there had been each time."""
 
@@ -80,7 +89,7 @@ def test_a_job_comes_with_its_page_in_the_console(
 ) -> None:
     connect(pixxel, monkeypatch, extra={"console_url": "https://c.example.com/{workflow_id}/{job_id}"})
 
-    found = run(client.job(key("job-finished"), RETRY_FOR))
+    found = look_at(client, key("job-finished"))
 
     assert found.value is not None
     assert found.value.job.id == "job-finished"
@@ -123,13 +132,7 @@ def test_the_same_job_of_another_connection_is_another_question(
 ) -> None:
     connect(pixxel, monkeypatch, "OTHER", password="wrong-key-of-the-other-one")
 
-    async def both() -> list[Any]:
-        return [
-            await client.job(key("job-finished", conn_id=name), RETRY_FOR)
-            for name in ("pixxel_default", "other")
-        ]
-
-    mine, other = run(both())
+    mine, other = look_at(client, key("job-finished"), key("job-finished", conn_id="other"))
     assert mine.value is not None
     assert other.value is None
     assert isinstance(other.trouble, PixxelAuthError)
@@ -176,7 +179,7 @@ def test_no_request_waits_long_whatever_the_connection_says(
 def test_trouble_is_not_tried_again_by_itself(client: PageClient, pixxel: Any) -> None:
     pixxel.fail_next("get_job", status=503, times=None)
 
-    found = run(client.job(key("job-finished"), RETRY_FOR))
+    found = look_at(client, key("job-finished"))
 
     assert isinstance(found.trouble, PixxelServerError)
     assert pixxel.requests() == 1
@@ -203,14 +206,8 @@ def test_a_server_in_trouble_leaves_what_was_known(client: PageClient, clock: Fa
 
 
 def test_a_job_or_connection_that_is_not_there_is_trouble(client: PageClient, pixxel: Any) -> None:
-    async def both() -> list[Any]:
-        return [
-            await client.job(key("nothing"), RETRY_FOR),
-            await client.job(key("job-finished", conn_id="nothing"), RETRY_FOR),
-            await client.job(key("..", workflow_id=".."), RETRY_FOR),
-        ]
-
-    missing, unconnected, climbing = run(both())
+    keys = key("nothing"), key("job-finished", conn_id="nothing"), key("..", workflow_id="..")
+    missing, unconnected, climbing = look_at(client, *keys)
     assert isinstance(missing.trouble, PixxelNotFoundError)
     assert isinstance(unconnected.trouble, PixxelInputError)
     assert "'nothing'" in str(unconnected.trouble)
@@ -221,7 +218,7 @@ def test_a_job_or_connection_that_is_not_there_is_trouble(client: PageClient, pi
 def test_trouble_never_holds_the_key(client: PageClient, pixxel: Any) -> None:
     pixxel.fail_next("get_job", status=401, json={"error": {"message": f"who is {CANARY}?", "code": CANARY}})
 
-    found = run(client.job(key("job-finished"), RETRY_FOR))
+    found = look_at(client, key("job-finished"))
 
     assert "who is ***?" in str(found.trouble)
     assert CANARY not in repr(found) + str(vars(found.trouble))
@@ -248,7 +245,7 @@ def test_a_connection_that_cannot_be_used_is_quoted_in_the_log_alone(
     connect(pixxel, monkeypatch, **changes)
     (name,) = list(changes["extra"]) if "extra" in changes else list(changes)
 
-    found = run(client.job(key("job-finished"), RETRY_FOR))
+    found = look_at(client, key("job-finished"))
 
     assert isinstance(found.trouble, PixxelInputError)
     for word in ("'pixxel_default'", name, "log"):
@@ -271,7 +268,7 @@ def test_a_connection_that_is_spoilt_meanwhile_is_quoted_in_the_log_alone(
 
     monkeypatch.setattr(PixxelHook, "_read_anew", spoil)
 
-    found = run(client.job(key("job-finished"), RETRY_FOR))
+    found = look_at(client, key("job-finished"))
 
     assert isinstance(found.trouble, PixxelInputError)
     assert HUSH not in str(found.trouble)
@@ -287,7 +284,7 @@ def test_only_connections_of_pixxels_type_are_used(
 ) -> None:
     connect(pixxel, monkeypatch, conn_type=conn_type)
 
-    found = run(client.job(key("job-finished"), RETRY_FOR))
+    found = look_at(client, key("job-finished"))
 
     assert isinstance(found.trouble, PixxelInputError)
     assert "conn_type" in str(found.trouble)
@@ -307,7 +304,7 @@ def test_the_type_counts_anew_where_the_connection_is_read_anew(
         return found
 
     monkeypatch.setattr(PageHook, "_read", spoil)
-    found = run(client.job(key("job-finished"), RETRY_FOR))
+    found = look_at(client, key("job-finished"))
 
     assert found.value is None
     assert found.trouble is not None
@@ -327,10 +324,7 @@ def test_a_short_key_is_in_no_job_and_no_error(
     for number, answer in enumerate(answers):
         pixxel.fail_next("get_job", job_id=f"j{number}", **answer)
 
-    async def look() -> list[Any]:
-        return [await client.job(key(f"j{number}"), RETRY_FOR) for number in range(len(answers))]
-
-    job, refused, odd = run(look())
+    job, refused, odd = look_at(client, *(key(f"j{number}") for number in range(len(answers))))
     assert job.value is not None
     assert job.value.redact.shown(job.value.job.created_by) == "<***>"
     assert isinstance(refused.trouble, PixxelAuthError)
@@ -351,9 +345,7 @@ def test_of_a_large_job_only_what_is_shown_is_read_and_kept(client: PageClient, 
     }
     pixxel.create_job("wf-succeeds", "job-1", fields=fields)
 
-    found = run(client.job(key("job-1"), RETRY_FOR)).value
-
-    assert found is not None
+    found = look_at(client, key("job-1")).value
     assert (found.tasks, found.errors) == (1_200, 300)
     assert (len(found.job.tasks), len(found.job.val_errors)) == (1_000, 200)
     assert found.whole.raw["else"] == {"kept": True}
@@ -483,6 +475,13 @@ def jobs(pixxel: Any, count: int, workflow_id: str = "wf-succeeds") -> list[JobR
     return [key(name, workflow_id) for name in names]
 
 
+def jobs_of_each(pixxel: Any, *counts: int) -> list[JobRef]:
+    """Make so many jobs in each of as many workflows."""
+    for number in range(len(counts)):
+        pixxel.world.add_workflow(f"wf-{number}")
+    return [key for number, count in enumerate(counts) for key in jobs(pixxel, count, f"wf-{number}")]
+
+
 @pytest.mark.parametrize(
     ("count", "singly", "lists"), [(0, 0, 0), (1, 1, 0), (3, 3, 0), (4, 0, 1), (40, 0, 1)]
 )
@@ -511,15 +510,12 @@ def test_workflows_are_counted_apart(client: PageClient, pixxel: Any) -> None:
 def test_a_list_lasts_ten_seconds(client: PageClient, clock: FakeClock, pixxel: Any) -> None:
     keys = jobs(pixxel, 4)
 
-    async def look() -> list[int]:
-        counts = []
-        for pause in (0, 9.9, 0.1):
-            clock.sleep(pause)
-            await client.several(keys, RETRY_FOR)
-            counts.append(pixxel.requests("list_jobs"))
-        return counts
+    async def look(pause: float) -> int:
+        clock.sleep(pause)
+        await client.several(keys, RETRY_FOR)
+        return int(pixxel.requests("list_jobs"))
 
-    assert run(look()) == [1, 1, 2]
+    assert [run(look(pause)) for pause in (0, 9.9, 0.1)] == [1, 1, 2]
 
 
 def looks(client: PageClient, clock: FakeClock, keys: list[JobRef], count: int) -> list[tuple[Any, bool]]:
@@ -604,10 +600,7 @@ def test_a_job_in_trouble_leaves_the_others_alone(client: PageClient, pixxel: An
 
 @pytest.mark.filterwarnings("error::RuntimeWarning", "error::pytest.PytestUnraisableExceptionWarning")
 def test_one_look_leads_to_a_bounded_number_of_questions(client: PageClient, pixxel: Any) -> None:
-    keys = []
-    for number in range(30):
-        pixxel.world.add_workflow(f"wf-{number}")
-        keys += jobs(pixxel, 1, f"wf-{number}")
+    keys = jobs_of_each(pixxel, *[1] * 30)
 
     found, complete = run(client.several(keys, RETRY_FOR))
 
@@ -618,10 +611,7 @@ def test_one_look_leads_to_a_bounded_number_of_questions(client: PageClient, pix
 def test_what_had_no_turn_has_it_at_the_next_look_and_the_others_are_shown_as_they_were(
     client: PageClient, clock: FakeClock, pixxel: Any
 ) -> None:
-    keys = []
-    for number in range(30):
-        pixxel.world.add_workflow(f"wf-{number}")
-        keys += jobs(pixxel, 1, f"wf-{number}")
+    keys = jobs_of_each(pixxel, *[1] * 30)
 
     first, second, third = looks(client, clock, keys, 3)
 
@@ -634,10 +624,7 @@ def test_what_had_no_turn_has_it_at_the_next_look_and_the_others_are_shown_as_th
 
 
 def test_lists_leave_a_quarter_to_the_others(client: PageClient, clock: FakeClock, pixxel: Any) -> None:
-    keys = []
-    for number in range(38):
-        pixxel.world.add_workflow(f"wf-{number}")
-        keys += jobs(pixxel, 4 if number < 30 else 1, f"wf-{number}")
+    keys = jobs_of_each(pixxel, *[4] * 30, *[1] * 8)
 
     first, second = looks(client, clock, keys, 2)
 

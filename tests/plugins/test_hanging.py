@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -21,8 +20,9 @@ import pytest
 from pixxel_provider.api.errors import PixxelResponseError
 from pixxel_provider.clock import Clock
 from pixxel_provider.plugins.client import AT_ONCE, JobRef, PageClient
+from tests.loopback import Part, Raw, RawServer, dripping, reply
 from tests.plugins.pages import require_pages
-from tests.support import CANARY
+from tests.support import CANARY, run_python
 
 require_pages()
 
@@ -37,46 +37,12 @@ DRIPS = {
 MIB = 2**20
 
 
-class Dripping:
-    """A server whose answers have no end."""
-
-    def __init__(self, first: bytes, then: bytes) -> None:
-        self._first, self._then = first, then
-        self.heard, self._gone = threading.Semaphore(0), threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self._threads.append(threading.Thread(target=self._drip, args=(connection,), daemon=True))
-                self._threads[-1].start()
-
-    def _drip(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.recv(65_536)
-            self.heard.release()
-            connection.sendall(self._first)
-            while not self._gone.wait(0.05):
-                connection.sendall(self._then)
-
-    def close(self) -> None:
-        self._gone.set()
-        # Closing alone wakes nobody who accepts.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(10)
-
-
 @pytest.fixture(params=DRIPS)
-def dripping(request: pytest.FixtureRequest) -> Iterator[Dripping]:
-    found = Dripping(*DRIPS[request.param])
-    yield found
-    found.close()
+def endless(request: pytest.FixtureRequest) -> Iterator[RawServer]:
+    """A server whose answers have no end."""
+    with RawServer() as found:
+        found.answer_with(dripping(*DRIPS[request.param], pause=0.05))
+        yield found
 
 
 def connection(url: str) -> str:
@@ -84,9 +50,9 @@ def connection(url: str) -> str:
 
 
 def test_a_fifth_person_has_an_answer_while_four_have_none(
-    dripping: Dripping, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+    endless: RawServer, pixxel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_DRIPPING", connection(dripping.url))
+    monkeypatch.setenv("AIRFLOW_CONN_DRIPPING", connection(endless.origin))
     client = PageClient()
 
     async def look() -> tuple[list[Any], Any]:
@@ -94,8 +60,7 @@ def test_a_fifth_person_has_an_answer_while_four_have_none(
             asyncio.ensure_future(client.job(JobRef("dripping", "w", f"j{number}"), 0.1))
             for number in range(AT_ONCE)
         ]
-        for _ in four:
-            assert await asyncio.to_thread(dripping.heard.acquire, timeout=20)
+        await asyncio.to_thread(endless.wait_for_requests, AT_ONCE)
         fifth = await client.job(JobRef("pixxel_default", "wf-succeeds", "job-finished"), 20)
         listed = await client.several([JobRef("pixxel_default", "wf-succeeds", "job-finished-earlier")], 20)
         return await asyncio.gather(*four), [fifth, listed]
@@ -132,9 +97,9 @@ uvicorn.run(app, fd=int(sys.argv[1]), log_level="warning")
 
 
 def test_an_api_server_ends_on_sigterm_while_requests_hang() -> None:
-    dripping = Dripping(*DRIPS["body"])
-    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.closing(dripping):
-        environ = {**os.environ, "AIRFLOW_CONN_DRIPPING": connection(dripping.url)}
+    with socket.create_server(("127.0.0.1", 0)) as listener, RawServer() as endless:
+        endless.answer_with(dripping(*DRIPS["body"], pause=0.05))
+        environ = {**os.environ, "AIRFLOW_CONN_DRIPPING": connection(endless.origin)}
         server = subprocess.Popen(
             [sys.executable, "-c", SERVER, str(listener.fileno())],
             env=environ,
@@ -146,8 +111,7 @@ def test_an_api_server_ends_on_sigterm_while_requests_hang() -> None:
             readers = [socket.create_connection(listener.getsockname(), 60) for _ in range(4)]
             for number, reader in enumerate(readers):
                 reader.sendall(f"GET /{number} HTTP/1.1\r\nHost: airflow\r\n\r\n".encode())
-            for _ in readers:
-                assert dripping.heard.acquire(timeout=120)
+            endless.wait_for_requests(len(readers), 120)
             server.send_signal(signal.SIGTERM)
             _, said = server.communicate(timeout=30)
             for reader in readers:
@@ -170,24 +134,13 @@ def huge(filling: str, count: int) -> bytes:
 
 @contextlib.contextmanager
 def serving(body: Callable[[str], bytes]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = body(self.path).replace(b"%s", self.path.rpartition("/")[2].encode(), 1)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(found)))
-            self.end_headers()
-            with contextlib.suppress(OSError):
-                self.wfile.write(found)
+    def answer(head: bytes) -> list[Part]:
+        path = head.split()[1].decode()
+        return [reply(body=body(path).replace(b"%s", path.rpartition("/")[2].encode(), 1))]
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join(10)
+    with RawServer() as server:
+        server.answer_with(Raw(answer))
+        yield server.origin
 
 
 def test_an_answer_is_read_up_to_four_mib(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,15 +220,8 @@ LARGE = {
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 def test_many_large_jobs_leave_little_behind_and_hold_up_nobody() -> None:
     with serving(lambda path: LARGE[path.rpartition("/")[2].partition("-")[0]]) as url:
-        done = subprocess.run(
-            [sys.executable, "-c", BROWSER, *LARGE],
-            env={**os.environ, "AIRFLOW_CONN_PIXXEL_DEFAULT": connection(url)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-    assert done.returncode == 0, done.stderr[-2_000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+        printed = run_python(BROWSER, *LARGE, AIRFLOW_CONN_PIXXEL_DEFAULT=connection(url))
+    found = json.loads(printed.splitlines()[-1])
     assert found["left"] < 250, found
     assert found["peak"] < 900, found
     # It was ten seconds, and is a third of one where nothing else runs.

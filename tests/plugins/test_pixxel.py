@@ -20,6 +20,7 @@ from airflow import plugins_manager
 from pixxel_provider.plugins import pixxel as plugin_module
 from pixxel_provider.plugins.pixxel import LazyApp, PixxelPlugin
 from tests.plugins.pages import HAS_A_PLACE, WHY_NOT
+from tests.support import run_python
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -193,20 +194,9 @@ for _ in range(5):
 
 @pytest.fixture(scope="module")
 def tries(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE],
-        env={
-            **os.environ,
-            "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
-            "PYTHONPATH": str(ROOT),
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("TRY ")]
+    home = str(tmp_path_factory.mktemp("airflow"))
+    printed = run_python(MEASURE, AIRFLOW_HOME=home, PYTHONPATH=str(ROOT))
+    return [json.loads(line[4:]) for line in printed.splitlines() if line.startswith("TRY ")]
 
 
 def test_importing_it_takes_under_twenty_milliseconds(tries: list[dict[str, Any]]) -> None:

@@ -401,15 +401,8 @@ def test_dags_that_are_not_readable_are_left_out(records: Records, run_id: str, 
     records.run("secret", run_id)
     wait(records, run_id, "wait", state="running", start_date=ago(minutes=1))
     wait(records, run_id, "wait", dag_id="secret", state="running", start_date=ago(minutes=1))
-    wait(
-        records,
-        run_id,
-        "own",
-        dag_id="secret",
-        state="failed",
-        start_date=ago(hours=2),
-        end_date=ago(hours=1),
-    )
+    over = {"state": "failed", "start_date": ago(hours=2), "end_date": ago(hours=1)}
+    wait(records, run_id, "own", dag_id="secret", **over)
     readable = {"coast", *(f"dag-{number}" for number in range(padding))}
 
     rows, total = queries.lately(readable, SINCE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,15 @@ from pixxel_provider.plugins.threads import Threads
 LONG = 20.0
 
 
+def submit(threads: Threads, work: Any) -> Any:
+    return threads.submit("k", work)
+
+
 def test_work_of_one_key_takes_its_turns_in_order() -> None:
     threads, done = Threads(at_once=1, waiting=9), list[int]()
-    futures = [threads.submit("k", lambda number=number: done.append(number)) for number in range(9)]
+    futures = [submit(threads, lambda number=number: done.append(number)) for number in range(9)]
 
     for future in futures:
-        assert future is not None
         future.result(LONG)
     assert done == list(range(9))
 
@@ -26,8 +30,7 @@ def test_work_of_one_key_takes_its_turns_in_order() -> None:
 def test_a_thread_goes_when_there_is_nothing_to_do() -> None:
     threads = Threads(at_once=2, waiting=9)
     for _ in range(3):
-        future = threads.submit("k", threading.current_thread)
-        assert future is not None
+        future = submit(threads, threading.current_thread)
         thread = future.result(LONG)
         assert thread.daemon
         thread.join(LONG)
@@ -42,24 +45,19 @@ def test_an_error_goes_to_whoever_asked(error: BaseException) -> None:
     def fail() -> None:
         raise error
 
-    failed, after = threads.submit("k", fail), threads.submit("k", lambda: 7)
-    assert failed is not None
-    assert after is not None
+    failed, after = submit(threads, fail), submit(threads, lambda: 7)
     assert failed.exception(LONG) is error
     assert after.result(LONG) == 7
 
 
 def test_work_that_was_given_up_is_not_begun() -> None:
     threads, go, begun = Threads(at_once=1, waiting=9), threading.Event(), list[int]()
-    first = threads.submit("k", lambda: go.wait(LONG))
-    second = threads.submit("k", lambda: begun.append(1))
-    third = threads.submit("k", lambda: 3)
-    assert second is not None
+    assert submit(threads, lambda: go.wait(LONG)) is not None
+    second = submit(threads, lambda: begun.append(1))
+    third = submit(threads, lambda: 3)
     assert second.cancel()
     go.set()
 
-    assert first is not None
-    assert third is not None
     assert third.result(LONG) == 3
     assert begun == []
 
