@@ -22,7 +22,7 @@ from pixxel_provider.api.status import Verdict
 from pixxel_provider.outcome import PixxelJobFailedError
 from pixxel_provider.waiting.sensor import PixxelWaitingSensor
 from tests.hooks.answers import sized
-from tests.hooks.rawserver import RawServer
+from tests.loopback import RawServer
 from tests.support import CANARY, FakeClock, FakeTaskInstance, RecordingLog
 
 # ------------------------------------------------------------------------------------------ the definition
