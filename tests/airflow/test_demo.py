@@ -140,7 +140,7 @@ def test_the_story_tells_price_lost_answer_adoption_and_each_step_once(line: str
 @pytest.mark.parametrize(("jobs", "asked", "words"), [(1, 1, "1 job, 120"), (2, 2, "2 jobs, 240")])
 def test_the_bill_at_the_end_is_what_it_is(jobs: int, asked: int, words: str) -> None:
     stream = io.StringIO()
-    Story(Screen(stream), 10, 200).result(jobs, 120 * jobs, asked, 40)
+    Story(Screen(stream), 10, 200).ending(jobs, 120 * jobs, asked, 40)
     assert f"{words} credits. Asked {'once' if asked == 1 else '2 times'}" in stream.getvalue()
 
 

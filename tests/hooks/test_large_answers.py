@@ -17,25 +17,26 @@ from tests.hooks.clients import Outcome, connection_to
 from tests.hostile import HOSTILE, job_of
 from tests.loopback import RawServer
 
-#: Seconds.
+#: Seconds of CPU.
 LONGEST_GAP = 0.5
 #: An object is decoded in one go, whoever else waits: the limit of names bounds that.
 LONGER = {"two million names": 4.0}
-#: A machine that is busy with something else isn't so each time.
+#: A collection of garbage doesn't come each time.
 TRIES = 3
 
 
 def gap_while_reading() -> tuple[float, Outcome]:
-    """Return the longest time in which the loop did nothing else, in seconds, and what was read."""
+    """Return the most CPU seconds that passed without the loop doing anything else, and what was read."""
 
     async def read() -> tuple[float, Outcome]:
         hook = PixxelAsyncHook()
         await hook.get_settings()
         reading = asyncio.ensure_future(hook.send(calls.get_job("w", "j"), retry_for=0))
-        longest, last = 0.0, time.monotonic()
+        # This process's CPU, as a machine that is busy with something else gives it less of that.
+        longest, last = 0.0, time.process_time()
         while not reading.done():
             await asyncio.sleep(0.001)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            longest, last = max(longest, time.process_time() - last), time.process_time()
         return longest, Outcome.of(reading.result)
 
     return asyncio.run(read())
