@@ -16,7 +16,7 @@ from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelNotFoundError, PixxelResponseError
 from pixxel_provider.api.job import Job
 from pixxel_provider.hooks.connection_lookup import as_transient
-from pixxel_provider.hooks.pixxel import PixxelAsyncHook
+from pixxel_provider.hooks.pixxel_async import PixxelAsyncHook
 from pixxel_provider.hooks.shared_hooks import SharedConnection, SharedHook
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ JobAnswer = Job | PixxelError
 
 log = logging.getLogger(__name__)
 
-#: What one full job is taken to on_size before one was seen, in bytes.
+#: The assumed size of one full job until one was read, in bytes.
 _USUAL_JOB = 8_000
 #: How many subscribers receive a list's changes before other tasks of the loop run.
 _AT_A_TIME = 25
@@ -40,7 +40,7 @@ MANY = 33
 class Subscription:
     """What waits for news of one job, and shares the requests of its event loop for jobs of the workflow.
 
-    The connection is read anew for each that joins; where it has changed, the poll is another one.
+    The connection is read anew for each; where it has changed, the poll is another one.
 
     :param connection: acquired for this subscription, which releases it.
     :param ended: whether a job's status means the end to this subscriber: such a job is read in full first.
@@ -129,13 +129,10 @@ class SharedPoller:
         self._poll: asyncio.Task[None] | None = None
         self._gets: dict[str, asyncio.Task[None]] = {}
         self._no_list_until = -math.inf
-        self._unreadable = 0
+        self._unreadable, self._filter_helps = 0, True
         self._list_bytes: int | None = None
         self._job_bytes = float(_USUAL_JOB)
-        self._filter_helps = True
         self._not_before = 0.0
-
-    # ------------------------------------------------------------------------------------- coming and going
 
     def join(self, subscription: Subscription) -> None:
         """Add a subscriber; the poll starts with the first request that one asks for."""
@@ -163,8 +160,6 @@ class SharedPoller:
             self._sleeper.cancel()
         if self._poll is None or self._poll.done():
             self._poll = _detached(self._run())
-
-    # --------------------------------------------------------------------------------------------- the poll
 
     async def _run(self) -> None:
         while self._subscriptions:
@@ -310,8 +305,6 @@ class SharedPoller:
         ended = any(subscription.ended(job) for subscription in self._subscriptions.get(job_id, ()))
         return None if ended else job
 
-    # ------------------------------------------------------------------------------------ asking and telling
-
     async def _send(self, call: calls.Call[T], on_size: Callable[[int], None]) -> T | PixxelError:
         try:
             answer = await self.hook.send(call, retry_for=0, on_size=on_size)
@@ -332,7 +325,7 @@ class SharedPoller:
         self._filter_helps = size < self._job_bytes
 
     def _job_size(self, size: int) -> None:
-        # Most jobs of a workflow on_size the same; the newest counts for a quarter.
+        # Jobs of one workflow are of similar size; the newest counts for a quarter.
         self._job_bytes += (size - self._job_bytes) / 4
 
     def _waiting(self) -> list[Subscription]:

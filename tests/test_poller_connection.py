@@ -167,7 +167,7 @@ def test_who_leaves_while_the_connection_is_read_leaves_nothing(script: Script) 
 def test_a_connection_without_a_reading_is_asked_for_by_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """However often a shared poll asks while the vault is away, the vault is asked now and then."""
     from pixxel_provider.api import calls
-    from pixxel_provider.hooks import pixxel as module
+    from pixxel_provider.hooks import pixxel_async as module
 
     now, read_at = [1000.0], []
 
@@ -175,7 +175,7 @@ def test_a_connection_without_a_reading_is_asked_for_by_the_rule(monkeypatch: py
         read_at.append(now[0])
         raise PixxelConnectionError("the vault is away", sent=False)
 
-    monkeypatch.setattr(module, "_look_up", away)
+    monkeypatch.setattr(module, "look_up_async", away)
 
     async def work() -> None:
         hook = PixxelAsyncHook("c", clock=Clock(monotonic=lambda: now[0]))

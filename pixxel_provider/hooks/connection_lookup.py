@@ -16,6 +16,8 @@ from pixxel_provider.api.errors import PixxelConnectionError, PixxelError, Pixxe
 from pixxel_provider.compat import connections
 from pixxel_provider.connection import Settings, read_connection
 
+#: What is logged where a connection can't be read again.
+STALE = "%s The connection as it was read before stays in use."
 _UNDECODABLE = (
     "is defined, but can't be decoded: it must be a JSON object with Airflow's own field names, or a URI "
     "whose key is percent-encoded"

@@ -213,8 +213,8 @@ class _Response(HTTPResponse):
 
 
 @cache
-def _adapter() -> type[Any]:
-    from requests.adapters import HTTPAdapter
+def _pools() -> dict[str, type[Any]]:
+    """Return urllib3's pools by scheme, with connections that are bounded."""
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -249,16 +249,21 @@ def _adapter() -> type[Any]:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    pools = {"http": PlainPool, "https": SecurePool}
+    return {"http": PlainPool, "https": SecurePool}
+
+
+@cache
+def _adapter() -> type[Any]:
+    from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, **kwargs)
-            self.poolmanager.pool_classes_by_scheme = pools
+            self.poolmanager.pool_classes_by_scheme = _pools()
 
         def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
             manager = super().proxy_manager_for(*args, **kwargs)
-            manager.pool_classes_by_scheme = pools
+            manager.pool_classes_by_scheme = _pools()
             return manager
 
     return Adapter

@@ -9,7 +9,7 @@ from typing import Any
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.clock import Clock
-from pixxel_provider.hooks.pixxel import PixxelAsyncHook
+from pixxel_provider.hooks.pixxel_async import PixxelAsyncHook
 from pixxel_provider.hooks.sessions import release_session
 
 

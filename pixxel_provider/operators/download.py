@@ -120,7 +120,7 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
         return self._wait(context)  # type: ignore[no-any-return]
 
     def on_kill(self) -> None:
-        """Stop, and remove what is cancellation: Airflow may end the process before the transfer can.
+        """Stop, and remove what isn't complete: Airflow may end the process before the transfer can.
 
         Airflow 3 lets the task go on after this. Nothing is written any more, and the next step fails it.
         """

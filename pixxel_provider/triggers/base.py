@@ -98,7 +98,7 @@ class PixxelWaitTrigger(BaseTrigger):
 
     async def _open(self, state: PollState) -> None:
         """Prepare the requests."""
-        from pixxel_provider.hooks.pixxel import PixxelAsyncHook
+        from pixxel_provider.hooks.pixxel_async import PixxelAsyncHook
 
         self._call = self.poll.call()
         self._hook = PixxelAsyncHook(self.pixxel_conn_id, clock=Clock(monotonic=self._monotonic))

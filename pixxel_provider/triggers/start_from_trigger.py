@@ -152,7 +152,7 @@ def last_event(
 
     :param worker_for: the states for whose sake a worker is needed, of ``success``, ``skipped``, ``failed``
         (for good) and ``retry``.
-    :param log: where it is logged. as no worker will log it.
+    :param log: where it is logged, as no worker does.
     :raises NeedsWorker: this result takes a worker.
     """
     from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
@@ -167,8 +167,7 @@ def last_event(
         state, level, words = "failed", "error", str(failure)
     except PixxelError as error:
         state, level, words = "retry", "error", str(error)
-    context = _mended(context)
-    ti: Any = context["ti"]
+    ti: Any = (context := _mended(context))["ti"]
     if state in worker_for:
         raise NeedsWorker(f"what is due when the task ends in {state!r} happens on a worker only")
     if state == "success" and next(iter(ti.task.iter_mapped_dependants()), None) is not None:

@@ -33,17 +33,17 @@ def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch, 
 def test_who_comes_together_reads_the_connection_once(
     pixxel: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pixxel_provider.hooks import pixxel as module
+    from pixxel_provider.hooks import pixxel_async as module
 
     looked: list[str] = []
-    look_up = module._look_up
+    look_up = module.look_up_async
 
     async def counted(conn_id: str) -> object:
         looked.append(conn_id)
         await asyncio.sleep(0)
         return await look_up(conn_id)
 
-    monkeypatch.setattr(module, "_look_up", counted)
+    monkeypatch.setattr(module, "look_up_async", counted)
 
     async def work() -> None:
         hook = PixxelAsyncHook()
