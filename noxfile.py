@@ -186,9 +186,10 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("supported", [nox.param(each, id=each.airflow) for each in SUPPORTED])
-def matrix(session: nox.Session, supported: Supported) -> None:
+@nox.parametrize("airflow", [nox.param(each.airflow, id=each.airflow) for each in SUPPORTED])
+def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on a supported Airflow version, with a Python that suits it."""
+    supported = next(each for each in SUPPORTED if each.airflow == airflow)
     version = choose_python(session, supported)
     folder = f".nox/airflow-{supported.airflow}"
     python = environment(session, "test", folder=folder, constraints=supported.constraints, python=version)

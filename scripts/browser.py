@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -160,7 +160,9 @@ def create_jobs(pixxel: Any) -> None:
         world.add_workflow(f"wf-{name}")
     tasks = world.workflow("wf-succeeds").tasks
     lots = [
-        replace(tasks[number % 4], name=f"Tile {number}", depends_on=(f"Tile {number - 5}",) * (number >= 5))
+        tasks[number % 4].model_copy(
+            update={"name": f"Tile {number}", "depends_on": (f"Tile {number - 5}",) * (number >= 5)}
+        )
         for number in range(200)
     ]
     world.add_workflow("wf-many", tasks=tuple(lots))

@@ -277,7 +277,7 @@ def replay(number: int) -> Report:
     with place() as here, (watch := _Watch()).on_duty():
         print(case.call)
         for answer in case.answers(here.hosts()):
-            print(f"  {answer.end}", *(repr(part)[:2_000] for part in answer), sep="\n    ")
+            print(f"  {answer.end}", *(repr(part)[:2_000] for part in answer.to(b"")), sep="\n    ")
         for name, outcomes in exchange(here, case, 4 * STEP)[0].items():
             print(f"{name}:", *outcomes, sep="\n    ")
         problems = check(here, case, report, 6 * STEP)

@@ -117,9 +117,8 @@ def make(number: int) -> Case:
 
 def _answer(rng: random.Random, good: Any, redirect: bool = False) -> tuple[tuple[Part, ...], End]:
     if rng.random() < 0.15 and not redirect:
-        found = [
-            part for part in raw(rng.choice(rng.choice(list(TABLE.values())))[1]) if isinstance(part, bytes)
-        ]
+        known = raw(rng.choice(rng.choice(list(TABLE.values())))[1])
+        found = [part for part in known.to(b"") if isinstance(part, bytes)]
         whole = b"".join(found)[:200_000]
     else:
         draft = Draft(json.dumps(_with_changes(rng, good) if rng.random() < 0.2 else good).encode())
