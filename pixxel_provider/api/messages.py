@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pixxel_provider.api.job import Job, Task, ValidationError
-from pixxel_provider.api.schedule import expected_end
 from pixxel_provider.api.status import RUNNING_WORDS, SUCCESS_WORDS, normalise
 from pixxel_provider.api.truncation import clip
+
+if TYPE_CHECKING:
+    # Sensors import this, and need no job until there is one.
+    from pixxel_provider.api.job import Job, Task, ValidationError
 
 _PARAGRAPH_LIMIT = 2_000
 _LINE_LIMIT = 500
@@ -87,6 +89,8 @@ def status_line(job: Job) -> str:
 
 def time_left(job: Job) -> str:
     """Return how long a job that runs has to go by Pixxel's estimate, at the moment of its last change."""
+    from pixxel_provider.api.schedule import expected_end
+
     end = expected_end(job)
     if end is None or job.updated_at is None or normalise(job.status) not in RUNNING_WORDS:
         return ""
