@@ -294,12 +294,12 @@ def measure() -> None:
         assert answer.status_code == 200, (answer.status_code, answer.text[:300])
         return seconds * 1000, answer
 
-    from pixxel_provider.plugins import client
+    from pixxel_provider.plugins import client as pages
 
     # Else the list shows what it knows, and what it asks for comes later.
-    client._KNOWN_WAIT = 10.0
+    pages._KNOWN_WAIT = 10.0
     for name in ("RUNNING_LASTS", "ENDED_LASTS", "LIST_LASTS", "ESTIMATE_LASTS"):
-        setattr(client, name, 0.0)
+        setattr(pages, name, 0.0)
     base = PixxelHook(DEFAULT_CONNECTION_ID).settings.base_url
     figures: dict[str, list[float]] = {"shell": [], "tab": [], "api": [], "list": [], "tab_again": []}
     for number in range(ROUNDS + 1):
@@ -314,7 +314,7 @@ def measure() -> None:
             # The first ones import what is needed.
             for name, value in (("shell", shell), ("tab", first), ("api", api), ("list", several)):
                 figures[name].append(value)
-    client.RUNNING_LASTS = 60.0
+    pages.RUNNING_LASTS = 60.0
     timed(f"{tab}/data")
     figures["tab_again"] = [timed(f"{tab}/data")[0] for _ in range(ROUNDS)]
     found = {name: statistics.median(values) for name, values in figures.items()}
