@@ -84,7 +84,7 @@ def download(url: str, destination: str) -> None:
     )
     before = peak()
     started = time.perf_counter()
-    found = operator._wait({"ti": TaskInstance()})  # type: ignore[typeddict-item]
+    found = operator.execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
     seconds = time.perf_counter() - started
     assert found["bytes"] == SIZE
     print(json.dumps({"seconds": seconds, "growth": peak() - before}))

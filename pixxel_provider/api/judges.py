@@ -60,7 +60,7 @@ class JobPoll(Poll[Job]):
 
     def check(self) -> None:
         super().check()
-        self.rules  # noqa: B018
+        StatusRules.of(self.success_statuses, self.failure_statuses)
 
     def has_ended(self, job: Job) -> bool:
         """Tell whether a job's status isn't one to wait on."""

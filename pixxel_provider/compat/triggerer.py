@@ -14,4 +14,5 @@ async def state_of(ti: Any) -> str | None:
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )
     name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
-    return states.get(ti.run_id, {}).get(name)  # type: ignore[no-any-return]
+    state: str | None = states.get(ti.run_id, {}).get(name)
+    return state

@@ -86,9 +86,7 @@ class _Bounded(ResponseHandler):
     def _receive_body(self, data: bytes) -> None:
         if self._body.is_eof():
             # It must not become the answer to the next request.
-            self.force_close()
-            if self.transport is not None:
-                self.transport.abort()
+            self._hang_up()
             return
         if self._left is not None and len(data) > self._left:
             self.force_close()
@@ -102,9 +100,7 @@ class _Bounded(ResponseHandler):
         message, body = data
         if self._body is not None:
             # A second answer in one piece with the first: it must not become the next request's.
-            self.force_close()
-            if self.transport is not None:
-                self.transport.abort()
+            self._hang_up()
             return
         self._begun = False
         if message.code >= 200 or message.code == 101:
@@ -125,6 +121,10 @@ class _Bounded(ResponseHandler):
 
     def _give_up(self, error: Exception) -> None:
         self.set_exception(error)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.force_close()
         if self.transport is not None:
             self.transport.abort()
 

@@ -118,10 +118,8 @@ class PixxelJobTrigger(PixxelWaitTrigger):
         return start_from_trigger.hand_over(error, result, self.started_at)
 
     async def _open(self, state: PollState) -> None:
-        connection, ended = (
-            acquire(self.pixxel_conn_id, Clock(monotonic=self._monotonic)),
-            self.poll.has_ended,
-        )
+        connection = acquire(self.pixxel_conn_id, Clock(monotonic=self._monotonic))
+        ended = self.poll.has_ended
         self._jobs = Subscription(connection, self.workflow_id, self.job_id, ended, self._pause)
         await self._jobs.join()
         state.jitter = self._jobs.jitter
