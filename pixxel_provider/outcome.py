@@ -13,10 +13,11 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from pixxel_provider.api.errors import PixxelError
-from pixxel_provider.api.polling import PollResult
 
 if TYPE_CHECKING:
     from typing import TypeGuard
+
+    from pixxel_provider.api.polling import PollResult
 
 
 _EVENT_VERSION = 1
@@ -72,6 +73,8 @@ def result_of(event: object) -> PollResult | None:
     """Return the result in an event, None if it has none that this version knows."""
     if not _is_ours(event) or str(event["kind"]) not in _KINDS:
         return None
+    from pixxel_provider.api.polling import PollResult
+
     return PollResult(
         kind=str(event["kind"]),
         message=str(event.get("message", "")),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
-from pixxel_provider.api.polling import Poll, PollResult, PollState, WaitPlan
 from pixxel_provider.api.retry import RETRY_FOR
 from pixxel_provider.clock import CLOCK
 from pixxel_provider.compat.tasks import TRIGGER_FAILED
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
+    from pixxel_provider.api.polling import Poll, PollResult, WaitPlan
     from pixxel_provider.connection import Settings
     from pixxel_provider.hooks.pixxel import PixxelHook
 
@@ -91,6 +91,8 @@ class WaitMixin(_Operator):
             if result is None and "timeout" in why.lower():
                 result = self._state.timed_out(self._deferral_limit())
             elif result is None and self.never_fail:
+                from pixxel_provider.api.polling import PollResult
+
                 result = PollResult("error", f"The trigger could not be run: {why}.")
             if result is not None:
                 return self._conclude(result, context, answer)
@@ -115,6 +117,9 @@ class WaitMixin(_Operator):
             answer = self._ask()
 
     def _begin(self, context: Context, passed: float | None = None) -> None:
+        # Imported here, like hooks, triggers and judges: a DAG file that is only parsed never needs them.
+        from pixxel_provider.api.polling import PollResult, PollState
+
         self._context = context
         self._begun = CLOCK.monotonic() - (passed or 0.0)
         try:
@@ -139,7 +144,6 @@ class WaitMixin(_Operator):
         self._publish(context, self._settings(context, resumed))
 
     def _open_hook(self) -> PixxelHook:
-        # Imported here, like triggers and judges: a DAG file that is only parsed never needs it.
         from pixxel_provider.hooks.pixxel import PixxelHook
 
         return PixxelHook(self.pixxel_conn_id)

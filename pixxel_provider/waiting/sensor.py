@@ -14,7 +14,6 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from pixxel_provider.api.polling import PollResult, WaitPlan
 from pixxel_provider.clock import CLOCK
 from pixxel_provider.compat.tasks import was_rescheduled
 from pixxel_provider.outcome import without_causes
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from pixxel_provider.api.judges import JobPoll
+    from pixxel_provider.api.polling import PollResult, WaitPlan
 
 #: Seconds for which reschedule mode keeps its worker while a job is missing.
 LONGEST_STAY = 300.0
@@ -89,6 +89,8 @@ class PixxelWaitingSensor(WaitMixin, BaseSensorOperator):
         return False if result is None else PokeReturnValue(True, self._conclude(result, context, answer))
 
     def _as_plan(self) -> WaitPlan:
+        from pixxel_provider.api.polling import WaitPlan
+
         # What was set after __init__, as by a cluster policy, Airflow hasn't turned into seconds.
         self.timeout, self.poke_interval = _seconds(self.timeout), _seconds(self.poke_interval)
         return WaitPlan(
