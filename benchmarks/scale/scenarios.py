@@ -51,6 +51,7 @@ GROUPS = {
         "1,000 jobs over 10 workflows, every 2 s, ending within 24 s",
         {
             **_all(),
+            "get": Row("one bare get (aiohttp) after a job's end", Case("get")),
             "quick": Row(f"{OURS}, every 0.5 s", Case("pixxel", interval=0.5)),
             "single": Row(f"{OURS}, one job per workflow", Case("pixxel", workflows=1_000)),
         },
@@ -125,6 +126,7 @@ GROUPS = {
 #: Peer and ours whose figures are divided, by the name the ratio has in the last line.
 PAIRS = {
     **{key: (key, "pixxel") for key in PEERS},
+    "one bare get": ("get", "pixxel"),
     "dbt / ours every 0.5 s": ("dbt", "quick"),
     "dbt / ours, one job per workflow": ("dbt", "single"),
     **{f"{key}, {jobs} jobs": (f"{jobs}-{key}", f"{jobs}-pixxel") for jobs in (100, 3_000) for key in PEERS},

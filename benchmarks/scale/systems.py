@@ -142,6 +142,41 @@ def _sleeper(case: Case, address: str) -> Callable[[int], Any]:
     return lambda number: Sleeper(case.interval, ends[number])
 
 
+# ---------------------------------------------------------------------------------------------- the bare get
+
+
+class Getter:
+    """Sleeps like :class:`Sleeper`, then gets its job once, with nothing but aiohttp and json."""
+
+    def __init__(self, sleeper: Sleeper, session: Callable[[], Any], url: str) -> None:
+        self._sleeper, self._session, self._url = sleeper, session, url
+
+    async def run(self) -> AsyncIterator[Any]:
+        """Yield the job."""
+        async for _ in self._sleeper.run():
+            async with self._session().get(self._url, headers={"Authorization": "Bearer key"}) as response:
+                yield json.loads(await response.read())
+
+
+def _getter(case: Case, address: str) -> Callable[[int], Any]:
+    import aiohttp
+
+    ends = case.ends()
+    sessions: list[aiohttp.ClientSession] = []
+
+    def session() -> aiohttp.ClientSession:
+        if not sessions:
+            # As many requests at once as this package allows.
+            sessions.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)))
+        return sessions[0]
+
+    def make(number: int) -> Getter:
+        url = f"http://{address}/v0/workflows/{workflow_id(number % case.workflows)}/jobs/{job_id(number)}"
+        return Getter(Sleeper(case.interval, ends[number]), session, url)
+
+    return make
+
+
 def _status(payload: Any) -> bool:
     return isinstance(payload, dict) and payload.get("status") == "success"
 
@@ -152,6 +187,7 @@ SYSTEMS = {
     "fivetran": System("Fivetran", _fivetran_connection, _fivetran, _status),
     "http": System("http", _http_connection, _http, _status),
     "floor": System("sleeping tasks", lambda address, ca: {}, _sleeper, bool),
+    "get": System("one bare get", lambda address, ca: {}, _getter, lambda job: bool(job["finished_at"])),
 }
 
 

@@ -29,7 +29,8 @@ _FIRST_REAL_YEAR = 1971
 def text(value: Any) -> str:
     """Return a string or number as text that every database accepts; everything else is an empty string."""
     if isinstance(value, str):
-        return _storable(value)
+        # Nearly every text: a job has some hundred.
+        return value if value.isascii() and "\x00" not in value else _storable(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _number_text(value)
     return ""
@@ -54,6 +55,8 @@ def number(value: Any) -> int | float | None:
 
 def percent(value: Any) -> int | float | None:
     """Return a progress from 0 to 100, from ``75``, ``"75"`` or ``"75%"``."""
+    if type(value) is int:
+        return min(max(value, 0), 100)
     if isinstance(value, str):
         value = value.strip().removesuffix("%")
     found = number(value)

@@ -123,8 +123,11 @@ class Poll(ABC, Generic[T]):
         """Return what is logged when it changes, the status first."""
         return (status_of(answer),)
 
-    def log_news(self, answer: T, log: Log, new_status: bool) -> None:
-        """Log an answer that brings news, which may be a new status."""
+    def log_news(self, answer: T, seen: str, log: Log, new_status: bool) -> None:
+        """Log an answer that brings news, which may be a new status.
+
+        :param seen: what :meth:`last_seen` returned.
+        """
         status = status_of(answer)
         if self.rules.knows(status):
             log.info(f"{self.name} is {status}")
@@ -282,7 +285,7 @@ class PollState:
         if news != self._last_logged:
             new_status = not self._last_logged or self._last_logged[0] != news[0]
             self._last_seen, self._last_logged = self.poll.last_seen(answer), news
-            self.poll.log_news(answer, self.log, new_status)
+            self.poll.log_news(answer, self._last_seen, self.log, new_status)
 
     def _log_error(self, error: PixxelError) -> None:
         words = str(error)
