@@ -54,6 +54,8 @@ class Record:
         fields = {name: stored.get(name) for name in cls.__dataclass_fields__}
         if fields["state"] not in _STATES or not isinstance(fields["began_at"], (int, float)):
             return None
+        if fields["state"] in (CREATED, DONE) and not isinstance(fields["job_id"], str):
+            return None
         return cls(**fields)  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pixxel_provider.api import calls
 from pixxel_provider.api.calls import same_id
 from pixxel_provider.api.errors import (
+    PixxelApiError,
     PixxelConnectionError,
     PixxelError,
     PixxelNotFoundError,
@@ -101,6 +102,19 @@ def describe(jobs: Iterable[Job]) -> str:
     return ", ".join(words) + (f", and {more} more" if more > 0 else "")
 
 
+def possible(jobs: list[Job] | None) -> str:
+    """Return a sentence on the jobs that a search brought, None for a list that couldn't be read."""
+    if jobs is None:
+        return "The list of jobs couldn't be read."
+    # Newest first: of many, the older ones are less likely.
+    return f"It may be one of these: {describe(jobs[::-1])}." if jobs else "No new job is listed."
+
+
+def refuses_the_list(error: PixxelApiError) -> bool:
+    """Return whether the key may create jobs but not list them; 401 and 404 are about more than the list."""
+    return not error.transient and error.status_code not in (401, 404)
+
+
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(0, timezone.utc) + timedelta(seconds=max(seconds, 0.0))
 
@@ -110,7 +124,7 @@ class Match:
     """The result of a search: the possible jobs, None if the list couldn't be read, and the reason."""
 
     jobs: list[Job] | None
-    trouble: PixxelError | None = None
+    error: PixxelError | None = None
 
 
 @dataclass
@@ -151,11 +165,11 @@ class JobSearch:
         until = began + min(max(since + self.grace - self.clock.time(), 0.0), self.grace)
         pause = 1.0
         while True:
-            found = self._look(record)
+            match = self._once(record)
             # A list that can't be read says nothing, however late it is.
-            left = (until if found.jobs is not None else began + RETRY_FOR) - self.clock.monotonic()
-            if found.jobs or left <= 0 or (found.trouble is not None and not found.trouble.transient):
-                return found
+            left = (until if match.jobs is not None else began + RETRY_FOR) - self.clock.monotonic()
+            if match.jobs or left <= 0 or (match.error is not None and not match.error.transient):
+                return match
             self.clock.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -184,7 +198,7 @@ class JobSearch:
             self.clock.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _look(self, record: Record) -> Match:
+    def _once(self, record: Record) -> Match:
         try:
             return Match(self.once(record, retry_for=0))
         except PixxelError as error:

@@ -153,7 +153,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         # Read now, so that a connection that can't be used is found before anything is created.
         self._settings(context)
 
-        def tell(job_id: str) -> None:
+        def publish(job_id: str) -> None:
             self.job_id = job_id
             self._publish(context, self._settings(context))
 
@@ -171,8 +171,8 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             project_id=self.project_id,
             rules=self._as_poll().rules,
             log=self.log,
-            tell=tell,
-            tell_estimate=lambda credits: push(context, {ESTIMATED_COST: credits}),
+            publish=publish,
+            publish_estimate=lambda credits: push(context, {ESTIMATED_COST: credits}),
             max_cost=read_max_cost(self.max_cost),
             durable=self.durable,
             begun=getattr(context.get("dag_run"), "start_date", None),
