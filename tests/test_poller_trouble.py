@@ -22,6 +22,7 @@ from pixxel_provider.api.errors import (
     PixxelResponseError,
 )
 from pixxel_provider.api.job import Job
+from pixxel_provider.clock import Clock
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 from tests.poller_support import Script, ending, has_ended, run, settings_of, subscribed, wait_for
 from tests.support import HISTORIES
@@ -225,7 +226,7 @@ def test_an_outage_reaches_all_and_costs_few_requests(script: Script) -> None:
     async def work() -> None:
         async def wait(name: str) -> Any:
             trigger = PixxelJobTrigger("w", name, timeout=9000)
-            trigger._monotonic = asyncio.get_running_loop().time  # type: ignore[method-assign]
+            trigger.clock = Clock(monotonic=asyncio.get_running_loop().time)
             return [event.payload["kind"] async for event in trigger.run()]
 
         assert await asyncio.gather(*map(wait, script.ends)) == [["succeeded"]] * 300
@@ -360,7 +361,7 @@ def test_whatever_happens_every_event_comes_once_and_nothing_stays(
 
         def start(name: str) -> None:
             trigger = PixxelJobTrigger("w", name, poke_interval=10, timeout=1e7, not_found_grace=1e7)
-            trigger._monotonic = loop.time  # type: ignore[method-assign]
+            trigger.clock = Clock(monotonic=loop.time)
 
             async def events() -> list[Any]:
                 return [event.payload async for event in trigger.run()]

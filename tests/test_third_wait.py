@@ -71,7 +71,7 @@ class DeliverySensor(PixxelWaitingSensor):
         super().__init__(**kwargs)
         self.delivery_id = delivery_id
 
-    def _as_poll(self) -> DeliveryPoll:
+    def make_poll(self) -> DeliveryPoll:
         return DeliveryPoll(self.delivery_id)
 
 
@@ -105,7 +105,7 @@ class Waits:
     async def first_event(self, path: str, stored: dict[str, Any]) -> Any:
         module, _, name = path.rpartition(".")
         trigger = getattr(import_module(module), name)(**json.loads(json.dumps(stored)))
-        trigger._pause, trigger._monotonic, trigger._now = self.clock.async_sleep, self.clock, self.clock
+        trigger.clock = self.clock
         self.triggers.append(trigger)
         return json.loads(json.dumps((await anext(trigger.run())).payload, allow_nan=False))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pixxel_provider.compat.versions import HAS_TASK_SDK
@@ -42,6 +43,22 @@ def was_rescheduled(sensor: Any, context: Context) -> bool:
     first_try = ti.max_tries - (sensor.retries or 0) + 1
     key = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
     return base._orig_start_date(**key, try_number=first_try) is not None
+
+
+class PokeLoop:
+    """Airflow's loop around a sensor's ``poke``, where it asks how long to wait for the next one."""
+
+    def delay_after_poke(self, elapsed: Callable[[], float]) -> float:
+        """Return the seconds to the next poke.
+
+        :param elapsed: returns the seconds since the first poke, which in reschedule mode only Airflow knows.
+        """
+        raise NotImplementedError
+
+    def _get_next_poke_interval(
+        self, started_at: Any, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        return self.delay_after_poke(run_duration)
 
 
 def is_first_process(ti: Any) -> bool:

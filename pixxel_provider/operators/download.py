@@ -141,12 +141,12 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
         if self._stopped:
             raise PixxelDownloadError("The download was given up, as its task was stopped.")
 
-    def _as_poll(self) -> PackagePoll:
+    def make_poll(self) -> PackagePoll:
         from pixxel_provider.api.judges import PackagePoll
 
         return PackagePoll(self.workflow_id, self.job_id, self.pixxel_task_id)
 
-    def _as_plan(self) -> WaitPlan:
+    def make_plan(self) -> WaitPlan:
         return WaitPlan(
             poke_interval=_number("poke_interval", self.poke_interval, least=0),
             timeout=_number("timeout", self.timeout, least=0),

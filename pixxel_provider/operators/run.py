@@ -137,8 +137,8 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
     def _check_arguments(self) -> None:
         from pixxel_provider.api import calls
 
-        replace(self._as_poll(), job_id=_NO_JOB_YET).check()
-        self._as_plan().check()
+        replace(self.make_poll(), job_id=_NO_JOB_YET).check()
+        self.make_plan().check()
         calls.create_job(self.workflow_id, self.project_id)
         if self.created_by is not None:
             calls.check_id("created_by", self.created_by)
@@ -169,7 +169,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
             search=search,
             workflow_id=self.workflow_id,
             project_id=self.project_id,
-            rules=self._as_poll().rules,
+            rules=self.make_poll().rules,
             log=self.log,
             publish=publish,
             publish_estimate=lambda credits: push(context, {ESTIMATED_COST: credits}),
@@ -189,7 +189,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
 
     def _refuse_invalid(self, started: CreatedJob, context: Context) -> None:
         job = started.job
-        if job is None or job.verdict(self._as_poll().rules) is Verdict.SUCCEEDED:
+        if job is None or job.verdict(self.make_poll().rules) is Verdict.SUCCEEDED:
             return
         words = f"{name_of(self.workflow_id, job.id)} failed: {failure_text(job)}"
         self._conclude(PollResult("failed", words, job.metadata()), context)

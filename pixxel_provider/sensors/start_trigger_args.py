@@ -103,11 +103,11 @@ def start_trigger_args(sensor: Any) -> StartTriggerArgs | None:
     from airflow.triggers.base import StartTriggerArgs
 
     try:
-        plan = sensor._as_plan()  # noqa: SLF001
+        plan = sensor.make_plan()
         # When Airflow ends the deferral by itself; it also rescues one whose triggerer is gone.
         limit = min(deferral_timeout(plan.timeout), sensor.execution_timeout or LONGEST_DEFERRAL)
         arguments = {
-            **sensor._as_poll().fields(),  # noqa: SLF001
+            **sensor.make_poll().fields(),
             **vars(plan),
             **{name: as_template(getattr(sensor, name)) for name in _TEMPLATES},
             "task_end": end_arguments(sensor) if sensor.end_from_trigger else None,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
 from collections.abc import AsyncIterator
 from pkgutil import resolve_name
 from typing import Any
@@ -13,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.polling import Poll, PollResult, PollState, WaitPlan
-from pixxel_provider.clock import Clock
+from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.hooks.connection_lookup import as_transient
 from pixxel_provider.outcome import event_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
@@ -34,6 +32,9 @@ class PixxelWaitTrigger(BaseTrigger):
     :param plan: the fields of :class:`~pixxel_provider.api.polling.WaitPlan`.
     """
 
+    clock: Clock = CLOCK
+    _longest_first_delay = math.inf
+
     def __init__(
         self,
         poll: Poll[Any] | str,
@@ -47,7 +48,7 @@ class PixxelWaitTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.poll: Any = resolve_name(poll)(**(target or {})) if isinstance(poll, str) else poll
         self.pixxel_conn_id = pixxel_conn_id
-        self.started_at = time.time() if started_at is None else started_at
+        self.started_at = self.clock.time() if started_at is None else started_at
         self.not_before = not_before
         self.missing_since = missing_since
         self.plan = WaitPlan(**plan)
@@ -76,13 +77,6 @@ class PixxelWaitTrigger(BaseTrigger):
             event = self._event_of_error(error, result)
         yield event
 
-    # Tests hand in fake ones.
-    _pause = staticmethod(asyncio.sleep)
-    _monotonic = staticmethod(time.monotonic)
-    _now = staticmethod(time.time)
-
-    _longest_first_delay = math.inf
-
     async def _begin(self) -> None:
         """Prepare the wait."""
 
@@ -101,7 +95,7 @@ class PixxelWaitTrigger(BaseTrigger):
         from pixxel_provider.hooks.pixxel_async import PixxelAsyncHook
 
         self._call = self.poll.call()
-        self._hook = PixxelAsyncHook(self.pixxel_conn_id, clock=Clock(monotonic=self._monotonic))
+        self._hook = PixxelAsyncHook(self.pixxel_conn_id, clock=self.clock)
 
     async def _close(self) -> None:
         """Release what :meth:`_open` took, also where it was interrupted."""
@@ -112,7 +106,7 @@ class PixxelWaitTrigger(BaseTrigger):
         :param delay: seconds until the request.
         :param at_most: seconds after which to ask, whatever else holds the request back.
         """
-        await self._pause(delay)
+        await self.clock.async_sleep(delay)
         try:
             # Once: the wait itself decides when to try again.
             return await self._hook.send(self._call, retry_for=0)
@@ -122,25 +116,25 @@ class PixxelWaitTrigger(BaseTrigger):
     async def _wait(self) -> PollResult:
         self.poll.check()
         self.plan.check()
-        passed = min(max(self._now() - self.started_at, 0.0), self.plan.timeout)
+        passed = min(max(self.clock.time() - self.started_at, 0.0), self.plan.timeout)
         # A clock that jumps moves neither the deadline nor the gaps once the trigger runs.
-        begun = self._monotonic() - passed
+        begun = self.clock.monotonic() - passed
         state = PollState(self.poll, self.plan, log=self.log)
         if self.missing_since is not None:
             state.resume_not_found(self.missing_since - self.started_at, passed)
         # The task has just asked, and after a restart many begin together: spread them over one gap.
         spread = min(state.next_delay(passed), self._longest_first_delay) * state.jitter()
-        delay = max(spread, state.initial_delay(self.not_before, self._now(), passed))
+        delay = max(spread, state.initial_delay(self.not_before, self.clock.time(), passed))
         try:
             await self._open(state)
             while True:
-                until_deadline = state.until_deadline(self._monotonic() - begun)
+                until_deadline = state.until_deadline(self.clock.monotonic() - begun)
                 # In no variable: a parsed job costs 85 kB across the sleep, times a thousand triggers.
                 result = state.judge(await self._next_answer(delay, until_deadline)) or state.overdue(
-                    self._monotonic() - begun
+                    self.clock.monotonic() - begun
                 )
                 if result is not None:
                     return result
-                delay = state.next_delay(self._monotonic() - begun)
+                delay = state.next_delay(self.clock.monotonic() - begun)
         finally:
             await self._close()

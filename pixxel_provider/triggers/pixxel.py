@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from dataclasses import replace
-from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
@@ -12,7 +11,7 @@ from airflow.triggers.base import TriggerEvent
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
 from pixxel_provider.api.judges import JobPoll
 from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState
-from pixxel_provider.clock import Clock
+from pixxel_provider.compat.triggerer import deferral_end
 from pixxel_provider.hooks.shared_hooks import acquire
 from pixxel_provider.poller import Subscription
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
@@ -77,15 +76,14 @@ class PixxelJobTrigger(PixxelWaitTrigger):
         """Do what a worker does before it defers, where none did."""
         if self.deferred_for is None:
             return
-        over = getattr(self, "timeout_after", None)
-        if over is not None:
+        if (end := deferral_end(self)) is not None:
             # First, as it holds also where a worker has to go on.
-            self.started_at = over.replace(tzinfo=over.tzinfo or timezone.utc).timestamp() - self.deferred_for
+            self.started_at = end - self.deferred_for
         if self._context is None:
             raise start_from_trigger.NeedsWorker("the triggerer gave no context to render templates with")
         await start_from_trigger.render(self, ("workflow_id", "job_id", "pixxel_conn_id"), self._context)
         self.poll = replace(self.poll, workflow_id=self.workflow_id, job_id=self.job_id)
-        self._begins = self._now() - self.started_at < self.plan.poke_interval
+        self._begins = self.clock.time() - self.started_at < self.plan.poke_interval
         if self._begins:
             # Nobody has asked yet, and the job may have ended long ago.
             self._longest_first_delay = SHORTEST_DELAY
@@ -118,9 +116,9 @@ class PixxelJobTrigger(PixxelWaitTrigger):
         return start_from_trigger.hand_over(error, result, self.started_at)
 
     async def _open(self, state: PollState) -> None:
-        connection = acquire(self.pixxel_conn_id, Clock(monotonic=self._monotonic))
+        connection = acquire(self.pixxel_conn_id, self.clock)
         ended = self.poll.has_ended
-        self._jobs = Subscription(connection, self.workflow_id, self.job_id, ended, self._pause)
+        self._jobs = Subscription(connection, self.workflow_id, self.job_id, ended, self.clock.async_sleep)
         await self._jobs.join()
         state.jitter = self._jobs.jitter
         await self._publish()

@@ -12,13 +12,12 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    XCom,
 )
 from airflow.triggers.base import TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.messages import Log
-from pixxel_provider.compat.triggerer import state_of
+from pixxel_provider.compat.triggerer import TriggererTaskInstance, state_of
 from pixxel_provider.links.pixxel import publish_link
 from pixxel_provider.outcome import conclude, event_of, unstarted
 from pixxel_provider.xcom import END_KEYS, RETURN_VALUE, push_end, push_job
@@ -90,32 +89,8 @@ def _refuse_nothing(value: Any) -> Any:
 
 
 def _mended(context: Context) -> Context:
-    ti: Any = _TaskInstance(context["ti"])
+    ti: Any = TriggererTaskInstance(context["ti"])
     return {**context, "ti": ti, "task_instance": ti}
-
-
-class _TaskInstance:
-    """The triggerer's task instance, mended where it can't do what a worker's can."""
-
-    def __init__(self, ti: Any) -> None:
-        self._ti = ti
-        self.key = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ti, name)
-
-    def xcom_pull(self, *args: Any, **kwargs: Any) -> Any:
-        """Pull one value: to the question for all values of a task no answer ever comes."""
-        return self._ti.xcom_pull(*args, **{"map_indexes": None, **kwargs})
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        """Push a value; the original looks for an attribute that its task has on workers only."""
-        XCom.set(key=key, value=value, **self.key)
-
-    def forget(self, key: str) -> None:
-        """Delete an XCom, if there is one."""
-        if XCom.get_one(key=key, **self.key) is not None:
-            XCom.delete(key=key, **self.key)
 
 
 def publish(context: Context, workflow_id: str, job_id: str, pixxel_conn_id: str, link: str | None) -> None:
@@ -130,7 +105,7 @@ def publish(context: Context, workflow_id: str, job_id: str, pixxel_conn_id: str
     def push() -> None:
         if ti.try_number > 1:
             for key in _LEFT_BEHIND:
-                ti.forget(key)
+                ti.xcom_delete(key)
         push_job(context, workflow_id, job_id, pixxel_conn_id)
         if link is not None:
             publish_link(context, link)

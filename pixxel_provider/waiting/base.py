@@ -52,10 +52,12 @@ class WaitMixin(_Operator):
     #: Whether the worker has to ask again after a trigger's success: the event doesn't hold the answer.
     needs_answer = False
 
-    def _as_poll(self) -> Poll[Any]:
+    def make_poll(self) -> Poll[Any]:
+        """Return the judge of what is waited for, unchecked."""
         raise NotImplementedError
 
-    def _as_plan(self) -> WaitPlan:
+    def make_plan(self) -> WaitPlan:
+        """Return how to wait, unchecked."""
         raise NotImplementedError
 
     def _publish(self, context: Context, settings: Settings | None) -> None:
@@ -123,7 +125,7 @@ class WaitMixin(_Operator):
         self._context = context
         self._begun = CLOCK.monotonic() - (passed or 0.0)
         try:
-            poll, plan = self._as_poll(), self._as_plan()
+            poll, plan = self.make_poll(), self.make_plan()
             poll.check()
             plan.check()
             self._state = PollState(poll, plan, log=self.log)

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from pixxel_provider.clock import CLOCK
-from pixxel_provider.compat.tasks import was_rescheduled
+from pixxel_provider.compat.tasks import PokeLoop, was_rescheduled
 from pixxel_provider.outcome import without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting.base import JobMixin, WaitMixin
@@ -36,7 +36,7 @@ class _EndedBetweenPokes(Exception):
     """Takes what a task returns out of Airflow's loop, which ends only with a poke."""
 
 
-class PixxelWaitingSensor(WaitMixin, BaseSensorOperator):
+class PixxelWaitingSensor(WaitMixin, PokeLoop, BaseSensorOperator):
     """Wait in each mode of a sensor; a subclass says what for.
 
     :param pixxel_conn_id: id of the Airflow connection (templated).
@@ -88,7 +88,7 @@ class PixxelWaitingSensor(WaitMixin, BaseSensorOperator):
         result = self._state.judge(answer)
         return False if result is None else PokeReturnValue(True, self._conclude(result, context, answer))
 
-    def _as_plan(self) -> WaitPlan:
+    def make_plan(self) -> WaitPlan:
         from pixxel_provider.api.polling import WaitPlan
 
         # What was set after __init__, as by a cluster policy, Airflow hasn't turned into seconds.
@@ -115,36 +115,30 @@ class PixxelWaitingSensor(WaitMixin, BaseSensorOperator):
     def _was_rescheduled(self, context: Context) -> bool:
         return self.reschedule and not self.deferrable and was_rescheduled(self, context)
 
-    def _get_next_poke_interval(
-        self,
-        started_at: datetime.datetime | float,
-        run_duration: Callable[[], float],
-        poke_count: int,
-    ) -> float:
-        # Airflow calls this after each poke that didn't end the wait, with the time since the first one,
-        # which in reschedule mode only Airflow knows.
-        result = self._state.overdue(run_duration())
+    def delay_after_poke(self, elapsed: Callable[[], float]) -> float:
+        """Return the seconds to the next poke, after one that didn't end the wait."""
+        result = self._state.overdue(elapsed())
         if result is None and self.reschedule:
-            result = self._stay(run_duration)
+            result = self._stay(elapsed)
         if result is not None:
             raise _EndedBetweenPokes(self._conclude(result, self._context))
-        return self._state.next_delay(run_duration())
+        return self._state.next_delay(elapsed())
 
     def _longest_stay(self) -> float:
         limit = self.execution_timeout
         return LONGEST_STAY if limit is None else min(LONGEST_STAY, limit.total_seconds() / 2)
 
-    def _stay(self, run_duration: Callable[[], float]) -> PollResult | None:
+    def _stay(self, elapsed: Callable[[], float]) -> PollResult | None:
         """Ask on in this process while the answer is 404: the next one wouldn't know since when it is."""
         result = None
         self._state.retries_soon = True
-        while result is None and self._state.keeps_worker(run_duration()):
-            gap = self._state.next_delay(run_duration())
+        while result is None and self._state.keeps_worker(elapsed()):
+            gap = self._state.next_delay(elapsed())
             if gap > self._longest_stay():
                 # The server asked for it; a worker isn't held for that.
                 break
             CLOCK.sleep(gap)
-            result = self._state.judge(self._ask()) or self._state.overdue(run_duration())
+            result = self._state.judge(self._ask()) or self._state.overdue(elapsed())
         self._state.retries_soon = False
         return result
 
@@ -172,7 +166,7 @@ class PixxelWaitingOperator(JobMixin, PixxelWaitingSensor):
         self.success_statuses = success_statuses
         self.failure_statuses = failure_statuses
 
-    def _as_poll(self) -> JobPoll:
+    def make_poll(self) -> JobPoll:
         from pixxel_provider.api.judges import JobPoll
 
         statuses = _listed(self.success_statuses), _listed(self.failure_statuses)

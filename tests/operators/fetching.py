@@ -79,7 +79,7 @@ class DownloadRunner:
         path, arguments = deferral.trigger.serialize()
         module, _, name = path.rpartition(".")
         trigger = getattr(import_module(module), name)(**json.loads(json.dumps(arguments)))
-        trigger._pause, trigger._monotonic, trigger._now = self.clock.async_sleep, self.clock, self.clock
+        trigger.clock = self.clock
 
         async def first_event() -> Any:
             events = trigger.run()

@@ -16,8 +16,8 @@ from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import BaseSensorOperator, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from pixxel_provider.compat import triggerer
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
-from pixxel_provider.triggers import start_from_trigger
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 from pixxel_provider.waiting import sensor as waiting_sensor
 from tests.support import RecordingLog
@@ -105,7 +105,7 @@ class Runner:
         clock.put_in(monkeypatch)
         for speaker in (waiting_sensor.PixxelWaitingOperator, PixxelJobTrigger):
             monkeypatch.setattr(speaker, "log", RecordingLog(self.said, levels=False))
-        monkeypatch.setattr(start_from_trigger, "XCom", FakeXCom(ti))
+        monkeypatch.setattr(triggerer, "XCom", FakeXCom(ti))
 
     def run(self, **arguments: Any) -> Ended:
         """Run a sensor with these arguments until Airflow would call the task ended."""
@@ -145,7 +145,7 @@ class Runner:
             return "__fail__", {"error": "Trigger timeout"}
         module, _, name = stored[0].rpartition(".")
         trigger = getattr(import_module(module), name)(**json.loads(json.dumps(stored[1])))
-        trigger._pause, trigger._monotonic, trigger._now = self.clock.async_sleep, self.clock, self.clock
+        trigger.clock = self.clock
         trigger.timeout_after = self._utcnow() + deferral.timeout
         trigger.render_template_fields({"ti": self.ti})
 

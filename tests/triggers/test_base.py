@@ -36,7 +36,7 @@ def fire(pixxel: Any, clock: Any, **arguments: Any) -> Any:
     trigger = PixxelWaitTrigger(
         PackagePoll("wf-succeeds", "job-finished"), **{"started_at": clock.now, **arguments}
     )
-    trigger._pause, trigger._monotonic, trigger._now = clock.async_sleep, clock, clock
+    trigger.clock = clock
     clock.on_sleep.append(pixxel.advance)
 
     async def collect() -> list[Any]:
@@ -71,7 +71,7 @@ def test_it_fires_once_when_the_package_is_ready(pixxel: Any, clock: Any) -> Non
 def test_the_event_says_when_the_wait_began(pixxel: Any, clock: Any) -> None:
     pixxel.set_package(seconds=0)
     trigger = PixxelWaitTrigger(PackagePoll("wf-succeeds", "job-finished"), started_at=clock.now - 50)
-    trigger._pause, trigger._monotonic, trigger._now = clock.async_sleep, clock, clock  # type: ignore[assignment]
+    trigger.clock = clock  # type: ignore[assignment]
 
     async def first() -> Any:
         return [event.payload async for event in trigger.run()]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from pixxel_provider.api.polling import WaitPlan
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks import sessions
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.outcome import result_of
@@ -23,7 +25,7 @@ STORED = Path(__file__).parent / "stored"
 
 def fire(trigger: PixxelJobTrigger, clock: Any, pixxel: Any = None) -> dict[str, Any]:
     """Run a trigger to its one event and return what that carries, after a trip through JSON."""
-    trigger._pause, trigger._monotonic, trigger._now = clock.async_sleep, clock, clock
+    trigger.clock = clock
     if pixxel is not None:
         clock.on_sleep.append(pixxel.advance)
 
@@ -112,25 +114,10 @@ class TestWaiting:
     def test_a_clock_that_jumps_moves_no_deadline(self, pixxel: Any, clock: Any, jump: float) -> None:
         pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
         trigger = PixxelJobTrigger("wf-succeeds", "job-1", started_at=clock.now, timeout=600)
-        trigger._now = clock
         clock.on_sleep.append(pixxel.advance)
-
-        wall = [clock.now]
-
-        def jumping() -> float:
-            wall.append(wall[-1] + jump)
-            return wall[-1]
-
-        trigger._pause, trigger._monotonic = clock.async_sleep, clock
-
-        async def collect() -> list[Any]:
-            events = trigger.run()
-            first = asyncio.ensure_future(anext(events))
-            await asyncio.sleep(0)
-            trigger._now = jumping
-            return [(await first).payload]
-
-        assert asyncio.run(collect())[0]["kind"] == "timed_out"
+        wall = itertools.count(clock.now, jump)
+        jumping = Clock(lambda: next(wall), clock.monotonic, async_sleep=clock.async_sleep)
+        assert fire(trigger, jumping)["kind"] == "timed_out"
         assert 599 <= sum(clock.slept) <= 602
 
     def test_a_start_in_the_future_waits_no_longer_than_its_timeout(self, pixxel: Any, clock: Any) -> None:

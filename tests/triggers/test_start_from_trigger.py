@@ -12,6 +12,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelConnectionError
 from pixxel_provider.api.polling import PollResult
+from pixxel_provider.compat import triggerer
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.outcome import result_of, started_at, why_no_result
 from pixxel_provider.triggers import start_from_trigger
@@ -35,7 +36,7 @@ REFUSED = PollResult.from_error(PixxelAuthError("refused", status_code=403))
 @pytest.fixture
 def ti(monkeypatch: pytest.MonkeyPatch) -> FakeTaskInstance:
     found = FakeTaskInstance()
-    monkeypatch.setattr(start_from_trigger, "XCom", FakeXCom(found))
+    monkeypatch.setattr(triggerer, "XCom", FakeXCom(found))
     return found
 
 
@@ -109,7 +110,7 @@ class TestPublish:
     def test_where_xcoms_can_not_be_written_a_worker_takes_over(
         self, ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(start_from_trigger.XCom, "set", refuse)
+        monkeypatch.setattr(triggerer.XCom, "set", refuse)
         with pytest.raises(NeedsWorker, match="XComs can't be written here: RuntimeError: no portal"):
             publish({"ti": ti}, "w", "j", "pixxel_eu", None)  # type: ignore[typeddict-item]
 
@@ -190,7 +191,7 @@ class TestLastEvent:
     def test_where_xcoms_can_not_be_written_a_worker_takes_over(
         self, ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(start_from_trigger.XCom, "set", refuse)
+        monkeypatch.setattr(triggerer.XCom, "set", refuse)
         said: list[str] = []
         with pytest.raises(NeedsWorker, match="XComs"):
             self.end(ti, SUCCEEDED, said)
@@ -204,7 +205,7 @@ class TestTrigger:
     """The trigger as the scheduler starts it."""
 
     def run(self, trigger: PixxelJobTrigger, ti: Any, clock: Any, pixxel: Any) -> Any:
-        trigger._pause, trigger._monotonic, trigger._now = clock.async_sleep, clock, clock
+        trigger.clock = clock
         clock.on_sleep.append(pixxel.advance)
         if ti is not None:
             params = {"job": "job-finished", "connection": "default"}
@@ -278,7 +279,7 @@ class TestTrigger:
         def refuse(*_: Any, **__: Any) -> None:
             raise RuntimeError("the supervisor is gone")
 
-        monkeypatch.setattr(start_from_trigger.XCom, "set", refuse)
+        monkeypatch.setattr(triggerer.XCom, "set", refuse)
         trigger = self.started("job-finished")
         over = datetime.fromtimestamp(clock.now - 900 + 1120, timezone.utc)
         trigger.timeout_after = over  # type: ignore[attr-defined]
