@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _EVENT_VERSION = 1
 _KINDS = frozenset({"succeeded", "failed", "timed_out", "error"})
-_UNSTARTED = "unstarted"
+#: A worker has to begin the wait, or continue it: the trigger couldn't.
+UNSTARTED = "unstarted"
 
 
 class PixxelJobFailedError(AirflowFailException):
@@ -44,14 +45,6 @@ def event_of(result: PollResult) -> dict[str, Any]:
     return {"version": _EVENT_VERSION, **vars(result)}
 
 
-def unstarted(reason: str, started_at: float) -> dict[str, Any]:
-    """Return the payload of a trigger that lets a worker begin the wait, or continue it.
-
-    :param started_at: when the wait began, in Unix seconds: its deadline stays.
-    """
-    return {"version": _EVENT_VERSION, "kind": _UNSTARTED, "message": reason, "started_at": started_at}
-
-
 def started_at(event: object) -> float | None:
     """Return when the wait of such an event began, None if the event doesn't have it."""
     found = event.get("started_at") if _is_ours(event) else None
@@ -60,7 +53,7 @@ def started_at(event: object) -> float | None:
 
 def why_no_result(event: object) -> str:
     """Return why an event without a result for :func:`result_of` lets a worker wait."""
-    if _is_ours(event) and event["kind"] == _UNSTARTED:
+    if _is_ours(event) and event["kind"] == UNSTARTED:
         return str(event.get("message", ""))
     return "the trigger's event isn't one that this version can read"
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from pixxel_provider.api.job import Job
     from pixxel_provider.job_creation.creator import CreatedJob, JobCreator
 
-# Stands for the id of a job that doesn't exist yet, while the rest of a plan is checked.
-_NO_JOB_YET = "job"
-
 
 class PixxelRunJobOperator(PixxelWaitingOperator):
     """Create one job of a workflow, which is billed, and wait until it has ended.
@@ -137,7 +134,8 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
     def _check_arguments(self) -> None:
         from pixxel_provider.api import calls
 
-        replace(self.make_poll(), job_id=_NO_JOB_YET).check()
+        # There is no job yet whose id could be checked.
+        replace(self.make_poll(), job_id="job").check()
         self.make_plan().check()
         calls.create_job(self.workflow_id, self.project_id)
         if self.created_by is not None:
@@ -195,7 +193,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         self._conclude(PollResult("failed", words, job.metadata()), context)
 
     def _recall(self, context: Context, event: Any) -> None:
-        """Return the job's id after a deferral: from the event, or from the task's own XCom or checkpoint."""
+        """Set the job's id after a deferral: from the event, or from the task's own XCom or checkpoint."""
         if self.job_id:
             return
         result = result_of(event)

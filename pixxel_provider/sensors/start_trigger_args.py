@@ -62,8 +62,10 @@ def needs_worker(sensor: BaseSensorOperator) -> str:
         return "Airflow can do without only from 3.3 on"
     if not getattr(sensor, "deferrable", False):
         return "deferrable is off"
-    if why := _administrator_needs_worker():
-        return why
+    if has_task_instance_policy():
+        return "task_instance_mutation_hook may change what only a worker heeds"
+    if conf.getboolean("triggerer", "queues_enabled", fallback=False):
+        return "only a worker can choose a triggerer's queue"
     if _HOOKS & vars(sensor).keys():
         return "its methods were replaced, and only a worker calls them"
     if sensor.pool != "default_pool" or sensor.pool_slots != 1:
@@ -75,14 +77,6 @@ def needs_worker(sensor: BaseSensorOperator) -> str:
         value = getattr(sensor, name)
         if not isinstance(as_template(value), str):
             return f"{name} is a {type(value).__name__}, which the triggerer can't resolve"
-    return ""
-
-
-def _administrator_needs_worker() -> str:
-    if has_task_instance_policy():
-        return "task_instance_mutation_hook may change what only a worker heeds"
-    if conf.getboolean("triggerer", "queues_enabled", fallback=False):
-        return "only a worker can choose a triggerer's queue"
     return ""
 
 

@@ -13,6 +13,7 @@ from pixxel_provider.api.judges import JobPoll
 from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState
 from pixxel_provider.compat.triggerer import deferral_end
 from pixxel_provider.hooks.shared_hooks import acquire
+from pixxel_provider.outcome import UNSTARTED
 from pixxel_provider.poller import Subscription
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.triggers import start_from_trigger
@@ -81,7 +82,8 @@ class PixxelJobTrigger(PixxelWaitTrigger):
             self.started_at = end - self.deferred_for
         if self._context is None:
             raise start_from_trigger.NeedsWorker("the triggerer gave no context to render templates with")
-        await start_from_trigger.render(self, ("workflow_id", "job_id", "pixxel_conn_id"), self._context)
+        self._context = start_from_trigger.with_xcoms(self._context)
+        await start_from_trigger.render(self, self._context)
         self.poll = replace(self.poll, workflow_id=self.workflow_id, job_id=self.job_id)
         self._begins = self.clock.time() - self.started_at < self.plan.poke_interval
         if self._begins:
@@ -113,7 +115,7 @@ class PixxelJobTrigger(PixxelWaitTrigger):
         if not isinstance(error, start_from_trigger.NeedsWorker):
             return super()._event_of_error(error, result)
         self.log.info(f"A worker takes over: {error}.")
-        return start_from_trigger.hand_over(error, result, self.started_at)
+        return super()._event(result or PollResult(UNSTARTED, str(error)))
 
     async def _open(self, state: PollState) -> None:
         connection = acquire(self.pixxel_conn_id, self.clock)

@@ -6,6 +6,7 @@ Whatever can't be done here just as a worker would do it raises :class:`NeedsWor
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -13,22 +14,23 @@ from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     AirflowSkipException,
 )
-from airflow.triggers.base import TriggerEvent
 
 from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.api.messages import Log
 from pixxel_provider.compat.triggerer import TriggererTaskInstance, state_of
 from pixxel_provider.links.pixxel import publish_link
-from pixxel_provider.outcome import conclude, event_of, unstarted
+from pixxel_provider.outcome import conclude
 from pixxel_provider.xcom import END_KEYS, RETURN_VALUE, push_end, push_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import TriggerEvent
 
     from pixxel_provider.api.polling import PollResult
 
+_TEMPLATES = ("workflow_id", "job_id", "pixxel_conn_id")
 #: Seconds for one rendering: what Airflow's triggerer refuses to look up it never answers.
 RENDERING = 30.0
 
@@ -45,13 +47,19 @@ class NeedsWorker(Exception):
     """The triggerer can't do this as a worker would; the reason is for the log."""
 
 
-async def render(owner: Any, names: Sequence[str], context: Context, *, within: float = RENDERING) -> None:
-    """Replace the templates in these attributes by what a worker would make of them.
+def with_xcoms(context: Context) -> Context:
+    """Return the context with a task instance whose XComs work as on a worker."""
+    ti: Any = TriggererTaskInstance(context["ti"])
+    return {**context, "ti": ti, "task_instance": ti}
+
+
+async def render(trigger: Any, context: Context, *, within: float = RENDERING) -> None:
+    """Replace the templates in a trigger's attributes by what a worker would make of them.
 
     :param within: seconds it may take.
     :raises NeedsWorker: a template isn't one that is certain to come out the same here.
     """
-    templates = {name: getattr(owner, name) for name in names if "{" in str(getattr(owner, name))}
+    templates = {name: value for name in _TEMPLATES if "{" in str(value := getattr(trigger, name))}
     if not templates:
         return
     if getattr(context.get("dag"), "render_template_as_native_obj", False):
@@ -62,24 +70,24 @@ async def render(owner: Any, names: Sequence[str], context: Context, *, within: 
 
         # Look-ups of templates are synchronous; the portal lets them wait without holding up the loop.
         await greenback.ensure_portal()
-        return {name: _render(owner, template, context) for name, template in templates.items()}
+        return {name: _render(trigger, template, context) for name, template in templates.items()}
 
     try:
-        found = await asyncio.wait_for(rendered(), within)
+        texts = await asyncio.wait_for(rendered(), within)
     except asyncio.TimeoutError:
         raise NeedsWorker(f"the templates were not rendered within {within:.0f} s") from None
     except Exception as error:
         raise NeedsWorker(f"a template could not be rendered: {type(error).__name__}: {error}") from None
-    for name, text in found.items():
-        setattr(owner, name, text)
+    for name, text in texts.items():
+        setattr(trigger, name, text)
 
 
-def _render(owner: Any, template: str, context: Context) -> str:
+def _render(trigger: Any, template: str, context: Context) -> str:
     from jinja2 import StrictUndefined
 
     # The triggerer knows no macros of the DAG's own; rendered to nothing they would name another job.
-    environment = owner.get_template_env().overlay(undefined=StrictUndefined, finalize=_refuse_nothing)
-    return str(environment.from_string(template).render(_mended(context)))
+    environment = trigger.get_template_env().overlay(undefined=StrictUndefined, finalize=_refuse_nothing)
+    return str(environment.from_string(template).render(context))
 
 
 def _refuse_nothing(value: Any) -> Any:
@@ -88,29 +96,20 @@ def _refuse_nothing(value: Any) -> Any:
     return value
 
 
-def _mended(context: Context) -> Context:
-    ti: Any = TriggererTaskInstance(context["ti"])
-    return {**context, "ti": ti, "task_instance": ti}
-
-
 def publish(context: Context, workflow_id: str, job_id: str, pixxel_conn_id: str, link: str | None) -> None:
     """Push what a worker would push at the start of a try, after what an earlier try left is gone.
 
     :param link: the job's page; None where the connection can't be read at the moment.
     :raises NeedsWorker: the XComs can't be written from here.
     """
-    context = _mended(context)
     ti: Any = context["ti"]
-
-    def push() -> None:
+    with _writing():
         if ti.try_number > 1:
             for key in _LEFT_BEHIND:
                 ti.xcom_delete(key)
         push_job(context, workflow_id, job_id, pixxel_conn_id)
         if link is not None:
             publish_link(context, link)
-
-    _write(push)
 
 
 def last_event(
@@ -142,19 +141,16 @@ def last_event(
         state, level, words = "failed", "error", str(failure)
     except PixxelError as error:
         state, level, words = "retry", "error", str(error)
-    ti: Any = (context := _mended(context))["ti"]
+    ti: Any = context["ti"]
     if state in worker_for:
         raise NeedsWorker(f"what is due when the task ends in {state!r} happens on a worker only")
     if state == "success" and next(iter(ti.task.iter_mapped_dependants()), None) is not None:
         raise NeedsWorker("a task is mapped over what this one returns")
-
-    def push() -> None:
+    with _writing():
         if result.metadata is not None:
             push_end(context, result.metadata)
         if returned is not None and do_xcom_push:
             ti.xcom_push(key=RETURN_VALUE, value=returned)
-
-    _write(push)
     getattr(log, level)(words)
     # Without XComs of its own: those would be encoded twice, and be strings for whoever pulls them.
     if state == "success":
@@ -175,16 +171,9 @@ async def task_goes_on(ti: Any) -> bool:
         return False
 
 
-def hand_over(reason: NeedsWorker, result: PollResult | None, started_at: float) -> TriggerEvent:
-    """Return the event that leaves the rest to a worker: the result, or a wait that couldn't go on here.
-
-    :param started_at: when the wait began, in Unix seconds.
-    """
-    return TriggerEvent(event_of(result) if result else unstarted(str(reason), started_at))
-
-
-def _write(push: Callable[[], None]) -> None:
+@contextmanager
+def _writing() -> Iterator[None]:
     try:
-        push()
+        yield
     except Exception as error:
         raise NeedsWorker(f"XComs can't be written here: {type(error).__name__}: {error}") from None

@@ -18,9 +18,7 @@ from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.hooks import connection_lookup
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 from pixxel_provider.job_creation.cost_limit import PixxelCostError, check_estimate
-from tests.operators.running import RunRunner
-from tests.operators.test_run import jobs, once
-from tests.support import FakeClock, FakeTaskInstance
+from tests.operators.running import RunRunner, once
 
 NEW: dict[str, Any] = {"id": "job-new", "workflow_id": "wf-succeeds", "status": "pending"}
 #: Answers to the request that is billed, after which nobody can know which job there is.
@@ -46,19 +44,6 @@ NAMES_NO_NEW_JOB: dict[str, dict[str, Any]] = {
 answers = pytest.mark.parametrize("answer", NAMES_NO_NEW_JOB.values(), ids=list(NAMES_NO_NEW_JOB))
 
 
-@pytest.fixture
-def make(pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunRunner]:
-    def made(mode: str = "deferred", **given: Any) -> RunRunner:
-        return RunRunner(mode, pixxel, FakeClock(), monkeypatch, FakeTaskInstance(), **given)
-
-    return made
-
-
-@pytest.fixture
-def runs(make: Callable[..., RunRunner]) -> RunRunner:
-    return make()
-
-
 # --------------------------------------------------------------------------------------- what an answer names
 
 
@@ -68,7 +53,7 @@ def test_an_answer_that_names_no_new_job_is_as_a_lost_one_and_the_job_is_found(
 ) -> None:
     runs.pixxel.fail_next("create_job", json=answer, carried_out=True)
     ended = runs.run()
-    (created,) = jobs(runs.pixxel)
+    (created,) = runs.jobs()
     assert (ended.kind, ended.returned["id"]) == ("success", created)
     assert runs.pixxel.requests("create_job") == 1
     assert any(f"Adopting {created}" in line for line in runs.said)
@@ -210,7 +195,7 @@ def test_an_answer_lost_while_an_error_is_handled_is_a_lost_answer(
     except Exception:
         ended = runs.run()
     assert runs.pixxel.requests("create_job") == 1
-    assert [ended.returned["id"]] == jobs(runs.pixxel)
+    assert [ended.returned["id"]] == runs.jobs()
 
 
 @HANDLED
@@ -226,7 +211,7 @@ def test_an_answer_that_takes_too_long_while_an_error_is_handled_is_a_lost_answe
     except Exception:
         ended = runs.run()
     assert runs.pixxel.requests("create_job") == 1
-    assert [ended.returned["id"]] == jobs(runs.pixxel)
+    assert [ended.returned["id"]] == runs.jobs()
 
 
 def create() -> None:
@@ -269,7 +254,7 @@ def cleared_while_it_ran(runs: RunRunner) -> str:
     """Let the task time out and a person clear it; return the id of its job, which runs on."""
     assert runs.run(timeout=30).kind == "AirflowSensorTimeout"
     runs.clear()
-    (created,) = jobs(runs.pixxel)
+    (created,) = runs.jobs()
     return created
 
 

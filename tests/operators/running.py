@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -17,12 +18,25 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from pixxel_provider.api.errors import (
+    PixxelConnectionError,
+    PixxelError,
+    PixxelResponseError,
+    PixxelServerError,
+)
 from pixxel_provider.clock import CLOCK
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.operators.pixxel import PixxelRunJobOperator
 from tests.sensors.waiting import Ended, Runner
+from tests.support import FakeClock, FakeTaskInstance
 
 FINAL = (AirflowFailException, AirflowSensorTimeout, AirflowSkipException)
+#: In place of an answer to the request that is billed.
+LOST: dict[str, PixxelError] = {
+    "timeout": PixxelConnectionError("No answer in 60 s.", reason="timeout", sent=True),
+    "server": PixxelServerError("bad gateway", status_code=502),
+    "unreadable": PixxelResponseError("The answer isn't JSON."),
+}
 
 
 class Killed(BaseException):
@@ -83,8 +97,7 @@ class RunRunner(Runner):
         ti.task_id, ti.try_number, ti.max_tries = "run", 1, retries
         ti.task.retries = retries
         fake_time = SimpleNamespace(sleep=self._nap, monotonic=clock, time=clock)
-        for module in (sys.modules[BaseSensorOperator.__module__],):
-            monkeypatch.setattr(module, "time", fake_time)
+        monkeypatch.setattr(sys.modules[BaseSensorOperator.__module__], "time", fake_time)
         monkeypatch.setattr(clock, "async_sleep", self._asleep)
         push = type(ti).xcom_push
 
@@ -94,15 +107,28 @@ class RunRunner(Runner):
 
         monkeypatch.setattr(type(ti), "xcom_push", xcom_push)
         send = PixxelHook._send_once
+        self._lost: list[PixxelError] = []
 
         def send_once(hook: Any, call: Any) -> Any:
-            self.step(f"before {call.name}")
-            answer = send(hook, call)
-            self.step(f"after {call.name}")
+            lost = self._lost.pop() if call.name == "create_job" and self._lost else None
+            if lost is None or self._accepted:
+                self.step(f"before {call.name}")
+                answer = send(hook, call)
+                self.step(f"after {call.name}")
+            if lost is not None:
+                raise lost
             return answer
 
         monkeypatch.setattr(PixxelHook, "_send_once", send_once)
         monkeypatch.setattr(CLOCK, "sleep", self._nap)
+
+    def lose(self, kind: str, *, accepted: bool = True, times: int = 1) -> None:
+        """Lose the next answers to requests to create a job, after Pixxel accepted them or before."""
+        self._lost, self._accepted = [LOST[kind]] * times, accepted
+
+    def jobs(self, workflow_id: str = "wf-succeeds") -> list[str]:
+        """Return the jobs of a workflow that weren't there from the start."""
+        return [job.id for job in self.pixxel.world.jobs_of(workflow_id) if not job.id.startswith("job-")]
 
     def step(self, name: str) -> None:
         self.steps.append(name)
@@ -183,3 +209,24 @@ class RunRunner(Runner):
         self.ti.first_reschedule_date = None
         # retry_delay
         self.clock.sleep(10)
+
+
+def once(step: str) -> Callable[[str], bool]:
+    """Kill the worker when it comes to this step for the first time."""
+    left = [step]
+    return lambda at: at in left and left.remove(at) is None  # type: ignore[func-returns-value]
+
+
+@pytest.fixture
+def make(pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunRunner]:
+    """A task's surroundings, made by the test."""
+
+    def made(mode: str = "deferred", **given: Any) -> RunRunner:
+        return RunRunner(mode, pixxel, FakeClock(), monkeypatch, FakeTaskInstance(), **given)
+
+    return made
+
+
+@pytest.fixture
+def runs(make: Callable[..., RunRunner]) -> RunRunner:
+    return make()

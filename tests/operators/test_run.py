@@ -8,71 +8,25 @@ from typing import Any
 
 import pytest
 
-from pixxel_provider.api.errors import PixxelAuthError, PixxelInputError, PixxelServerError
+from pixxel_provider.api.errors import PixxelAuthError, PixxelInputError
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.operators.pixxel import PixxelRunJobOperator
-from tests.operators.running import Killed, RunRunner
-from tests.support import FakeClock, FakeTaskInstance
+from tests.operators.running import LOST, Killed, RunRunner, once
 
 MODES = ("poke", "reschedule", "deferred")
 
 
 @pytest.fixture(params=MODES)
-def runner(request: pytest.FixtureRequest, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> RunRunner:
+def runner(request: pytest.FixtureRequest, make: Callable[..., RunRunner], monkeypatch: Any) -> RunRunner:
     """A task's surroundings in each mode in turn, with a store that outlives its tries."""
     monkeypatch.setattr("pixxel_provider.operators.run.HAS_TASK_STATE_STORE", True)
-    return RunRunner(request.param, pixxel, FakeClock(), monkeypatch, FakeTaskInstance())
+    return make(request.param)  # type: ignore[no-any-return]
 
 
 @pytest.fixture
-def make(pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunRunner]:
-    """The same in one mode, made by the test."""
-
-    def made(mode: str = "deferred", **given: Any) -> RunRunner:
-        return RunRunner(mode, pixxel, FakeClock(), monkeypatch, FakeTaskInstance(), **given)
-
-    return made
-
-
-@pytest.fixture
-def runs(make: Callable[..., RunRunner]) -> RunRunner:
-    return make()
-
-
-@pytest.fixture
-def unremembering(make: Callable[..., RunRunner]) -> RunRunner:
+def storeless(make: Callable[..., RunRunner]) -> RunRunner:
     """As before Airflow 3.3: nothing outlives a try."""
     return make(store=False)
-
-
-def jobs(pixxel: Any, workflow_id: str = "wf-succeeds") -> list[str]:
-    """Return the jobs of a workflow that weren't there from the start."""
-    return [job.id for job in pixxel.world.jobs_of(workflow_id) if not job.id.startswith("job-")]
-
-
-def once(step: str) -> Callable[[str], bool]:
-    """Kill the worker when it comes to this step for the first time."""
-    left = [step]
-
-    def kill(at: str) -> bool:
-        return at in left and left.remove(at) is None
-
-    return kill
-
-
-def lose(monkeypatch: pytest.MonkeyPatch, error: Exception, *, accepted: bool = True, times: int = 1) -> None:
-    """Let the answer to a request to create a job be lost, after Pixxel accepted it or before."""
-    send = PixxelHook._send_once
-    left = [error] * times
-
-    def send_once(hook: Any, call: Any) -> Any:
-        if call.name == "create_job" and left:
-            if accepted:
-                send(hook, call)
-            raise left.pop()
-        return send(hook, call)
-
-    monkeypatch.setattr(PixxelHook, "_send_once", send_once)
 
 
 # ------------------------------------------------------------------------------------------------ all is well
@@ -81,7 +35,7 @@ def lose(monkeypatch: pytest.MonkeyPatch, error: Exception, *, accepted: bool = 
 def test_a_job_is_created_waited_for_and_returned_as_the_sensor_does(runner: RunRunner) -> None:
     ended = runner.run()
     assert (ended.kind, ended.message) == ("success", "")
-    (created,) = jobs(runner.pixxel)
+    (created,) = runner.jobs()
     assert (ended.returned["id"], ended.returned["status"]) == (created, "completed")
     assert ended.xcoms == {
         "_link_PixxelJobLink": "https://aurora.pixxel.space/",
@@ -111,7 +65,7 @@ def test_that_a_job_may_come_is_stored_before_it_is_asked_for(runs: RunRunner) -
 def test_without_waiting_the_id_is_returned_at_once(make: Callable[..., RunRunner]) -> None:
     runner = make("poke")
     ended = runner.run(wait=False)
-    assert [ended.returned] == jobs(runner.pixxel)
+    assert [ended.returned] == runner.jobs()
     assert runner.pixxel.requests("get_job") == 0
     assert ended.xcoms["job_id"] == ended.returned
 
@@ -143,7 +97,7 @@ def test_an_estimate_above_max_cost_creates_nothing_and_names_both(runner: RunRu
     assert "120 credits" in ended.message
     assert f"max_cost is {max_cost}" in ended.message
     assert ended.xcoms["estimated_cost"] == 120
-    assert jobs(runner.pixxel) == []
+    assert runner.jobs() == []
     assert runner.workers == 1
 
 
@@ -158,7 +112,7 @@ def test_a_job_that_cost_more_than_estimated_is_a_warning(runs: RunRunner) -> No
 def test_without_an_estimate_nothing_is_created(runs: RunRunner) -> None:
     runs.pixxel.fail_next("estimate_cost", times=0)
     assert runs.run(max_cost=1000).kind == "PixxelServerError"
-    assert jobs(runs.pixxel) == []
+    assert runs.jobs() == []
 
 
 @pytest.mark.parametrize("max_cost", [-1, float("nan"), float("inf"), "much", True, [1]])
@@ -190,9 +144,7 @@ def test_a_plan_that_can_not_be_waited_by_is_refused_before_anything_is_created(
 
 
 @pytest.mark.parametrize(("airflow", "durable"), [(False, True), (True, False)])
-def test_reschedule_mode_needs_a_memory(
-    monkeypatch: pytest.MonkeyPatch, airflow: bool, durable: bool
-) -> None:
+def test_reschedule_mode_needs_a_store(monkeypatch: pytest.MonkeyPatch, airflow: bool, durable: bool) -> None:
     monkeypatch.setattr("pixxel_provider.operators.run.HAS_TASK_STATE_STORE", airflow)
     with pytest.raises(PixxelInputError, match="mode"):
         PixxelRunJobOperator(
@@ -211,7 +163,7 @@ def test_a_cluster_policy_can_not_have_each_look_pay_for_a_job(make: Callable[..
     operator.mode = "reschedule"
     with pytest.raises(PixxelInputError, match="mode can be 'reschedule' only"):
         operator.execute({"ti": runner.ti})
-    assert jobs(runner.pixxel) == []
+    assert runner.jobs() == []
 
 
 # ----------------------------------------------------------------------------------------- refused, or failed
@@ -223,7 +175,7 @@ def test_a_refusal_creates_nothing_and_is_tried_again_from_the_start(
 ) -> None:
     runs.pixxel.fail_next("create_job", status=status, times=0)
     assert runs.run().kind == kind
-    assert jobs(runs.pixxel) == []
+    assert runs.jobs() == []
     assert runs.pixxel.requests("create_job") == 4
     assert runs.store is not None
     assert runs.store.values == {}
@@ -234,14 +186,14 @@ def test_what_was_turned_away_is_sent_again(runs: RunRunner, fault: dict[str, An
     runs.pixxel.fail_next("create_job", times=2, **fault)
     assert runs.run().kind == "success"
     assert runs.pixxel.requests("create_job") == 3
-    assert len(jobs(runs.pixxel)) == 1
+    assert len(runs.jobs()) == 1
 
 
 def test_a_failed_job_fails_the_task_and_is_not_run_again(runner: RunRunner) -> None:
     ended = runner.run(workflow_id="wf-fails")
     assert ended.kind == "PixxelJobFailedError"
     assert "failed in block spectral-index 3.0.1: runtime_exception: band 112" in ended.message
-    assert len(jobs(runner.pixxel, "wf-fails")) == 1
+    assert len(runner.jobs("wf-fails")) == 1
 
 
 def test_validation_errors_fail_the_task_at_once_in_words(runner: RunRunner) -> None:
@@ -257,68 +209,52 @@ def test_clearing_after_a_failed_job_creates_a_new_one(runs: RunRunner) -> None:
     runs.run(workflow_id="wf-fails")
     runs.clear()
     runs.run(workflow_id="wf-fails")
-    assert len(jobs(runs.pixxel, "wf-fails")) == 2
+    assert len(runs.jobs("wf-fails")) == 2
 
 
 def test_a_time_out_leaves_the_job_and_clearing_takes_it_up(runner: RunRunner) -> None:
     assert runner.run(timeout=30).kind == "AirflowSensorTimeout"
     runner.clear()
     ended = runner.run()
-    assert [ended.returned["id"]] == jobs(runner.pixxel)
+    assert [ended.returned["id"]] == runner.jobs()
     assert runner.pixxel.requests("create_job") == 1
 
 
 # ---------------------------------------------------------------------------------------------- a lost answer
 
 
-def lost(kind: str) -> Exception:
-    from pixxel_provider.api.errors import PixxelConnectionError, PixxelResponseError
-
-    return {
-        "timeout": PixxelConnectionError("No answer in 60 s.", reason="timeout", sent=True),
-        "server": PixxelServerError("bad gateway", status_code=502),
-        "unreadable": PixxelResponseError("The answer isn't JSON."),
-    }[kind]
-
-
-@pytest.mark.parametrize("kind", ["timeout", "server", "unreadable"])
-def test_a_lost_answer_adopts_the_one_new_job_and_says_so(
-    runner: RunRunner, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    lose(monkeypatch, lost(kind))
+@pytest.mark.parametrize("kind", LOST)
+def test_a_lost_answer_adopts_the_one_new_job_and_says_so(runner: RunRunner, kind: str) -> None:
+    runner.lose(kind)
     ended = runner.run()
-    (created,) = jobs(runner.pixxel)
+    (created,) = runner.jobs()
     assert (ended.kind, ended.returned["id"]) == ("success", created)
     assert runner.pixxel.requests("create_job") == 1
     assert sum(f"Adopting {created}" in line for line in runner.said) == 1
 
 
-def test_a_job_that_is_listed_late_is_adopted_within_the_grace(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("timeout"))
+def test_a_job_that_is_listed_late_is_adopted_within_the_grace(runs: RunRunner) -> None:
+    runs.lose("timeout")
     runs.pixxel.fail_next("list_jobs", hide=1.0, after=1, times=4)
     assert runs.run().kind == "success"
     assert runs.pixxel.requests("create_job") == 1
     assert runs.pixxel.requests("list_jobs") == 6
 
 
-def test_where_no_job_appears_a_person_is_asked_and_nothing_is_sent_again(
-    runner: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("server"), accepted=False)
+def test_where_no_job_appears_a_person_is_asked_and_nothing_is_sent_again(runner: RunRunner) -> None:
+    runner.lose("server", accepted=False)
     began = runner.clock.now
     ended = runner.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     assert "bad gateway" in ended.message
     assert "No new job is listed" in ended.message
-    assert jobs(runner.pixxel) == []
+    assert runner.jobs() == []
     assert 60 <= runner.clock.now - began <= 75
     assert runner.workers == 1
 
 
 def test_where_several_appear_a_person_chooses(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    lose(monkeypatch, lost("timeout"))
+    runs.lose("timeout")
     send = PixxelHook._send_once
 
     def send_once(hook: Any, call: Any) -> Any:
@@ -329,7 +265,7 @@ def test_where_several_appear_a_person_chooses(runs: RunRunner, monkeypatch: pyt
     monkeypatch.setattr(PixxelHook, "_send_once", send_once)
     ended = runs.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
-    for created in jobs(runs.pixxel):
+    for created in runs.jobs():
         assert created in ended.message
     assert "user-other" in ended.message
     assert runs.pixxel.requests("create_job") == 1
@@ -339,45 +275,45 @@ def test_where_several_appear_a_person_chooses(runs: RunRunner, monkeypatch: pyt
     assert runs.pixxel.requests("create_job") == 1
 
 
-def test_a_job_that_was_there_before_is_not_adopted(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def there_before(runs: RunRunner) -> None:
     runs.pixxel.create_job("wf-succeeds", "just-before")
-    lose(monkeypatch, lost("timeout"), accepted=False)
-    assert runs.run().kind == "PixxelUnconfirmedJobError"
 
 
-def test_an_old_job_that_the_list_had_left_out_is_not_adopted(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def there_before_a_list_that_fails(runs: RunRunner) -> None:
+    there_before(runs)
+    runs.pixxel.fail_next("list_jobs", status=403)
+
+
+def old_and_left_out_of_the_list(runs: RunRunner) -> None:
     runs.pixxel.fail_next("list_jobs", hide=["job-finished", "job-finished-earlier"])
-    lose(monkeypatch, lost("timeout"), accepted=False)
-    assert runs.run().kind == "PixxelUnconfirmedJobError"
 
 
-def test_a_job_of_an_earlier_clearing_is_not_adopted_where_the_list_had_left_it_out(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def of_an_earlier_clearing_and_left_out_of_the_list(runs: RunRunner) -> None:
     runs.run()
     runs.clear()
     runs.pixxel.fail_next("list_jobs", hide=1.0)
-    lose(monkeypatch, lost("timeout"), accepted=False)
-    assert runs.run().kind == "PixxelUnconfirmedJobError"
 
 
-def test_nothing_is_adopted_where_what_there_was_before_is_not_known(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("arrange", "words"),
+    [
+        (there_before, "No new job is listed"),
+        (there_before_a_list_that_fails, "It may be one of these: just-before"),
+        (old_and_left_out_of_the_list, ""),
+        (of_an_earlier_clearing_and_left_out_of_the_list, ""),
+    ],
+)
+def test_a_job_that_may_be_older_is_not_adopted(
+    runs: RunRunner, arrange: Callable[[RunRunner], None], words: str
 ) -> None:
-    runs.pixxel.create_job("wf-succeeds", "just-before")
-    runs.pixxel.fail_next("list_jobs", status=403)
-    lose(monkeypatch, lost("timeout"), accepted=False)
+    arrange(runs)
+    runs.lose("timeout", accepted=False)
     ended = runs.run()
-    assert ended.kind == "PixxelUnconfirmedJobError"
-    assert "It may be one of these: just-before" in ended.message
+    assert (ended.kind, words in ended.message) == ("PixxelUnconfirmedJobError", True), ended.message
 
 
-def test_nothing_is_adopted_while_two_requests_are_in_doubt(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("timeout"), times=2)
+def test_nothing_is_adopted_while_two_requests_are_in_doubt(runs: RunRunner) -> None:
+    runs.lose("timeout", times=2)
     runs.pixxel.world.list_delay = 100
     assert runs.run().kind == "PixxelUnconfirmedJobError"
     runs.clear()
@@ -408,10 +344,8 @@ def test_a_job_that_came_long_after_the_request_is_somebody_elses(runs: RunRunne
     assert ended.returned["id"] != "of-another-run"
 
 
-def test_what_is_known_of_one_workflow_says_nothing_of_another(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("server"), accepted=False)
+def test_what_is_known_of_one_workflow_says_nothing_of_another(runs: RunRunner) -> None:
+    runs.lose("server", accepted=False)
     assert runs.run(workflow_id="wf-fails").kind == "PixxelUnconfirmedJobError"
     runs.clear()
     runs.pixxel.create_job("wf-succeeds", "of-another-run")
@@ -432,35 +366,31 @@ def test_a_try_that_is_about_another_workflow_is_for_a_person(runs: RunRunner, s
     ended = runs.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     assert "An earlier try was about workflow wf-fails" in ended.message
-    (created,) = jobs(runs.pixxel, "wf-fails")
+    (created,) = runs.jobs("wf-fails")
     assert (f"Its job is {created}" in ended.message) is (step == "after get_job")
-    assert jobs(runs.pixxel) == []
+    assert runs.jobs() == []
 
 
-def test_an_adopted_job_that_pixxel_refused_to_run_fails_at_once(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("server"))
+def test_an_adopted_job_that_pixxel_refused_to_run_fails_at_once(runs: RunRunner) -> None:
+    runs.lose("server")
     ended = runs.run(workflow_id="wf-invalid", wait=False)
     assert ended.kind == "PixxelJobFailedError"
     assert "validation: " in ended.message
-    assert len(jobs(runs.pixxel, "wf-invalid")) == 1
+    assert len(runs.jobs("wf-invalid")) == 1
 
 
-def test_an_adopted_job_that_can_not_be_read_is_adopted_all_the_same(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("server"))
+def test_an_adopted_job_that_can_not_be_read_is_adopted_all_the_same(runs: RunRunner) -> None:
+    runs.lose("server")
     runs.pixxel.fail_next("get_job", status=403)
     ended = runs.run()
-    assert (ended.kind, [ended.returned["id"]]) == ("success", jobs(runs.pixxel))
+    assert (ended.kind, [ended.returned["id"]]) == ("success", runs.jobs())
 
 
-def test_of_many_candidates_the_newest_are_named(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_candidates_the_newest_are_named(runs: RunRunner) -> None:
     for number in range(6):
         runs.pixxel.create_job("wf-succeeds", f"before-{number}", age=200 - number)
     runs.pixxel.fail_next("list_jobs", status=403)
-    lose(monkeypatch, lost("timeout"))
+    runs.lose("timeout")
     ended = runs.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     (created,) = runs.pixxel.bill().jobs
@@ -469,85 +399,74 @@ def test_of_many_candidates_the_newest_are_named(runs: RunRunner, monkeypatch: p
     assert "and 2 more" in ended.message
 
 
-def test_what_was_in_doubt_stays_so_where_a_later_request_is_turned_away(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("timeout"))
+def test_what_was_in_doubt_stays_so_where_a_later_request_is_turned_away(runs: RunRunner) -> None:
+    runs.lose("timeout")
     runs.pixxel.world.list_delay = 100
     assert runs.run().kind == "PixxelUnconfirmedJobError"
     runs.clear()
     runs.pixxel.fail_next("create_job", status=403)
     runs.clock.on_sleep.append(lambda _: runs.pixxel.advance(60))
     ended = runs.run()
-    assert (ended.kind, [ended.returned["id"]]) == ("success", jobs(runs.pixxel))
+    assert (ended.kind, [ended.returned["id"]]) == ("success", runs.jobs())
 
 
-def test_clearing_what_a_person_was_asked_about_creates_a_job(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("server"), accepted=False)
+def test_clearing_what_a_person_was_asked_about_creates_a_job(runs: RunRunner) -> None:
+    runs.lose("server", accepted=False)
     runs.run()
     runs.clear()
     assert runs.run().kind == "success"
-    assert len(jobs(runs.pixxel)) == 1
+    assert len(runs.jobs()) == 1
 
 
-def ask_a_person_and_clear(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def ask_a_person_and_clear(runs: RunRunner) -> None:
     """Lose an answer while the list hides the job; then let it be listed, and the person clear the task."""
-    lose(monkeypatch, lost("timeout"))
+    runs.lose("timeout")
     runs.pixxel.fail_next("list_jobs", hide=1.0, after=1, times=30)
     assert runs.run().kind == "PixxelUnconfirmedJobError"
     runs.pixxel.faults.clear()
     runs.clear()
 
 
-def test_clearing_finds_a_job_that_appeared_after_all(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ask_a_person_and_clear(runs, monkeypatch)
-    assert runs.run().kind == "success"
+@pytest.mark.parametrize("unreadable", [0, 12])
+def test_clearing_finds_a_job_that_is_listed_after_all(runs: RunRunner, unreadable: int) -> None:
+    ask_a_person_and_clear(runs)
+    if unreadable:
+        # A list that can't be read isn't one that lacks the job.
+        runs.pixxel.fail_next("list_jobs", body="html", times=unreadable)
+    ended = runs.run()
+    assert (ended.kind, [ended.returned["id"]]) == ("success", runs.jobs())
     assert runs.pixxel.requests("create_job") == 1
 
 
-def test_a_list_in_trouble_is_asked_again_within_the_grace(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("times", "next_try"), [(3, False), (15, True)])
+def test_a_list_that_fails_is_read_again_within_the_grace_and_then_by_the_next_try(
+    runs: RunRunner, times: int, next_try: bool
 ) -> None:
-    lose(monkeypatch, lost("timeout"))
-    runs.pixxel.fail_next("list_jobs", status=503, after=1, times=3)
+    runs.lose("timeout")
+    runs.pixxel.fail_next("list_jobs", status=503, after=1, times=times)
     assert runs.run().kind == "success"
+    assert (runs.ti.try_number > 1) is next_try
     assert runs.pixxel.requests("create_job") == 1
 
 
-def test_a_list_that_stays_in_trouble_is_left_to_the_next_try(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
+def test_a_list_that_goes_on_failing_asks_a_person_where_no_next_try_would_know(
+    storeless: RunRunner,
 ) -> None:
-    lose(monkeypatch, lost("timeout"))
-    runs.pixxel.fail_next("list_jobs", status=503, after=1, times=15)
-    assert runs.run().kind == "success"
-    assert runs.ti.try_number > 1
-    assert runs.pixxel.requests("create_job") == 1
-
-
-def test_a_list_that_stays_in_trouble_asks_a_person_where_no_next_try_would_know(
-    unremembering: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("timeout"))
-    unremembering.pixxel.fail_next("list_jobs", status=503, after=1, times=0)
-    ended = unremembering.run()
+    storeless.lose("timeout")
+    storeless.pixxel.fail_next("list_jobs", status=503, after=1, times=0)
+    ended = storeless.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     assert "503" in ended.message
     assert "The list of jobs couldn't be read" in ended.message
-    assert unremembering.pixxel.requests("create_job") == 1
+    assert storeless.pixxel.requests("create_job") == 1
 
 
-def test_a_list_that_the_key_may_not_read_lets_jobs_run_but_not_be_found_again(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_list_that_the_key_may_not_read_lets_jobs_run_but_not_be_found_again(runs: RunRunner) -> None:
     runs.pixxel.fail_next("list_jobs", status=403, times=0)
     assert runs.run().kind == "success"
     assert any("Without the list of jobs" in line for line in runs.said)
     runs.clear()
-    lose(monkeypatch, lost("timeout"))
+    runs.lose("timeout")
     ended = runs.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     assert "403" in ended.message
@@ -555,16 +474,6 @@ def test_a_list_that_the_key_may_not_read_lets_jobs_run_but_not_be_found_again(
     runs.clear()
     assert runs.run().kind == "success"
     assert runs.pixxel.requests("create_job") == asked + 1
-
-
-def test_a_list_that_can_not_be_read_is_not_one_that_lacks_the_job(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ask_a_person_and_clear(runs, monkeypatch)
-    runs.pixxel.fail_next("list_jobs", body="html", times=12)
-    ended = runs.run()
-    assert (ended.kind, [ended.returned["id"]]) == ("success", jobs(runs.pixxel))
-    assert runs.pixxel.requests("create_job") == 1
 
 
 def test_a_list_that_can_not_be_read_now_creates_nothing_yet(runs: RunRunner) -> None:
@@ -594,7 +503,7 @@ def test_wherever_the_worker_dies_the_task_ends_with_one_job(
 
         again.kill = kill
         ended = again.run()
-        ends[name, before] = (ended.kind, len(jobs(pixxel)))
+        ends[name, before] = (ended.kind, len(again.jobs()))
     # Between these two the request may have been sent: nobody can know, so a person must look.
     doubtful = {("after set asking", 0), ("before create_job", 0)}
     assert {step: end for step, end in ends.items() if step not in doubtful} == dict.fromkeys(
@@ -636,7 +545,7 @@ def test_the_next_try_creates_a_job_only_where_the_old_one_failed(runs: RunRunne
     runs.clock.on_sleep.append(lambda _: runs.pixxel.advance(1000))
     ended = runs.run(workflow_id="wf-fails")
     assert ended.kind == "PixxelJobFailedError"
-    assert len(jobs(runs.pixxel, "wf-fails")) == 2
+    assert len(runs.jobs("wf-fails")) == 2
     assert any("of an earlier try failed: a new job is created" in line for line in runs.said)
 
 
@@ -645,13 +554,13 @@ def test_clearing_a_task_that_had_succeeded_runs_a_new_job(runner: RunRunner) ->
     runner.clear()
     second = runner.run().returned["id"]
     assert first != second
-    assert sorted(jobs(runner.pixxel)) == sorted([first, second])
+    assert sorted(runner.jobs()) == sorted([first, second])
 
 
 def test_dying_after_success_was_stored_is_no_second_job(runner: RunRunner) -> None:
     runner.kill = once("before success")
     assert runner.run().kind == "success"
-    assert len(jobs(runner.pixxel)) == 1
+    assert len(runner.jobs()) == 1
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 3, 4])
@@ -664,7 +573,7 @@ def test_clearing_after_success_runs_a_new_job_however_many_retries_there_are_no
         runs.retries = runs.ti.task.retries = retries
         runs.clear()
     assert runs.run().kind == "success"
-    assert len(jobs(runs.pixxel)) == 4
+    assert len(runs.jobs()) == 4
 
 
 @pytest.mark.parametrize("retries", [3, 1, 0])
@@ -679,7 +588,7 @@ def test_a_next_try_with_fewer_retries_is_no_clearing(make: Callable[..., RunRun
 
     runs._next_try = with_fewer  # type: ignore[method-assign]
     ended = runs.run()
-    assert (ended.kind, [ended.returned["id"]]) == ("success", jobs(runs.pixxel))
+    assert (ended.kind, [ended.returned["id"]]) == ("success", runs.jobs())
 
 
 def test_clearing_where_the_job_was_started_without_waiting_starts_another(
@@ -688,7 +597,7 @@ def test_clearing_where_the_job_was_started_without_waiting_starts_another(
     runner = make("poke")
     runner.kill = once("before success")
     first = runner.run(wait=False).returned
-    assert jobs(runner.pixxel) == [first]
+    assert runner.jobs() == [first]
     runner.clear()
     assert runner.run(wait=False).returned != first
 
@@ -698,12 +607,12 @@ def test_a_stored_job_that_is_gone_is_an_error_and_clearing_runs_a_new_one(runs:
     runs.pixxel.fail_next("get_job", status=404, times=0)
     ended = runs.run()
     assert ended.kind == "PixxelNotFoundError"
-    (gone,) = jobs(runs.pixxel)
+    (gone,) = runs.jobs()
     runs.clear()
     runs.pixxel.faults.clear()
     runs.pixxel.fail_next("get_job", status=404, job_id=gone, times=0)
     assert runs.run().kind == "success"
-    assert len(jobs(runs.pixxel)) == 2
+    assert len(runs.jobs()) == 2
 
 
 def test_a_store_that_breaks_after_the_job_was_created_costs_a_warning(runs: RunRunner) -> None:
@@ -717,7 +626,7 @@ def test_a_store_that_breaks_after_the_job_was_created_costs_a_warning(runs: Run
     runs.kill = break_it
     assert runs.run().kind == "success"
     assert any("couldn't be stored" in line for line in runs.said)
-    assert len(jobs(runs.pixxel)) == 1
+    assert len(runs.jobs()) == 1
 
 
 def test_a_store_that_breaks_before_creates_nothing(runs: RunRunner) -> None:
@@ -742,7 +651,7 @@ def test_without_durable_each_try_has_a_job_of_its_own(make: Callable[..., RunRu
     runner = make("poke")
     runner.kill = once("before get_job")
     assert runner.run(durable=False).kind == "success"
-    assert len(jobs(runner.pixxel)) == 2
+    assert len(runner.jobs()) == 2
     assert runner.store is not None
     assert runner.store.values == {}
 
@@ -750,39 +659,34 @@ def test_without_durable_each_try_has_a_job_of_its_own(make: Callable[..., RunRu
 # ----------------------------------------------------------------------------------------- before Airflow 3.3
 
 
-def test_a_retry_without_a_memory_adopts_the_one_job_of_its_run(unremembering: RunRunner) -> None:
-    unremembering.kill = once("before get_job")
-    assert unremembering.run().kind == "success"
-    assert len(jobs(unremembering.pixxel)) == 1
+@pytest.mark.parametrize("step", ["before create_job", "before get_job"])
+def test_a_retry_without_a_store_adopts_the_one_job_of_its_run_or_creates_one(
+    storeless: RunRunner, step: str
+) -> None:
+    storeless.kill = once(step)
+    assert storeless.run().kind == "success"
+    assert len(storeless.jobs()) == 1
 
 
-def test_a_retry_without_a_memory_asks_a_person_where_there_are_several(unremembering: RunRunner) -> None:
-    unremembering.kill = once("before get_job")
-    unremembering.pixxel.create_job("wf-succeeds", "somebody-elses")
-    ended = unremembering.run()
+def test_a_retry_without_a_store_asks_a_person_where_there_are_several(storeless: RunRunner) -> None:
+    storeless.kill = once("before get_job")
+    storeless.pixxel.create_job("wf-succeeds", "somebody-elses")
+    ended = storeless.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     assert "somebody-elses" in ended.message
 
 
-def test_a_retry_without_a_memory_creates_a_job_where_there_is_none(unremembering: RunRunner) -> None:
-    unremembering.kill = once("before create_job")
-    assert unremembering.run().kind == "success"
-    assert len(jobs(unremembering.pixxel)) == 1
+def test_a_clearing_without_a_store_runs_a_new_job(storeless: RunRunner) -> None:
+    storeless.run()
+    storeless.clear()
+    assert storeless.run().kind == "success"
+    assert len(storeless.jobs()) == 2
 
 
-def test_a_clearing_without_a_memory_runs_a_new_job(unremembering: RunRunner) -> None:
-    unremembering.run()
-    unremembering.clear()
-    assert unremembering.run().kind == "success"
-    assert len(jobs(unremembering.pixxel)) == 2
-
-
-def test_a_lost_answer_is_adopted_without_a_memory_too(
-    unremembering: RunRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose(monkeypatch, lost("timeout"))
-    assert unremembering.run().kind == "success"
-    assert len(jobs(unremembering.pixxel)) == 1
+def test_a_lost_answer_is_adopted_without_a_store_too(storeless: RunRunner) -> None:
+    storeless.lose("timeout")
+    assert storeless.run().kind == "success"
+    assert len(storeless.jobs()) == 1
 
 
 # ----------------------------------------------------------------------------------------------- being killed

@@ -10,8 +10,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from pixxel_provider.api.polling import SHORTEST_DELAY
-from pixxel_provider.outcome import unstarted
+from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult
+from pixxel_provider.outcome import UNSTARTED, event_of
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 from tests.sensors.waiting import Runner
@@ -217,14 +217,14 @@ def test_a_wait_that_the_triggerer_leaves_to_a_worker_keeps_its_deadline(pixxel:
     sensor = PixxelJobSensor(
         task_id="wait", workflow_id="wf-succeeds", job_id="job-1", deferrable=True, timeout=600
     )
-    began = time.time() - 500
+    began, event = time.time() - 500, event_of(PollResult(UNSTARTED, "why"))
     with pytest.raises(TaskDeferred) as deferral:
-        sensor.execute_complete(context, unstarted("why", began))
+        sensor.execute_complete(context, {**event, "started_at": began})
     trigger = deferral.value.trigger
     assert isinstance(trigger, PixxelJobTrigger)
     assert trigger.started_at == pytest.approx(began, abs=5)
     with pytest.raises(AirflowSensorTimeout):
-        sensor.execute_complete(context, unstarted("why", began - 200))
+        sensor.execute_complete(context, {**event, "started_at": began - 200})
 
 
 def test_poke_can_be_called_by_itself(pixxel: Any, context: Any) -> None:

@@ -17,7 +17,7 @@ from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.outcome import result_of, started_at, why_no_result
 from pixxel_provider.triggers import start_from_trigger
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
-from pixxel_provider.triggers.start_from_trigger import NeedsWorker, last_event, publish, render
+from pixxel_provider.triggers.start_from_trigger import NeedsWorker, last_event, publish, render, with_xcoms
 from tests.sensors.waiting import FakeXCom
 from tests.support import FakeTaskInstance, RecordingLog
 
@@ -44,7 +44,7 @@ class TestRender:
     def rendered(self, template: str, ti: Any = None, within: float = 5.0, **context: Any) -> str:
         trigger = PixxelJobTrigger("w", template)
         context = {"ti": ti or FakeTaskInstance(), **context}
-        asyncio.run(render(trigger, ("workflow_id", "job_id"), context, within=within))
+        asyncio.run(render(trigger, with_xcoms(context), within=within))  # type: ignore[arg-type]
         assert trigger.workflow_id == "w"
         return trigger.job_id
 
@@ -95,7 +95,7 @@ class TestRender:
 
 class TestPublish:
     def test_job_and_link_are_known_while_the_wait_lasts(self, ti: FakeTaskInstance) -> None:
-        publish({"ti": ti}, "w", "j", "pixxel_eu", "https://console/")  # type: ignore[typeddict-item]
+        publish(with_xcoms({"ti": ti}), "w", "j", "pixxel_eu", "https://console/")  # type: ignore[typeddict-item]
         assert ti.xcoms == {**JOB_XCOMS, "_link_PixxelJobLink": "https://console/"}
 
     @pytest.mark.parametrize(("try_number", "left"), [(1, {"cost": 3, "return_value": {}}), (2, {})])
@@ -104,7 +104,7 @@ class TestPublish:
     ) -> None:
         ti.xcoms.update({"cost": 3, "return_value": {}})
         ti.try_number = try_number
-        publish({"ti": ti}, "w", "j", "pixxel_eu", None)  # type: ignore[typeddict-item]
+        publish(with_xcoms({"ti": ti}), "w", "j", "pixxel_eu", None)  # type: ignore[typeddict-item]
         assert ti.xcoms == {**JOB_XCOMS, **left}
 
     def test_where_xcoms_can_not_be_written_a_worker_takes_over(
@@ -112,7 +112,7 @@ class TestPublish:
     ) -> None:
         monkeypatch.setattr(triggerer.XCom, "set", refuse)
         with pytest.raises(NeedsWorker, match="XComs can't be written here: RuntimeError: no portal"):
-            publish({"ti": ti}, "w", "j", "pixxel_eu", None)  # type: ignore[typeddict-item]
+            publish(with_xcoms({"ti": ti}), "w", "j", "pixxel_eu", None)  # type: ignore[typeddict-item]
 
 
 def refuse(**_: Any) -> None:
@@ -124,7 +124,7 @@ class TestLastEvent:
         how = {"soft_fail": False, "never_fail": False, "do_xcom_push": True, "worker_for": [], **how}
         said = [] if said is None else said
         log = RecordingLog(said, levels=False)
-        event = last_event(result, {"ti": ti}, log=log, **how)  # type: ignore[typeddict-item]
+        event = last_event(result, with_xcoms({"ti": ti}), log=log, **how)  # type: ignore[typeddict-item]
         assert event.xcoms is None  # type: ignore[attr-defined]
         return str(event.task_instance_state)  # type: ignore[attr-defined]
 
