@@ -31,6 +31,7 @@ KEY = "canary-of-the-whole-airflow-77c0"
 NO_ACCESS_KEY = "key-without-access-1b9e"
 START_SECONDS = 180.0
 RUN_SECONDS = 90.0
+LINK = "https://aurora.pixxel.space/"
 
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed"})
 
@@ -96,6 +97,12 @@ def eventually(look: Callable[[], Any], what: str, seconds: float = RUN_SECONDS)
             pytest.fail(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.25)
     return found
+
+
+def asked_once_more(pixxel: Any, job: str) -> None:
+    """Wait until somebody has asked for the job once more."""
+    before = pixxel.requests("get_job", job)
+    eventually(lambda: pixxel.requests("get_job", job) > before, "a request of the triggerer")
 
 
 def kill_the_triggerers(airflow: Standalone) -> None:
@@ -172,6 +179,28 @@ def control(_pixxel: Any) -> Callable[..., Any]:
             return json.load(response)
 
     return ask
+
+
+@pytest.fixture
+def begin(control: Callable[..., Any], pixxel: Any) -> Callable[..., str]:
+    """Create a job that runs for ten minutes unless somebody ends it."""
+
+    def create(job: str = "job-long", workflow_id: str = "wf-succeeds") -> str:
+        control("POST", "/jobs", {"workflow_id": workflow_id, "id": job, "seconds": 600})
+        return job
+
+    return create
+
+
+@pytest.fixture
+def job(begin: Callable[..., str]) -> str:
+    return begin()
+
+
+@pytest.fixture
+def finish(control: Callable[..., Any]) -> Callable[[str], None]:
+    """End a job."""
+    return lambda job: control("PATCH", f"/jobs/{job}", {"finish": True})
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Waits that begin, and end, in the triggerer, for the tests that run on a whole Airflow."""
+"""Waits in each mode, for the tests that run on a whole Airflow."""
 
 from __future__ import annotations
 
@@ -76,5 +76,10 @@ def gates(name: str, **end: Any) -> None:
         each.expand(job=["job-finished", "job-long"]) >> by_first
 
 
+on_a_worker: dict[str, Any] = {"start_from_trigger": False}
+gate("rescheduled_gate", deferrable=False, mode="reschedule", **on_a_worker)
+gate("deferred_gate", deferrable=True, **on_a_worker)
+gate("deferred_soft", deferrable=True, soft_fail=True, **on_a_worker)
+gate("deferred_impatient", deferrable=True, timeout=3, **on_a_worker)
 gates("started")
 gates("unaided", end_from_trigger=True)
