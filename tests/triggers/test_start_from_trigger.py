@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -201,63 +202,80 @@ class TestLastEvent:
 END = {"soft_fail": False, "never_fail": False, "do_xcom_push": True, "worker_for": []}
 
 
+def started(job_id: str = "job-finished", **arguments: Any) -> PixxelJobTrigger:
+    return PixxelJobTrigger("wf-succeeds", job_id, deferred_for=1120.0, timeout=1000, **arguments)
+
+
 class TestTrigger:
     """The trigger as the scheduler starts it."""
 
-    def run(self, trigger: PixxelJobTrigger, ti: Any, clock: Any, pixxel: Any) -> Any:
-        trigger.clock = clock
+    @pytest.fixture
+    def payload(self, ti: FakeTaskInstance, clock: Any, pixxel: Any) -> Callable[..., dict[str, Any]]:
+        """Run a trigger; return the payload of its one event."""
         clock.on_sleep.append(pixxel.advance)
-        if ti is not None:
+
+        def run(trigger: PixxelJobTrigger, *, ago: float | None = None, zone: Any = timezone.utc) -> Any:
+            trigger.clock = clock
+            if ago is not None:
+                # The task was deferred so long ago, as another triggerer could tell.
+                end = datetime.fromtimestamp(clock.now - ago + 1120, timezone.utc).replace(tzinfo=zone)
+                trigger.timeout_after = end  # type: ignore[attr-defined]
             params = {"job": "job-finished", "connection": "default"}
-            trigger.render_template_fields({"ti": ti, "params": params})
+            trigger.render_template_fields({"ti": ti, "params": params})  # type: ignore[typeddict-item]
 
-        async def collect() -> list[Any]:
-            return [event async for event in trigger.run()]
+            async def collect() -> list[Any]:
+                return [event async for event in trigger.run()]
 
-        (event,) = asyncio.run(collect())
-        return event
+            (event,) = asyncio.run(collect())
+            return event.payload
 
-    def started(self, job_id: str = "job-finished", **arguments: Any) -> PixxelJobTrigger:
-        return PixxelJobTrigger("wf-succeeds", job_id, deferred_for=1120.0, timeout=1000, **arguments)
+        return run
 
-    def test_it_renders_its_ids_and_publishes_them(
-        self, pixxel: Any, clock: Any, ti: FakeTaskInstance
-    ) -> None:
-        connection = "pixxel_{{ params.connection }}"
-        trigger = self.started("{{ params.job }}", pixxel_conn_id=connection)
-        result = result_of(self.run(trigger, ti, clock, pixxel).payload)
-        assert result is not None
-        assert result.kind == "succeeded"
+    @pytest.fixture
+    def result(self, payload: Callable[..., dict[str, Any]]) -> Callable[..., PollResult]:
+        """Run a trigger; return the result in its one event."""
+
+        def run(trigger: PixxelJobTrigger, **how: Any) -> PollResult:
+            found = result_of(payload(trigger, **how))
+            assert found is not None
+            return found
+
+        return run
+
+    def test_it_renders_its_ids_and_publishes_them(self, result: Any, ti: FakeTaskInstance) -> None:
+        trigger = started("{{ params.job }}", pixxel_conn_id="pixxel_{{ params.connection }}")
+        assert result(trigger).kind == "succeeded"
         assert (ti.xcoms["job_id"], ti.xcoms["pixxel_conn_id"]) == ("job-finished", "pixxel_default")
         assert ti.xcoms["_link_PixxelJobLink"].startswith("https://")
 
     def test_a_template_for_a_worker_leaves_the_wait_to_one(
-        self, pixxel: Any, clock: Any, ti: FakeTaskInstance
+        self, pixxel: Any, payload: Any, ti: FakeTaskInstance
     ) -> None:
-        event = self.run(self.started("{{ our_macro() }}", task_end=END), ti, clock, pixxel)
-        assert result_of(event.payload) is None
-        assert "our_macro" in why_no_result(event.payload)
+        event = payload(started("{{ our_macro() }}", task_end=END))
+        assert result_of(event) is None
+        assert "our_macro" in why_no_result(event)
         assert (pixxel.requests(), ti.xcoms) == (0, {})
 
-    def test_without_a_context_a_worker_begins(self, pixxel: Any, clock: Any) -> None:
-        event = self.run(self.started(), None, clock, pixxel)
-        assert "context" in why_no_result(event.payload)
+    def test_without_a_context_a_worker_begins(
+        self, pixxel: Any, payload: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(PixxelJobTrigger, "render_template_fields", lambda *_: None)
+        assert "context" in why_no_result(payload(started()))
 
     @pytest.mark.parametrize(
         ("arguments", "field"),
         [({"job_id": "{{ '' }}"}, "job_id"), ({"pixxel_conn_id": "nowhere"}, "pixxel_conn_id")],
     )
-    def test_a_bad_argument_is_named_and_nothing_is_asked(
-        self, pixxel: Any, clock: Any, ti: FakeTaskInstance, arguments: dict[str, Any], field: str
+    def test_a_bad_argument_is_named_and_nothing_is_sent(
+        self, pixxel: Any, result: Any, arguments: dict[str, Any], field: str
     ) -> None:
-        result = result_of(self.run(self.started(**arguments), ti, clock, pixxel).payload)
-        assert result is not None
-        assert field in result.message
-        assert "broke" not in result.message
+        message = result(started(**arguments)).message
+        assert field in message
+        assert "broke" not in message
         assert pixxel.requests() == 0
 
-    def test_a_connection_that_can_not_be_looked_up_now_costs_no_more_than_the_link(
-        self, pixxel: Any, clock: Any, ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch
+    def test_a_connection_that_can_not_be_read_now_costs_no_more_than_the_link(
+        self, result: Any, ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         works, calls = PixxelAsyncHook.get_settings, []
 
@@ -268,62 +286,41 @@ class TestTrigger:
             return await works(hook)
 
         monkeypatch.setattr(PixxelAsyncHook, "get_settings", flaky)
-        result = result_of(self.run(self.started(), ti, clock, pixxel).payload)
-        assert result is not None
-        assert result.kind == "succeeded"
+        assert result(started()).kind == "succeeded"
         assert "_link_PixxelJobLink" not in ti.xcoms
 
     def test_a_worker_that_takes_over_is_told_when_the_wait_began(
-        self, pixxel: Any, clock: Any, ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch
+        self, payload: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(*_: Any, **__: Any) -> None:
-            raise RuntimeError("the supervisor is gone")
-
         monkeypatch.setattr(triggerer.XCom, "set", refuse)
-        trigger = self.started("job-finished")
-        over = datetime.fromtimestamp(clock.now - 900 + 1120, timezone.utc)
-        trigger.timeout_after = over  # type: ignore[attr-defined]
-        event = self.run(trigger, ti, clock, pixxel)
-        assert "XComs" in why_no_result(event.payload)
-        assert started_at(event.payload) == pytest.approx(clock.now - 900, abs=40)
+        event = payload(started(), ago=900)
+        assert "XComs" in why_no_result(event)
+        assert started_at(event) == pytest.approx(clock.now - 900, abs=40)
 
     @pytest.mark.parametrize("zone", [timezone.utc, None])
     def test_the_deadline_counts_from_the_deferral_whoever_runs_it(
-        self, pixxel: Any, clock: Any, ti: FakeTaskInstance, zone: Any
+        self, pixxel: Any, result: Any, clock: Any, zone: Any
     ) -> None:
         pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
-        trigger = self.started("job-1")
-        # Deferred 900 seconds ago, as another triggerer could tell.
-        over = datetime.fromtimestamp(clock.now - 900 + 1120, timezone.utc).replace(tzinfo=zone)
-        trigger.timeout_after = over  # type: ignore[attr-defined]
-        result = result_of(self.run(trigger, ti, clock, pixxel).payload)
-        assert result is not None
-        assert result.kind == "timed_out"
+        assert result(started("job-1"), ago=900, zone=zone).kind == "timed_out"
         assert 100 <= sum(clock.slept) <= 102
 
-    def test_the_first_look_is_soon_and_after_a_restart_somewhere_in_an_interval(
-        self, pixxel: Any, clock: Any, ti: FakeTaskInstance
+    def test_the_first_poll_is_soon_and_after_a_restart_somewhere_in_an_interval(
+        self, result: Any, clock: Any
     ) -> None:
         firsts: dict[int, list[float]] = {1: [], 900: []}
-        for ago, found in firsts.items():
+        for ago, delays in firsts.items():
             for _ in range(20):
                 clock.slept.clear()
-                trigger = self.started()
-                over = datetime.fromtimestamp(clock.now - ago + 1120, timezone.utc)
-                trigger.timeout_after = over  # type: ignore[attr-defined]
-                self.run(trigger, ti, clock, pixxel)
-                found.append(clock.slept[0])
+                result(started(), ago=ago)
+                delays.append(clock.slept[0])
         assert max(firsts[1]) <= 0.5
         # All twenty within the first 3 of 24 to 30 seconds: once in 10**18.
         assert 3 < max(firsts[900]) <= 30
 
-    def test_a_bug_at_the_end_loses_no_ending(
-        self, pixxel: Any, clock: Any, ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_bug_at_the_end_loses_no_result(self, result: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(*_: Any, **__: Any) -> None:
             raise ZeroDivisionError
 
         monkeypatch.setattr(start_from_trigger, "last_event", broken)
-        result = result_of(self.run(self.started(task_end=END), ti, clock, pixxel).payload)
-        assert result is not None
-        assert result.kind == "succeeded"
+        assert result(started(task_end=END)).kind == "succeeded"
