@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from pixxel_provider.api.job import Job
-    from pixxel_provider.job_creation.creator import CreatedJob, JobCreator
+    from pixxel_provider.job_creation.creator import JobCreator
 
 
 class PixxelRunJobOperator(PixxelWaitingOperator):
@@ -93,9 +93,15 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         self._context = context
         self._creation = self._prepare(context)
         started = self._creation.job()
-        self._just_read = started.job if started.read else None
-        if started.job is not None and started.job.val_errors:
-            self._refuse_invalid(started, context)
+        job = started.job
+        self._just_read = job if started.read else None
+        if (
+            job is not None
+            and job.val_errors
+            and job.verdict(self.make_poll().rules) is not Verdict.SUCCEEDED
+        ):
+            words = f"{name_of(self.workflow_id, job.id)} failed: {failure_text(job)}"
+            self._conclude(PollResult("failed", words, job.metadata()), context)
         if self.wait:
             return super().execute(context)
         self._remember_done(context)
@@ -184,13 +190,6 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
     def _ask(self, retry_for: float = 0.0) -> Any:
         job, self._just_read = self._just_read, None
         return super()._ask(retry_for) if job is None else job
-
-    def _refuse_invalid(self, started: CreatedJob, context: Context) -> None:
-        job = started.job
-        if job is None or job.verdict(self.make_poll().rules) is Verdict.SUCCEEDED:
-            return
-        words = f"{name_of(self.workflow_id, job.id)} failed: {failure_text(job)}"
-        self._conclude(PollResult("failed", words, job.metadata()), context)
 
     def _recall(self, context: Context, event: Any) -> None:
         """Set the job's id after a deferral: from the event, or from the task's own XCom or checkpoint."""

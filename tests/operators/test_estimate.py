@@ -131,14 +131,3 @@ def test_trouble_that_passes_is_waited_out_and_trouble_that_lasts_is_not(
     with pytest.raises(PixxelServerError, match="503"):
         estimate(context)
     assert sum(pauses) <= 120
-
-
-def test_init_asks_nothing_and_checks_nothing(pixxel: Any) -> None:
-    PixxelEstimateCostOperator(task_id="estimate", workflow_id="", max_cost="{{ params.credits }}")
-    assert pixxel.counters.total == 0
-
-
-def test_what_is_templated_is_a_tuple_of_attributes() -> None:
-    operator = PixxelEstimateCostOperator(task_id="estimate", workflow_id="w")
-    assert operator.template_fields == ("workflow_id", "pixxel_conn_id", "max_cost")
-    assert all(hasattr(operator, name) for name in operator.template_fields)

@@ -7,7 +7,7 @@ import pytest
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelInputError, PixxelServerError
 from pixxel_provider.clock import CLOCK
-from pixxel_provider.operators.pixxel import PixxelGetJobOperator
+from pixxel_provider.operators.pixxel import PixxelEstimateCostOperator, PixxelGetJobOperator
 
 
 def get(context: Any, **arguments: Any) -> dict[str, Any]:
@@ -98,12 +98,25 @@ def test_trouble_that_lasts_a_minute_fails_with_the_servers_words(
     assert context["ti"].xcoms["_link_PixxelJobLink"]
 
 
-def test_init_asks_nothing_and_checks_nothing(pixxel: Any) -> None:
-    PixxelGetJobOperator(task_id="get", workflow_id="{{ params.w }}", job_id="", include="spec")
+@pytest.mark.parametrize(
+    ("operator", "arguments", "templated"),
+    [
+        (
+            PixxelGetJobOperator,
+            {"workflow_id": "{{ params.w }}", "job_id": "", "include": "spec"},
+            ("workflow_id", "job_id", "pixxel_conn_id"),
+        ),
+        (
+            PixxelEstimateCostOperator,
+            {"workflow_id": "", "max_cost": "{{ params.credits }}"},
+            ("workflow_id", "pixxel_conn_id", "max_cost"),
+        ),
+    ],
+)
+def test_init_sends_and_checks_nothing_and_templates_are_a_tuple_of_attributes(
+    pixxel: Any, operator: Any, arguments: dict[str, Any], templated: tuple[str, ...]
+) -> None:
+    task = operator(task_id="task", **arguments)
     assert pixxel.counters.total == 0
-
-
-def test_template_fields_are_a_tuple_of_attributes() -> None:
-    operator = PixxelGetJobOperator(task_id="get", workflow_id="w", job_id="j")
-    assert isinstance(operator.template_fields, tuple)
-    assert all(hasattr(operator, name) for name in operator.template_fields)
+    assert task.template_fields == templated
+    assert all(hasattr(task, name) for name in templated)

@@ -29,3 +29,16 @@ def in_every_mode(pixxel: Any) -> Callable[..., dict[str, Ended]]:
         return found
 
     return do
+
+
+@pytest.fixture
+def all_succeed(in_every_mode: Callable[..., dict[str, Ended]]) -> Callable[..., None]:
+    """Do the same in every mode, and see that each wait ends well, with the job that it was for."""
+
+    def do(arrange: Callable[[Any], None], **arguments: Any) -> None:
+        for mode, ended in in_every_mode(arrange, **arguments).items():
+            assert ended.kind == "success", (mode, ended.message)
+            assert (ended.returned["id"], ended.returned["workflow_id"]) == ("job-1", "wf-succeeds")
+            assert ended.returned["finished_at"], mode
+
+    return do

@@ -17,6 +17,12 @@ from pixxel_provider.triggers.pixxel import PixxelJobTrigger
 from tests.sensors.waiting import Runner
 
 
+def sensor(**arguments: Any) -> PixxelJobSensor:
+    return PixxelJobSensor(
+        **{"task_id": "wait", "workflow_id": "wf-succeeds", "job_id": "job-1", **arguments}
+    )
+
+
 def test_a_job_that_has_ended_never_defers_and_is_asked_for_once(pixxel: Any, runner: Runner) -> None:
     assert runner.run(job_id="job-finished").kind == "success"
     assert runner.deferrals == []
@@ -70,8 +76,8 @@ def test_a_poll_comes_every_interval_at_the_most_and_not_much_sooner(pixxel: Any
 
 
 def test_thirty_seconds_is_the_interval_unless_one_is_given() -> None:
-    sensor = PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j")
-    assert sensor.poke_interval == 30
+    task = sensor()
+    assert task.poke_interval == 30
 
 
 def test_an_interval_of_nothing_does_not_flood_the_api(pixxel: Any, runner: Runner) -> None:
@@ -160,21 +166,21 @@ def test_a_triggerer_that_is_gone_ends_the_wait_at_its_deadline(
 
 
 def test_a_trigger_that_airflow_could_not_run_fails_the_task(pixxel: Any, context: Any) -> None:
-    sensor = PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j", soft_fail=True)
+    task = sensor(soft_fail=True)
     with pytest.raises(Exception, match="Trigger failure") as caught:
-        sensor.resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["boom"]}, context)
+        task.resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["boom"]}, context)
     assert type(caught.value).__name__ == "TaskDeferralError"
 
 
 def test_a_trigger_that_broke_loses_no_job_that_has_ended(pixxel: Any, context: Any) -> None:
-    sensor = PixxelJobSensor(task_id="wait", workflow_id="wf-succeeds", job_id="job-finished")
-    assert sensor.resume_execution("__fail__", {"error": "Trigger failure"}, context)["status"] == "completed"
+    task = sensor(job_id="job-finished")
+    assert task.resume_execution("__fail__", {"error": "Trigger failure"}, context)["status"] == "completed"
 
 
 def test_never_fail_covers_a_trigger_that_broke(pixxel: Any, context: Any) -> None:
-    sensor = PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j", never_fail=True)
+    task = sensor(never_fail=True)
     with pytest.raises(Exception, match="never_fail is set: The trigger could not be run") as caught:
-        sensor.resume_execution("__fail__", {"error": "Trigger failure"}, context)
+        task.resume_execution("__fail__", {"error": "Trigger failure"}, context)
     assert type(caught.value).__name__ == "AirflowSkipException"
 
 
@@ -187,16 +193,13 @@ def test_a_deferral_names_the_limit_that_ended_it(
 ) -> None:
     monkeypatch.setattr("pixxel_provider.waiting.base.EXECUTION_TIMEOUT_ENDS_DEFERRAL", not airflow_3)
     pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
-    sensor = PixxelJobSensor(
-        task_id="wait",
-        workflow_id="wf-succeeds",
-        job_id="job-1",
+    task = sensor(
         timeout=600,
         execution_timeout=timedelta(seconds=60),
         start_from_trigger=start,
     )
     with pytest.raises(Exception, match=f"timeout of {seconds} s was over"):
-        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
 
 
 @pytest.mark.parametrize(
@@ -205,32 +208,28 @@ def test_a_deferral_names_the_limit_that_ended_it(
 def test_an_event_of_another_version_makes_the_sensor_look_again(
     pixxel: Any, context: Any, event: Any
 ) -> None:
-    sensor = PixxelJobSensor(
-        task_id="wait", workflow_id="wf-succeeds", job_id="job-finished", deferrable=True
-    )
-    assert sensor.execute_complete(context, event)["status"] == "completed"
+    task = sensor(job_id="job-finished", deferrable=True)
+    assert task.execute_complete(context, event)["status"] == "completed"
     assert pixxel.requests("get_job") == 1
 
 
 def test_a_wait_that_the_triggerer_leaves_to_a_worker_keeps_its_deadline(pixxel: Any, context: Any) -> None:
     pixxel.create_job("wf-succeeds", "job-1", course="wf-endless")
-    sensor = PixxelJobSensor(
-        task_id="wait", workflow_id="wf-succeeds", job_id="job-1", deferrable=True, timeout=600
-    )
+    task = sensor(deferrable=True, timeout=600)
     began, event = time.time() - 500, event_of(PollResult(UNSTARTED, "why"))
     with pytest.raises(TaskDeferred) as deferral:
-        sensor.execute_complete(context, {**event, "started_at": began})
+        task.execute_complete(context, {**event, "started_at": began})
     trigger = deferral.value.trigger
     assert isinstance(trigger, PixxelJobTrigger)
     assert trigger.started_at == pytest.approx(began, abs=5)
     with pytest.raises(AirflowSensorTimeout):
-        sensor.execute_complete(context, {**event, "started_at": began - 200})
+        task.execute_complete(context, {**event, "started_at": began - 200})
 
 
 def test_poke_can_be_called_by_itself(pixxel: Any, context: Any) -> None:
-    sensor = PixxelJobSensor(task_id="wait", workflow_id="wf-succeeds", job_id="job-finished")
-    assert sensor.poke(context).xcom_value["status"] == "completed"
-    waiting = PixxelJobSensor(task_id="wait", workflow_id="wf-succeeds", job_id="job-1")
+    task = sensor(job_id="job-finished")
+    assert task.poke(context).xcom_value["status"] == "completed"
+    waiting = sensor()
     pixxel.create_job("wf-succeeds", "job-1")
     assert waiting.poke(context) is False
 
@@ -244,12 +243,10 @@ def test_airflows_execution_timeout_stays_what_it_is(
         raise AirflowTaskTimeout("Timeout")
 
     for soft_fail, kind in ((False, AirflowTaskTimeout), (True, AirflowSkipException)):
-        sensor = PixxelJobSensor(
-            task_id="wait", workflow_id="wf-succeeds", job_id="job-1", deferrable=False, soft_fail=soft_fail
-        )
+        task = sensor(deferrable=False, soft_fail=soft_fail)
         monkeypatch.setattr(PixxelJobSensor, "_ask", too_late)
         with pytest.raises(kind):
-            sensor.execute(context)
+            task.execute(context)
 
 
 def test_init_asks_nothing_and_checks_nothing(pixxel: Any) -> None:
@@ -260,13 +257,13 @@ def test_init_asks_nothing_and_checks_nothing(pixxel: Any) -> None:
 
 def test_soft_fail_and_never_fail_exclude_each_other() -> None:
     with pytest.raises(Exception, match="mutually exclusive"):
-        PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j", soft_fail=True, never_fail=True)
+        sensor(soft_fail=True, never_fail=True)
 
 
 def test_template_fields_are_a_tuple_of_attributes() -> None:
-    sensor = PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j")
-    assert isinstance(sensor.template_fields, tuple)
-    assert all(hasattr(sensor, name) for name in sensor.template_fields)
+    task = sensor()
+    assert isinstance(task.template_fields, tuple)
+    assert all(hasattr(task, name) for name in task.template_fields)
 
 
 def test_the_configuration_decides_whether_waits_are_deferred() -> None:
