@@ -3,13 +3,13 @@
 ``versions``
     what an Airflow can do, asked by name instead of by number.
 ``tasks``
-    a task instance on a worker: its store, its earlier processes, its deferral, policies.
+    a task instance on a worker: its store, its earlier processes, its deferral, policies; how a sensor pokes.
 ``xcom``
     XComs that go past a custom backend, as links do.
 ``connections``
     connections, the secrets backends behind them, and the storage they lead to.
 ``triggerer``
-    a task instance as the triggerer can ask about it.
+    a task instance, its XComs and the end of its deferral, as the triggerer has them.
 ``database``, ``api_server``
     Airflow's tables, and the guards of its API server: only the pages import them.
 ``serialized_dag``
