@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +37,7 @@ class Collector:
     :param max_bytes: the largest package that is downloaded.
     :param limits: how much it may unpack to.
     :param stall_timeout: seconds without a new byte after which the transfer fails.
+    :param cancellation: removes at once what is incomplete; a running step then ends with an error.
     """
 
     settings: Settings
@@ -46,13 +46,7 @@ class Collector:
     max_bytes: int | None = None
     limits: Limits = field(default_factory=Limits)
     stall_timeout: float = RETRY_FOR
-    pause: Callable[[float], None] = time.sleep
-    monotonic: Callable[[], float] = time.monotonic
-    _cancellation: Cancellation = field(default_factory=Cancellation, init=False)
-
-    def give_up(self) -> None:
-        """Remove at once what is incomplete; a running step ends with an error."""
-        self._cancellation.give_up()
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
     def into_file(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
         """Store the package unchanged, and return what is there, in JSON types.
@@ -61,21 +55,21 @@ class Collector:
         :raises PixxelError: the API refuses another signed URL.
         """
         url = SignedUrl.of(url)
-        self._cancellation.check()
+        self.cancellation.check()
         place.check()
         received, transferred = is_present(self._storage(), url, place), 0
-        self._cancellation.check()
+        self.cancellation.check()
         if received is not None:
             self.log.info(
                 f"{place} is already there, with all its {size(received.bytes)}: nothing is downloaded"
             )
         else:
             sink = place.file()
-            with self._cancellation.holding(sink.discard):
+            with self.cancellation.holding(sink.discard):
                 # A place that can't be written to is detected before the download.
                 sink.begin()
                 received = self._receive(url, sink, str(place))
-                with self._cancellation.step():
+                with self.cancellation.step():
                     sink.commit()
             transferred = received.bytes
             self.log.info(f"{place} is whole: sha256 {received.sha256}{_compared(received)}")
@@ -95,13 +89,13 @@ class Collector:
         :raises PixxelError: the API refuses another signed URL.
         """
         url = SignedUrl.of(url)
-        self._cancellation.check()
+        self.cancellation.check()
         # Resolved once: a link that is created later isn't followed.
         target = LocalTarget(place.folder()) if isinstance(place, LocalTarget) else place
         workspace = self._workspace(target)
-        with self._cancellation.holding(workspace.discard):
+        with self.cancellation.holding(workspace.discard):
             spool = LocalFile(workspace.path / "package")
-            with self._cancellation.holding(spool.discard):
+            with self.cancellation.holding(spool.discard):
                 received = self._receive(url, spool)
                 self.log.info(f"Unpacking {size(received.bytes)} into {place}")
                 unpacked = self._unpack(spool.part, target, workspace.path)
@@ -124,8 +118,8 @@ class Collector:
     def _unpack(self, package: Path, place: Place, workspace: Path) -> Unpacked:
         with Archive(package, self.limits) as archive:
             if isinstance(place, LocalTarget):
-                return unpack_into_folder(archive, place, workspace, self._cancellation)
-            return unpack_into_store(archive, place, self._cancellation)
+                return unpack_into_folder(archive, place, workspace, self.cancellation)
+            return unpack_into_store(archive, place, self.cancellation)
 
     def _receive(self, url: SignedUrl, sink: Sink, name: str = "") -> Received:
         return Transfer(
@@ -136,17 +130,11 @@ class Collector:
             stall_timeout=self.stall_timeout,
             max_bytes=self.max_bytes,
             name=name,
-            pause=self._rest,
-            monotonic=self.monotonic,
+            clock=self.cancellation.clock,
         ).run(url)
 
-    def _rest(self, seconds: float) -> None:
-        self._cancellation.check()
-        self.pause(seconds)
-        self._cancellation.check()
-
     def _storage(self) -> StorageClient:
-        return StorageClient(self.settings, self.stall_timeout)
+        return StorageClient(self.settings, self.stall_timeout, self.cancellation.clock)
 
     def _workspace(self, place: Place) -> LocalFolder:
         """Make a folder for incomplete data: in the place's own file system if that is local."""

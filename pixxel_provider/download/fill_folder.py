@@ -60,7 +60,7 @@ class FolderFill:
             with contextlib.suppress(FileExistsError):
                 self.target.mkdir()
                 steps.undo(self.target.rmdir)
-            with alone(self.target, self.cancellation.check), Folders(self.target) as there:
+            with alone(self.target, self.cancellation.clock), Folders(self.target) as there:
                 mine = {member.name for member in missing}
                 missing = [member for member in self.archive.members if not self._fits(there, member)]
                 for member in missing:

@@ -6,17 +6,17 @@ import contextlib
 import fcntl
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from pixxel_provider.clock import Clock
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
 
 # If the system supports it, a folder that may be written but not read can be opened as well.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Seconds between two attempts to lock a folder, and until the last one.
-_PAUSE, _PATIENCE = 0.1, 300.0
+_PAUSE, _LIMIT = 0.1, 300.0
 
 
 class Folders:
@@ -83,10 +83,10 @@ def _is_link(name: str, above: int) -> bool:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, check: Callable[[], None]) -> Iterator[None]:
+def alone(folder: Path, clock: Clock) -> Iterator[None]:
     """Keep other downloads from filling a folder meanwhile, if its file system has locks.
 
-    :param check: called while another download is waited for.
+    :param clock: what sleeps while another download is waited for.
     :raises PixxelDownloadError: another download doesn't end.
     """
     with contextlib.ExitStack() as stack:
@@ -94,19 +94,18 @@ def alone(folder: Path, check: Callable[[], None]) -> Iterator[None]:
         with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             stack.callback(os.close, handle)
-            _lock(handle, folder, check)
+            _lock(handle, folder, clock)
         yield
 
 
-def _lock(handle: int, folder: Path, check: Callable[[], None]) -> None:
-    until = time.monotonic() + _PATIENCE
+def _lock(handle: int, folder: Path, clock: Clock) -> None:
+    end = clock.monotonic() + _LIMIT
     while True:
         try:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            check()
-            if time.monotonic() > until:
+            if clock.monotonic() > end:
                 raise PixxelDownloadError(
-                    f"{folder} can't be written: another task has been writing into it for {_PATIENCE:g} s."
+                    f"{folder} can't be written: another task has been writing into it for {_LIMIT:g} s."
                 ) from None
-            time.sleep(_PAUSE)
+            clock.sleep(_PAUSE)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.connection import Settings
 from pixxel_provider.download.address_guard import AddressGuard, proxy_for
 from pixxel_provider.download.errors import PixxelAddressError, PixxelDownloadError
@@ -106,9 +107,9 @@ class StorageClient:
         included; a single silence is also limited by the connection's ``read_timeout``.
     """
 
-    def __init__(self, settings: Settings, stall_timeout: float) -> None:
+    def __init__(self, settings: Settings, stall_timeout: float, clock: Clock = CLOCK) -> None:
         self._settings = settings
-        self._stall_timeout = stall_timeout
+        self._stall_timeout, self._clock = stall_timeout, clock
         self._guard = AddressGuard(settings)
 
     @contextlib.contextmanager
@@ -122,7 +123,7 @@ class StorageClient:
         import requests  # noqa: F401 - now, so that the time it takes isn't the storage host's
 
         url = SignedUrl.of(url)
-        timer = StallTimer(self._stall_timeout, self._settings.read_timeout)
+        timer = StallTimer(self._stall_timeout, self._clock)
         for _ in range(REDIRECTS + 1):
             with self._ask(url, headers, timer) as (response, settings):
                 if not 300 <= response.status_code < 400 or not response.headers.get("location"):

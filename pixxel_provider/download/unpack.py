@@ -33,7 +33,7 @@ class Unpacked:
 
 
 def unpack_into_folder(
-    archive: Archive, place: LocalTarget, workspace: Path, cancellation: Cancellation | None = None
+    archive: Archive, place: LocalTarget, workspace: Path, cancellation: Cancellation
 ) -> Unpacked:
     """Unpack into a folder of this machine: first beside it, and into it once all members are complete.
 
@@ -44,7 +44,7 @@ def unpack_into_folder(
     :raises PixxelArchiveError: a member is damaged, or conflicts with something in the folder.
     :raises PixxelDownloadError: the folder or the disk refuses it, or the download was cancelled.
     """
-    target, cancellation = place.path, cancellation or Cancellation()
+    target = place.path
     _check_lengths(archive, target)
     with in_words(target), Folders(workspace) as staged:
         fresh = not target.exists() or (target.is_dir() and _is_empty(target, workspace))
@@ -69,16 +69,13 @@ def unpack_into_folder(
     return _unpacked(archive, written)
 
 
-def unpack_into_store(
-    archive: Archive, place: StoreTarget, cancellation: Cancellation | None = None
-) -> Unpacked:
+def unpack_into_store(archive: Archive, place: StoreTarget, cancellation: Cancellation) -> Unpacked:
     """Unpack into an object store: members are tested first, and new ones are removed if one fails.
 
     :param cancellation: whether the download was cancelled; then nothing more is written.
     :raises PixxelArchiveError: a member is damaged.
     :raises PixxelDownloadError: the store refuses it, or the download was cancelled.
     """
-    cancellation = cancellation or Cancellation()
     for member in archive.members:
         for _ in archive.parts(member):
             cancellation.check()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime
 import math
 import os
-import time
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from pixxel_provider.api.errors import PixxelInputError, PixxelNotFoundError
 from pixxel_provider.api.polling import PollResult, WaitPlan
+from pixxel_provider.download.cancellation import Cancellation
+from pixxel_provider.download.errors import PixxelTransferError
 from pixxel_provider.outcome import conclude, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting.base import JobMixin
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from pixxel_provider.api.judges import PackagePoll
-
-# Seconds that are slept at a time: a signal's handler doesn't end a sleep.
-_SLEEP = 1.0
 
 
 class PixxelDownloadJobOperator(JobMixin, BaseOperator):
@@ -75,7 +73,6 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
     )
     ui_color = "#dfe9e2"
     needs_answer = True
-    _stopped = False
 
     def __init__(
         self,
@@ -124,22 +121,14 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
 
         Airflow 3 lets the task go on after this. Nothing is written any more, and the next step fails it.
         """
-        self._stopped = True
-        if hasattr(self, "_collector"):
-            self._collector.give_up()
+        self._cancellation.give_up()
+
+    @cached_property
+    def _cancellation(self) -> Cancellation:
+        return Cancellation()
 
     def _pause(self, seconds: float) -> None:
-        while seconds > 0:
-            self._check_stopped()
-            time.sleep(min(seconds, _SLEEP))
-            seconds -= _SLEEP
-        self._check_stopped()
-
-    def _check_stopped(self) -> None:
-        from pixxel_provider.download.errors import PixxelDownloadError
-
-        if self._stopped:
-            raise PixxelDownloadError("The download was given up, as its task was stopped.")
+        self._cancellation.clock.sleep(seconds)
 
     def _as_poll(self) -> PackagePoll:
         from pixxel_provider.api.judges import PackagePoll
@@ -171,14 +160,12 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
                 _number("max_ratio", self.max_ratio),
             ),
             stall_timeout=_number("stall_timeout", self.stall_timeout),
-            pause=self._pause,
-            monotonic=time.monotonic,
+            cancellation=self._cancellation,
         )
         super()._connect(context, resumed)
 
     def _renew(self) -> str:
         from pixxel_provider.api.judges import is_ready
-        from pixxel_provider.download.errors import PixxelTransferError
 
         try:
             found = self._hook.send(self._state.poll.call(), retry_for=0)
@@ -190,7 +177,7 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
         return str(found.signed_url)
 
     def _defer(self, answer: Any) -> None:
-        self._check_stopped()
+        self._cancellation.check()
         super()._defer(answer)
 
     def _conclude(self, result: PollResult, context: Context, answer: Any = None) -> dict[str, Any]:
@@ -198,15 +185,15 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
         return self._collect(answer, context)
 
     def _collect(self, answer: Any, context: Context) -> dict[str, Any]:
-        self._collector = self._new_collector(settings=self._hook.settings)
-        self._check_stopped()
-        collect = self._collector.into_folder if self.unpack else self._collector.into_file
+        collector = self._new_collector(settings=self._hook.settings)
+        self._cancellation.check()
+        collect = collector.into_folder if self.unpack else collector.into_file
         try:
             found = collect(answer.signed_url, self._place)
         finally:
             self._hook.close()
         push(context, {key: found[key] for key in PACKAGE_KEYS})
-        self._check_stopped()
+        self._cancellation.check()
         return found
 
 

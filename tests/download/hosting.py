@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.connection import Settings
 from pixxel_provider.download.checksums import PART
 from pixxel_provider.download.storage_client import Answer, StorageClient
@@ -109,8 +110,8 @@ def family(error: BaseException) -> Iterator[BaseException]:
         left += [each.__cause__, each.__context__]
 
 
-def storage_for(api: str, stall_timeout: float = 5.0, **changes: Any) -> StorageClient:
-    return StorageClient(settings_for(api, **changes), stall_timeout)
+def storage_for(api: str, stall_timeout: float = 5.0, clock: Any = CLOCK, **changes: Any) -> StorageClient:
+    return StorageClient(settings_for(api, **changes), stall_timeout, clock)
 
 
 def parts_of(answer: Answer) -> Iterator[bytes]:

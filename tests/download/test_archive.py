@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pixxel_provider.download.archive import Archive, Limits
+from pixxel_provider.download.cancellation import Cancellation
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
 from pixxel_provider.download.local_disk import LocalFile, LocalTarget
 from pixxel_provider.download.unpack import unpack_into_folder
@@ -257,7 +258,7 @@ def test_a_member_where_a_folder_lies_is_refused_and_that_folder_stays(tmp_path:
         Archive(tmp_path / "package", Limits()) as archive,
         pytest.raises(PixxelArchiveError, match="out/a is a folder, and the package has a file of that name"),
     ):
-        unpack_into_folder(archive, LocalTarget(tmp_path / "out"), tmp_path / "work")
+        unpack_into_folder(archive, LocalTarget(tmp_path / "out"), tmp_path / "work", Cancellation())
     assert everything(tmp_path / "out") == {"a": None, "a/deep": None}
     assert everything(tmp_path / "work") == {}
 

@@ -18,6 +18,7 @@ import pytest
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelError
 from pixxel_provider.download.archive import Limits
+from pixxel_provider.download.cancellation import Cancellation
 from pixxel_provider.download.collector import PATHS_LIMIT, Collector
 from pixxel_provider.download.destination import Place
 from pixxel_provider.download.errors import PixxelAddressError, PixxelArchiveError, PixxelDownloadError
@@ -60,8 +61,7 @@ class Collecting:
             "settings": settings_for(self.host.origin),
             "renew": self.renew,
             "log": RecordingLog(self.said),
-            "pause": self.clock.sleep,
-            "monotonic": self.clock,
+            "cancellation": Cancellation(self.clock),
         }
         return Collector(**{**usual, **options})
 
@@ -89,14 +89,9 @@ class Collecting:
             assert SIGNATURE not in shown
         return found
 
-    def looking(self, look: Callable[[], object]) -> Callable[[float], None]:
-        """Return a pause after an interruption, in which somebody looks around."""
-
-        def pause(seconds: float) -> None:
-            look()
-            self.clock.sleep(seconds)
-
-        return pause
+    def before_retry(self, step: Callable[[], object]) -> None:
+        """Take a step while the collector sleeps after an interruption."""
+        self.clock.on_sleep.append(lambda _: step())
 
     def lines(self, words: str) -> list[str]:
         return [line for line in self.said if words in line]
@@ -301,9 +296,9 @@ def test_a_folder_of_another_user_is_filled_in_place(
     out.chmod(0o2777)
     before, beside = out.stat(), set[str]()
 
-    cut_off = collecting.looking(lambda: beside.update(each.name for each in tmp_path.iterdir()))
+    collecting.before_retry(lambda: beside.update(each.name for each in tmp_path.iterdir()))
     monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1)
-    collecting.folder(out, BROKEN, reply(body=ZIP), pause=cut_off)
+    collecting.folder(out, BROKEN, reply(body=ZIP))
     # Made inside of it, files have its group.
     assert beside == {"out"}
     assert (out.stat().st_ino, out.stat().st_mode) == (before.st_ino, before.st_mode)
@@ -337,10 +332,10 @@ def test_a_folder_that_cant_be_replaced_is_filled_in_place_and_nothing_goes_besi
     def above_is_closed(path: Any, mode: int, **options: Any) -> bool:
         return Path(path) != tmp_path and access(path, mode, **options)
 
-    cut_off = collecting.looking(lambda: beside.update(each.name for each in tmp_path.iterdir()))
+    collecting.before_retry(lambda: beside.update(each.name for each in tmp_path.iterdir()))
     # What the system says of another user's folder; whoever runs this may be root.
     monkeypatch.setattr(os, "access", above_is_closed)
-    collecting.folder(out, BROKEN, reply(body=ZIP), pause=cut_off)
+    collecting.folder(out, BROKEN, reply(body=ZIP))
     assert beside == {"mount"}
     assert everything(out) == UNPACKED
     assert out.stat().st_ino == before
@@ -351,9 +346,9 @@ def test_a_store_gets_the_members_and_the_package_is_spooled_elsewhere(
 ) -> None:
     during: list[dict[str, bytes | None]] = []
 
-    cut_off = collecting.looking(lambda: during.append(everything(spool)))
+    collecting.before_retry(lambda: during.append(everything(spool)))
     place = StoreTarget(memory, "/b/out", "memory://b/out")
-    found = collecting.folder(place, BROKEN, reply(body=ZIP), pause=cut_off)
+    found = collecting.folder(place, BROKEN, reply(body=ZIP))
     assert found["paths"] == ["memory://b/out/a.txt", "memory://b/out/deep/b.txt"]
     assert stored(memory) == {f"/b/out/{name}": content for name, content in MEMBERS.items()}
     assert during
@@ -367,13 +362,14 @@ def test_nobody_else_may_look_at_what_is_unfinished(
 ) -> None:
     during: list[int] = []
 
-    def cut_off(seconds: float) -> None:
+    def read_modes() -> None:
         during.extend(each.stat().st_mode & 0o777 for each in tmp_path.rglob(".pixxel-*") if each.is_dir())
-        collecting.clock.sleep(seconds)
+
+    collecting.before_retry(read_modes)
 
     store = StoreTarget(memory, "/b/out", "memory://b/out")
     place = LocalTarget(tmp_path / "out") if kind == "disk" else store
-    collecting.folder(place, BROKEN, reply(body=ZIP), pause=cut_off)
+    collecting.folder(place, BROKEN, reply(body=ZIP))
     assert during == [0o700]
     assert kind == "store" or (tmp_path / "out").stat().st_mode == spool.stat().st_mode
 
@@ -430,13 +426,14 @@ def test_a_link_that_is_put_in_the_folders_place_while_it_is_fetched_isnt_follow
     if before == "a folder with files":
         (out / "other").write_bytes(OLD)
 
-    def planted(_: float) -> None:
+    def plant() -> None:
         if before != "none":
             out.rename(tmp_path / "moved")
         out.symlink_to(elsewhere)
 
+    collecting.before_retry(plant)
     with pytest.raises(PixxelDownloadError, match="out"):
-        collecting.folder(out, BROKEN, reply(body=ZIP), pause=planted)
+        collecting.folder(out, BROKEN, reply(body=ZIP))
     assert everything(elsewhere) == {}
     assert out.is_symlink()
     assert {each.name for each in tmp_path.iterdir()} <= {"out", "elsewhere", "moved"}
@@ -557,12 +554,13 @@ def test_giving_up_removes_at_once_what_is_unfinished_and_ends_the_rest(
     content = ZIP if unpack else PACKAGE
     seen: list[int] = []
 
-    def give_up(_: float) -> None:
+    def give_up() -> None:
         seen.append(len(everything(target.parent.parent)))
-        collector.give_up()
+        collector.cancellation.give_up()
         seen.append(len(everything(target.parent.parent)))
 
-    collector = collecting.collector(pause=give_up)
+    collector = collecting.collector()
+    collecting.before_retry(give_up)
     collecting.host.replies += [then_reset(reply(body=content)[:-20]), reply(body=content)]
     url, place = collecting.host.url, LocalTarget(target.with_name("new"))
     with pytest.raises(PixxelDownloadError, match="was given up"):
@@ -576,7 +574,7 @@ def test_what_was_given_up_before_it_began_writes_and_asks_nothing(
     collecting: Collecting, tmp_path: Path, unpack: bool
 ) -> None:
     collector = collecting.collector()
-    collector.give_up()
+    collector.cancellation.give_up()
     collect = collector.into_folder if unpack else collector.into_file
     with pytest.raises(PixxelDownloadError, match="The download was given up, as its task was stopped"):
         collect(collecting.host.url, LocalTarget(tmp_path / "new" / "place"))
@@ -589,6 +587,6 @@ def test_giving_up_afterwards_takes_nothing_away(collecting: Collecting, tmp_pat
     collecting.host.replies += [reply(body=PACKAGE), reply(body=ZIP)]
     collector.into_file(collecting.host.url, LocalTarget(tmp_path / "package.zip"))
     collector.into_folder(collecting.host.url, LocalTarget(tmp_path / "out"))
-    collector.give_up()
+    collector.cancellation.give_up()
     assert (tmp_path / "package.zip").read_bytes() == PACKAGE
     assert everything(tmp_path / "out") == UNPACKED

@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.download import open_folders
 from pixxel_provider.download.archive import Archive, Limits, Member
+from pixxel_provider.download.cancellation import Cancellation
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
 from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.open_folders import Folders, alone
 from pixxel_provider.download.unpack import Unpacked, unpack_into_folder
 from tests.download.archives import everything, made
+from tests.support import FakeClock
 
 MEMBERS = {"a.txt": b"a", "deep/b.txt": b"bb"}
 
@@ -40,7 +43,7 @@ def unpack(tmp_path: Path, content: bytes, happens: Callable[[], object], work: 
     (tmp_path / work).mkdir()
     with Meanwhile(tmp_path / f"{work}.zip", Limits()) as archive:
         archive.happens = happens  # type: ignore[method-assign]
-        return unpack_into_folder(archive, LocalTarget(tmp_path / "out"), tmp_path / work)
+        return unpack_into_folder(archive, LocalTarget(tmp_path / "out"), tmp_path / work, Cancellation())
 
 
 @pytest.fixture
@@ -328,27 +331,27 @@ def test_what_another_task_was_quicker_with_isnt_written_again(tmp_path: Path, o
 
 
 def test_a_folder_that_another_task_has_for_long_is_an_error_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: FakeClock
 ) -> None:
-    monkeypatch.setattr(open_folders, "_PATIENCE", 0.0)
     with (
-        alone(tmp_path, lambda: None),
-        pytest.raises(PixxelDownloadError, match="another task has been writing into it"),
-        alone(tmp_path, lambda: None),
+        alone(tmp_path, clock),
+        pytest.raises(PixxelDownloadError, match="another task has been writing into it for 300 s"),
+        alone(tmp_path, clock),
     ):
         raise AssertionError("nobody else may be in here")
+    assert sum(clock.slept) == pytest.approx(300, abs=0.2)
 
 
-def test_who_waits_for_another_task_can_be_stopped(tmp_path: Path) -> None:
-    def stopped() -> None:
-        raise PixxelDownloadError("stopped")
-
+def test_who_waits_for_another_task_can_be_stopped(tmp_path: Path, clock: FakeClock) -> None:
+    cancellation = Cancellation(clock)
+    clock.on_sleep.append(lambda _: cancellation.give_up())
     with (
-        alone(tmp_path, lambda: None),
+        alone(tmp_path, clock),
         pytest.raises(PixxelDownloadError, match="stopped"),
-        alone(tmp_path, stopped),
+        alone(tmp_path, cancellation.clock),
     ):
         raise AssertionError("nobody else may be in here")
+    assert len(clock.slept) == 1
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])
@@ -359,7 +362,7 @@ def test_a_file_system_without_locks_does_without(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(open_folders.fcntl, "flock", none)
-    with alone(tmp_path, lambda: None):
+    with alone(tmp_path, CLOCK):
         (tmp_path / "file").touch()
 
 

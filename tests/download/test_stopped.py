@@ -81,7 +81,7 @@ SCRIPT = textwrap.dedent("""
         print(json.dumps([kind, struck, ended, sorted(set(there(kind)) ^ set(before))]))
         return struck
 
-    signal.signal(signal.SIGTERM, lambda number, frame: collector.give_up())
+    signal.signal(signal.SIGTERM, lambda number, frame: collector.cancellation.give_up())
     sys.addaudithook(strikes)
     for kind in kinds:
         run(kind, 0)

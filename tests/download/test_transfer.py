@@ -89,8 +89,7 @@ class Fetching:
             "sink": self.sink,
             "renew": self.ask,
             "log": RecordingLog(self.said),
-            "pause": self.clock.sleep,
-            "monotonic": self.clock,
+            "clock": self.clock,
         }
         return Transfer(**{**usual, **options})
 

@@ -36,17 +36,20 @@ def unpack(tmp_path: Path, content: bytes) -> Unpacked:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     with Archive(tmp_path / "package", Limits()) as archive:
-        return unpack_into_folder(archive, LocalTarget(tmp_path / "out"), workspace)
+        return unpack_into_folder(archive, LocalTarget(tmp_path / "out"), workspace, Cancellation())
 
 
 def into_store(
-    tmp_path: Path, fs: Any, content: bytes, kind: type[Archive] = Archive, *cancellation: Cancellation
+    tmp_path: Path,
+    fs: Any,
+    content: bytes,
+    kind: type[Archive] = Archive,
+    cancellation: Cancellation | None = None,
 ) -> Unpacked:
     (tmp_path / "package").write_bytes(content)
     with kind(tmp_path / "package", Limits()) as archive:
-        return unpack_into_store(
-            archive, StoreTarget(fs, "/bucket/out", f"{fs.protocol}://bucket/out"), *cancellation
-        )
+        place = StoreTarget(fs, "/bucket/out", f"{fs.protocol}://bucket/out")
+        return unpack_into_store(archive, place, cancellation or Cancellation())
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from importlib import import_module
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from pixxel_provider.operators import download as download_module
 from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
 from pixxel_provider.triggers.base import PixxelWaitTrigger
 from tests.download.hosting import everything_said
@@ -36,8 +34,6 @@ class DownloadRunner:
         self.deferrals: list[TaskDeferred] = []
         self.error: BaseException | None = None
         self.trigger_fails_with: str | None = None
-        fake_time = SimpleNamespace(sleep=self.clock.sleep, monotonic=self.clock, time=self.clock)
-        monkeypatch.setattr(download_module, "time", fake_time)
         self.clock.put_in(monkeypatch)
         for speaker in (PixxelDownloadJobOperator, PixxelWaitTrigger):
             monkeypatch.setattr(speaker, "log", RecordingLog(self.said))

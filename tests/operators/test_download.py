@@ -27,7 +27,6 @@ from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.download import destination as destination_module
 from pixxel_provider.download import local_disk
 from pixxel_provider.download.errors import PixxelDownloadError
-from pixxel_provider.operators import download as download_module
 from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
 from pixxel_provider.simulator.packages import CHECKSUMS
 from tests.download.hosting import locals_of
@@ -754,9 +753,7 @@ def test_a_disk_without_room_says_so_and_keeps_what_was_there(
     assert everything(target.parent) == before
 
 
-def test_on_kill_removes_what_is_unfinished(
-    here: DownloadRunner, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_kill_removes_what_is_unfinished(here: DownloadRunner, target: Path) -> None:
     before = everything(target.parent)
     operator = here.operator(destination=str(target))
     during: list[set[str]] = []
@@ -768,7 +765,7 @@ def test_on_kill_removes_what_is_unfinished(
 
     # The first request only compares what is there.
     here.pixxel.fail_next("download_file", truncate=100_000, after=1)
-    monkeypatch.setattr(download_module.time, "sleep", killed)
+    here.clock.on_sleep.append(killed)
     with pytest.raises(PixxelDownloadError, match="was given up"):
         operator.execute({"ti": here.ti})  # type: ignore[typeddict-item]
     assert len(during[0]) == 1
@@ -813,10 +810,13 @@ def test_a_task_that_was_stopped_is_no_success_even_where_all_is_there(
     assert target.read_bytes() == PACKAGE
 
 
-def test_on_kill_before_anything_has_begun_does_nothing() -> None:
-    operator = PixxelDownloadJobOperator(task_id="d", workflow_id="w", job_id="j", destination="/nowhere/p")
+def test_on_kill_before_anything_has_begun_prevents_it(here: DownloadRunner, tmp_path: Path) -> None:
+    operator = here.operator(destination=str(tmp_path / "p"))
     operator.on_kill()
-    assert not hasattr(operator, "_collector")
+    with pytest.raises(PixxelDownloadError, match="was given up, as its task was stopped"):
+        operator.execute({"ti": here.ti})  # type: ignore[typeddict-item]
+    assert here.pixxel.requests("download_file") == 0
+    assert everything(tmp_path) == {}
 
 
 # ---- arguments
