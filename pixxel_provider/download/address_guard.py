@@ -46,7 +46,7 @@ class AddressGuard:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def check(self, url: str | SignedUrl) -> urls.Url:
+    def check(self, url: SignedUrl) -> urls.Url:
         """Check an address as it is written, and return its parts.
 
         The addresses that its host resolves to are for :meth:`check_peer`.
@@ -54,7 +54,6 @@ class AddressGuard:
         :raises PixxelAddressError: it isn't https (or http to this machine), or it leads to a literal address
             that isn't public.
         """
-        url = SignedUrl.of(url)
         if "@" in url.authority:
             raise PixxelAddressError("The signed URL holds a user or password.")
         if url.authority and url.scheme not in urls.DEFAULT_PORTS:
@@ -111,11 +110,7 @@ class AddressGuard:
 
 def kind_of(address: Address) -> str:
     """Return the kind of network of an address: ``public``, or a key of the names for messages."""
-    for found in _embedded(address):
-        kind = _kind(found)
-        if kind != "public":
-            return kind
-    return "public"
+    return next((kind for kind in map(_kind, _embedded(address)) if kind != "public"), "public")
 
 
 def proxy_for(settings: Settings, url: str) -> str | None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 
 from pixxel_provider.download.errors import PixxelArchiveError
 from pixxel_provider.download.member_names import Names, check_kind, checked_name, is_folder, named
@@ -82,9 +81,7 @@ class Archive:
     def __enter__(self) -> Archive:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._zip.close()
         self._file.close()
 

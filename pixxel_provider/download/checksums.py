@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 #: Bytes of a part. Handing smaller ones to a thread costs more than hashing them.
@@ -80,45 +79,39 @@ class Checksums:
     def __enter__(self) -> Checksums:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def start(self, algorithms: Iterable[str] = ()) -> None:
         """Start again, with sha256 and these algorithms."""
-        self._finish()
+        self._wait_for_all_but(0)
         self._hashes = {name: _MAKERS[name]() for name in dict.fromkeys(("sha256", *algorithms))}
 
     def buffer(self) -> memoryview:
         """Lend a buffer for the next part, to be filled and added; waits if the thread is behind."""
-        self._keep_up()
+        self._wait_for_all_but(DEPTH - 1)
         if len(self._buffers) < DEPTH:
             self._buffers.appendleft(memoryview(bytearray(PART)))
         return self._buffers[0]
 
     def add(self, part: bytes | memoryview) -> None:
         """Add the next part, in a lent buffer or another; waits if the thread is behind."""
-        self._keep_up()
+        self._wait_for_all_but(DEPTH - 1)
         self._buffers.rotate(-1)
         self._waiting.append(self._pool.submit(self._feed, part))
 
     def finish(self) -> dict[str, bytes]:
         """Return the checksums of all parts since the start, by the algorithm's name."""
-        self._finish()
+        self._wait_for_all_but(0)
         return {name: found.digest() for name, found in self._hashes.items()}
 
-    def _keep_up(self) -> None:
-        while len(self._waiting) >= DEPTH:
+    def _wait_for_all_but(self, count: int) -> None:
+        while len(self._waiting) > count:
             self._waiting.popleft().result()
 
     def _feed(self, part: bytes | memoryview) -> None:
         for found in self._hashes.values():
             found.update(part)
-
-    def _finish(self) -> None:
-        while self._waiting:
-            self._waiting.popleft().result()
 
 
 def differing(came: Mapping[str, bytes], expected: Mapping[str, bytes]) -> list[str]:

@@ -48,13 +48,12 @@ class Collector:
     stall_timeout: float = RETRY_FOR
     cancellation: Cancellation = field(default_factory=Cancellation)
 
-    def into_file(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
+    def into_file(self, url: SignedUrl, place: Place) -> dict[str, Any]:
         """Store the package unchanged, and return what is there, in JSON types.
 
         :raises PixxelDownloadError: it couldn't be downloaded or written; the place is unchanged.
         :raises PixxelError: the API refuses another signed URL.
         """
-        url = SignedUrl.of(url)
         self.cancellation.check()
         place.check()
         received, transferred = is_present(self._storage(), url, place), 0
@@ -73,22 +72,15 @@ class Collector:
                     sink.commit()
             transferred = received.bytes
             self.log.info(f"{place} is whole: sha256 {received.sha256}{_compared(received)}")
-        return {
-            "path": str(place),
-            "bytes": received.bytes,
-            "sha256": received.sha256,
-            "checked": list(received.checked),
-            "transferred": transferred,
-        }
+        return {"path": str(place), **_summary(received), "transferred": transferred}
 
-    def into_folder(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
+    def into_folder(self, url: SignedUrl, place: Place) -> dict[str, Any]:
         """Unpack the package into a folder, and return what is there, in JSON types.
 
         :raises PixxelArchiveError: it isn't a zip, is damaged, or has a refused member.
         :raises PixxelDownloadError: it couldn't be downloaded or written.
         :raises PixxelError: the API refuses another signed URL.
         """
-        url = SignedUrl.of(url)
         self.cancellation.check()
         # Resolved once: a link that is created later isn't followed.
         target = LocalTarget(place.folder()) if isinstance(place, LocalTarget) else place
@@ -109,9 +101,7 @@ class Collector:
             "files": len(unpacked.names),
             "written": unpacked.written,
             "unpacked_bytes": unpacked.bytes,
-            "bytes": received.bytes,
-            "sha256": received.sha256,
-            "checked": list(received.checked),
+            **_summary(received),
             "transferred": received.bytes,
         }
 
@@ -154,6 +144,10 @@ def _can_be_replaced(folder: Path) -> bool:
     ours = found.st_uid == os.geteuid() and found.st_gid in (os.getegid(), *os.getgroups())
     can_be_made = ours or os.geteuid() == 0
     return can_be_made and os.access(above, os.W_OK | os.X_OK) and above.stat().st_dev == found.st_dev
+
+
+def _summary(received: Received) -> dict[str, Any]:
+    return {"bytes": received.bytes, "sha256": received.sha256, "checked": list(received.checked)}
 
 
 def _compared(received: Received) -> str:

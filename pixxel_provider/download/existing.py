@@ -15,7 +15,7 @@ from pixxel_provider.download.transfer import Received
 SAMPLE = 64 * 1024
 
 
-def is_present(storage: StorageClient, url: str | SignedUrl, place: Place) -> Received | None:
+def is_present(storage: StorageClient, url: SignedUrl, place: Place) -> Received | None:
     """Return what is at a place if it is the whole package, and None if it has to be downloaded.
 
     The length has to be the same, and the checksum if the host sends one. Without one, the end has to be.
@@ -25,30 +25,22 @@ def is_present(storage: StorageClient, url: str | SignedUrl, place: Place) -> Re
     if not length or length == UNKNOWN:
         return None
     try:
-        return _compared_whole(storage, url, place, length)
+        delivery = _compared(storage, url, place, length)
+        if delivery is None:
+            return None
+        with Checksums() as digests:
+            digests.start(delivery.promised)
+            for part in place.parts():
+                digests.add(part)
+            came = digests.finish()
     except UnreadableError:
         return None
-
-
-def _compared_whole(
-    storage: StorageClient, url: str | SignedUrl, place: Place, length: int
-) -> Received | None:
-    delivery = _compared(storage, url, place, length)
-    if delivery is None:
-        return None
-    with Checksums() as digests:
-        digests.start(delivery.promised)
-        for part in place.parts():
-            digests.add(part)
-        came = digests.finish()
     if differing(came, delivery.promised):
         return None
     return Received(length, came["sha256"].hex(), tuple(delivery.promised))
 
 
-def _compared(
-    storage: StorageClient, url: str | SignedUrl, place: Place, length: int
-) -> PackageResponse | None:
+def _compared(storage: StorageClient, url: SignedUrl, place: Place, length: int) -> PackageResponse | None:
     # The end of the local file: a host that supports ranges sends no more than that.
     start = max(0, length - SAMPLE)
     headers = {"Range": f"bytes={start}-{length - 1}"}

@@ -99,7 +99,7 @@ class FolderFill:
         steps.replaced += found is not None
 
     def _open(self, there: Folders, folder: list[str], steps: Rollback) -> int:
-        return there.open(folder, lambda made: steps.undo(partial(_rmdir, self.target, made)))
+        return there.open(folder, make=True, made=lambda new: steps.undo(partial(_rmdir, self.target, new)))
 
     def _fits(self, there: Folders, member: Member) -> bool:
         *folder, name = member.name.split("/")

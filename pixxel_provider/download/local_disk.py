@@ -107,8 +107,6 @@ class LocalFile:
 class LocalTarget:
     """A file or folder on this machine."""
 
-    is_local = True
-
     def __init__(self, path: Path) -> None:
         self.path = path
 

@@ -218,8 +218,6 @@ class StoreTarget:
     :param text: the name of the place in messages.
     """
 
-    is_local = False
-
     def __init__(self, fs: Any, path: str, text: str) -> None:
         self.fs, self.path, self._text = fs, path, text
 

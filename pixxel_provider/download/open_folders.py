@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from pixxel_provider.clock import Clock
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
@@ -32,15 +31,20 @@ class Folders:
     def __enter__(self) -> Folders:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._leave(0)
 
-    def open(self, steps: Sequence[str], made: Callable[[list[str]], None] | None = None) -> int:
+    def open(
+        self,
+        steps: Sequence[str],
+        *,
+        make: bool = False,
+        made: Callable[[list[str]], None] = lambda steps: None,
+    ) -> int:
         """Return a descriptor of the folder at these levels; it is valid until the next call.
 
-        :param made: creates missing folders; it is called with the levels of each.
+        :param make: create missing folders.
+        :param made: is called with the levels of each of them.
         :raises PixxelArchiveError: something else is on the way.
         :raises FileNotFoundError: it isn't there, and none is created.
         """
@@ -50,7 +54,7 @@ class Folders:
         self._leave(same + 1)
         for count in range(same, len(steps)):
             above, step = self._way[-1][1], steps[count]
-            if made is not None:
+            if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(step, dir_fd=above)
                     made(list(steps[: count + 1]))

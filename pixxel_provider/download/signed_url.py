@@ -42,11 +42,6 @@ class SignedUrl:
     def __repr__(self) -> str:
         return f"<signed URL of {self.place.host if self.place else 'no host'}>"
 
-    @classmethod
-    def of(cls, url: str | SignedUrl) -> SignedUrl:
-        """Return an address that may still be text as one that no traceback shows."""
-        return url if isinstance(url, cls) else cls(str(url))
-
     @property
     def absolute(self) -> str:
         """The whole address as it was signed, for a proxy."""

@@ -113,7 +113,7 @@ class StorageClient:
         self._guard = AddressGuard(settings)
 
     @contextlib.contextmanager
-    def get(self, url: str | SignedUrl, headers: Mapping[str, str]) -> Iterator[Answer]:
+    def get(self, url: SignedUrl, headers: Mapping[str, str]) -> Iterator[Answer]:
         """Request the target of a signed URL, and keep the connection for as long as the block lasts.
 
         :raises PixxelAddressError: it, or a redirect, has an address that must not be followed.
@@ -122,7 +122,6 @@ class StorageClient:
         """
         import requests  # noqa: F401 - now, so that the time it takes isn't the storage host's
 
-        url = SignedUrl.of(url)
         timer = StallTimer(self._stall_timeout, self._clock)
         for _ in range(REDIRECTS + 1):
             with self._ask(url, headers, timer) as (response, settings):

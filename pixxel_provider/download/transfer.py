@@ -72,14 +72,13 @@ class Transfer:
     _at: int = field(default=0, init=False)
     _furthest: int = field(default=0, init=False)
 
-    def run(self, url: str | SignedUrl) -> Received:
+    def run(self, url: SignedUrl) -> Received:
         """Download the package.
 
         :raises PixxelDownloadError: it is incomplete, differs from its checksum, is empty or too large.
         :raises PixxelError: the API refuses another signed URL.
         """
-        # Not as text, which a traceback with local variables would show.
-        self._url = url = SignedUrl.of(url)
+        self._url = url
         self._progress = Progress(self.log, self.clock)
         with self._digests:
             try:
@@ -101,7 +100,7 @@ class Transfer:
 
     def _attempt(self) -> bool:
         if self._url is None:
-            self._url = SignedUrl.of(self.renew())
+            self._url = SignedUrl(self.renew())
         before = self._furthest
         try:
             with self.storage.get(self._url, self._headers()) as answer:

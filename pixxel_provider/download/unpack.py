@@ -47,13 +47,13 @@ def unpack_into_folder(
     target = place.path
     _check_lengths(archive, target)
     with in_words(target), Folders(workspace) as staged:
-        fresh = not target.exists() or (target.is_dir() and _is_empty(target, workspace))
+        fresh = not target.exists() or (target.is_dir() and not set(target.iterdir()) - {workspace})
         if not fresh and not target.is_dir():
             raise PixxelArchiveError(f"{target} is a file, and a folder is needed to unpack into.")
         filling = FolderFill(archive, target, cancellation)
         missing = archive.members if fresh else filling.missing()
         cancellation.check()
-        staged.open([STAGED], _unheard)
+        staged.open([STAGED], make=True)
         whole = fresh and workspace.parent != target
         if whole and target.exists():
             # Before anything is in it: what is created in a folder inherits from it.
@@ -111,10 +111,6 @@ def _unpacked(archive: Archive, written: int) -> Unpacked:
     return Unpacked(names, sum(member.size for member in archive.members), written)
 
 
-def _is_empty(target: Path, workspace: Path) -> bool:
-    return all(entry == workspace for entry in target.iterdir())
-
-
 def _made_like(folder: Path, other: Path) -> bool:
     """Give a folder the rights, owner and group of another, and return whether it has them all."""
     wanted = other.stat()
@@ -136,10 +132,6 @@ def _check_lengths(archive: Archive, target: Path) -> None:
             )
 
 
-def _unheard(steps: list[str]) -> None:
-    """Ignore a folder that was created."""
-
-
 def _renamed(staged: Path, target: Path) -> bool:
     """Return whether the whole folder could be put in place, in one step.
 
@@ -154,7 +146,7 @@ def _renamed(staged: Path, target: Path) -> bool:
 def _stage(archive: Archive, members: list[Member], staged: Folders, check: Callable[[], None]) -> None:
     for folder in archive.folders:
         check()
-        staged.open([STAGED, *folder.split("/")], _unheard)
+        staged.open([STAGED, *folder.split("/")], make=True)
     for member in members:
         _write(archive, member, staged, check)
 
@@ -162,7 +154,7 @@ def _stage(archive: Archive, members: list[Member], staged: Folders, check: Call
 def _write(archive: Archive, member: Member, staged: Folders, check: Callable[[], None]) -> None:
     *folder, name = member.name.split("/")
     try:
-        above = staged.open([STAGED, *folder], _unheard)
+        above = staged.open([STAGED, *folder], make=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(name, flags, 0o666, dir_fd=above)
     except (FileExistsError, PixxelArchiveError):

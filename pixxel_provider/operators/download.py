@@ -185,11 +185,13 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
         return self._collect(answer, context)
 
     def _collect(self, answer: Any, context: Context) -> dict[str, Any]:
+        from pixxel_provider.download.signed_url import SignedUrl
+
         collector = self._new_collector(settings=self._hook.settings)
         self._cancellation.check()
         collect = collector.into_folder if self.unpack else collector.into_file
         try:
-            found = collect(answer.signed_url, self._place)
+            found = collect(SignedUrl(answer.signed_url), self._place)
         finally:
             self._hook.close()
         push(context, {key: found[key] for key in PACKAGE_KEYS})

@@ -15,6 +15,7 @@ from pixxel_provider.api.errors import PixxelError
 from pixxel_provider.clock import CLOCK
 from pixxel_provider.connection import Settings
 from pixxel_provider.download.checksums import PART
+from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import Answer, StorageClient
 from tests.loopback import Raw, RawServer, Reply, raw
 from tests.support import CANARY
@@ -49,6 +50,10 @@ class Host(RawServer):
 
     def __enter__(self) -> Host:
         return self
+
+    @property
+    def signed(self) -> SignedUrl:
+        return SignedUrl(self.url)
 
     @property
     def heads(self) -> list[str]:
@@ -122,7 +127,7 @@ def parts_of(answer: Answer) -> Iterator[bytes]:
 
 
 def fetch(storage: StorageClient, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    with storage.get(url, headers or {}) as answer:
+    with storage.get(SignedUrl(url), headers or {}) as answer:
         return answer.status, b"".join(parts_of(answer))
 
 

@@ -74,12 +74,12 @@ class Collecting:
     def file(self, path: Path | Place, *replies: Reply, **options: Any) -> dict[str, Any]:
         self.host.replies += replies
         place = LocalTarget(path) if isinstance(path, Path) else path
-        return self._shown(self.collector(**options).into_file(self.host.url, place))
+        return self._shown(self.collector(**options).into_file(self.host.signed, place))
 
     def folder(self, path: Path | Place, *replies: Reply, **options: Any) -> dict[str, Any]:
         self.host.replies += replies
         place = LocalTarget(path) if isinstance(path, Path) else path
-        return self._shown(self.collector(**options).into_folder(self.host.url, place))
+        return self._shown(self.collector(**options).into_folder(self.host.signed, place))
 
     def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
         assert json.loads(json.dumps(found)) == found
@@ -562,7 +562,7 @@ def test_giving_up_removes_at_once_what_is_unfinished_and_ends_the_rest(
     collector = collecting.collector()
     collecting.before_retry(give_up)
     collecting.host.replies += [then_reset(reply(body=content)[:-20]), reply(body=content)]
-    url, place = collecting.host.url, LocalTarget(target.with_name("new"))
+    url, place = collecting.host.signed, LocalTarget(target.with_name("new"))
     with pytest.raises(PixxelDownloadError, match="was given up"):
         collector.into_folder(url, place) if unpack else collector.into_file(url, place)
     assert seen[0] > seen[1] == 2
@@ -577,7 +577,7 @@ def test_what_was_given_up_before_it_began_writes_and_asks_nothing(
     collector.cancellation.give_up()
     collect = collector.into_folder if unpack else collector.into_file
     with pytest.raises(PixxelDownloadError, match="The download was given up, as its task was stopped"):
-        collect(collecting.host.url, LocalTarget(tmp_path / "new" / "place"))
+        collect(collecting.host.signed, LocalTarget(tmp_path / "new" / "place"))
     assert everything(tmp_path) == {}
     assert collecting.host.connections == 0
 
@@ -585,8 +585,8 @@ def test_what_was_given_up_before_it_began_writes_and_asks_nothing(
 def test_giving_up_afterwards_takes_nothing_away(collecting: Collecting, tmp_path: Path) -> None:
     collector = collecting.collector()
     collecting.host.replies += [reply(body=PACKAGE), reply(body=ZIP)]
-    collector.into_file(collecting.host.url, LocalTarget(tmp_path / "package.zip"))
-    collector.into_folder(collecting.host.url, LocalTarget(tmp_path / "out"))
+    collector.into_file(collecting.host.signed, LocalTarget(tmp_path / "package.zip"))
+    collector.into_folder(collecting.host.signed, LocalTarget(tmp_path / "out"))
     collector.cancellation.give_up()
     assert (tmp_path / "package.zip").read_bytes() == PACKAGE
     assert everything(tmp_path / "out") == UNPACKED

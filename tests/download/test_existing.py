@@ -17,6 +17,7 @@ from pixxel_provider.download.errors import PixxelAddressError, PixxelDownloadEr
 from pixxel_provider.download.existing import SAMPLE, is_present
 from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.object_store import StoreTarget
+from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import StorageClient
 from pixxel_provider.download.transfer import Received
 from tests.download.hosting import Host, settings_for
@@ -70,7 +71,7 @@ def put(place: Place, content: bytes) -> None:
 
 def look(host: Host, place: Place, *replies: Reply) -> Received | None:
     host.replies += replies
-    return is_present(StorageClient(settings_for(host.origin), 5.0), host.url, place)
+    return is_present(StorageClient(settings_for(host.origin), 5.0), host.signed, place)
 
 
 # -------------------------------------------------------------------------------------------- what is left
@@ -287,7 +288,7 @@ def test_an_answer_that_no_transfer_could_use_is_an_error_at_once(
 def test_an_address_that_isnt_asked_is_an_error_and_isnt_asked(host: Host, disk: LocalTarget) -> None:
     storage = StorageClient(settings_for("https://8.8.8.8"), 5.0)
     with pytest.raises(PixxelAddressError, match="this machine"):
-        is_present(storage, host.url.replace("http://", "https://"), disk)
+        is_present(storage, SignedUrl(host.url.replace("http://", "https://")), disk)
     assert host.connections == 0
 
 

@@ -376,12 +376,12 @@ def test_descriptors_are_closed_whatever_happens(tmp_path: Path) -> None:
     before = opened()
     (tmp_path / "file").touch()
     with Folders(tmp_path) as found:
-        found.open(["a", "b", "c"], lambda steps: None)
-        found.open(["a", "x"], lambda steps: None)
+        found.open(["a", "b", "c"], make=True)
+        found.open(["a", "x"], make=True)
         with pytest.raises(FileNotFoundError):
             found.open(["a", "none", "c"])
         with pytest.raises(PixxelArchiveError, match="file is in the way"):
-            found.open(["file", "c"], lambda steps: None)
+            found.open(["file", "c"], make=True)
         found.open([])
     assert opened() == before
     assert everything(tmp_path) == {"file": b"", "a": None, "a/b": None, "a/b/c": None, "a/x": None}
@@ -392,5 +392,5 @@ def test_each_folder_that_is_made_is_told_once(tmp_path: Path) -> None:
     told: list[list[str]] = []
     with Folders(tmp_path) as found:
         for steps in (["a", "b"], ["a", "b", "c"], ["a", "b"], ["d"]):
-            found.open(steps, told.append)
+            found.open(steps, make=True, made=told.append)
     assert told == [["a", "b"], ["a", "b", "c"], ["d"]]

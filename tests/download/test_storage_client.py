@@ -12,6 +12,7 @@ import pytest
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
 from pixxel_provider.download.errors import PixxelAddressError, PixxelDownloadError
+from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import StorageClient
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.hooks.protocol import USER_AGENT
@@ -49,7 +50,7 @@ def test_a_package_comes_with_its_head_and_in_parts_that_fit_into_memory(
     pixxel: Any, storage: StorageClient
 ) -> None:
     url = signed_url(pixxel, size=2 * MIB + 5)
-    with storage.get(url, {}) as answer:
+    with storage.get(SignedUrl(url), {}) as answer:
         assert (answer.status, answer.headers["CONTENT-length"]) == (200, str(2 * MIB + 5))
         assert [len(part) for part in parts_of(answer)] == [MIB, MIB, 5]
         assert list(parts_of(answer)) == []
@@ -63,7 +64,7 @@ def test_a_part_is_asked_for_by_the_headers_that_are_given(pixxel: Any, storage:
 def test_every_status_is_an_answer(pixxel: Any, storage: StorageClient, status: int) -> None:
     url = signed_url(pixxel)
     pixxel.fail_next("download_file", status=status)
-    with storage.get(url, {}) as answer:
+    with storage.get(SignedUrl(url), {}) as answer:
         assert answer.status == status
 
 
@@ -110,7 +111,7 @@ def test_the_connection_ends_with_the_block_also_in_the_middle_of_a_package(
     pixxel: Any, storage: StorageClient
 ) -> None:
     url = signed_url(pixxel, size=1 << 40)
-    with storage.get(url, {}) as answer:
+    with storage.get(SignedUrl(url), {}) as answer:
         assert next(parts_of(answer))
     until_nobody_is_served(pixxel)
     (package,) = [seen for seen in pixxel.counters.seen if seen.route == "download_file"]
@@ -388,7 +389,7 @@ def test_a_process_that_prints_its_connections_doesnt_print_this_one(
 def test_no_repr_holds_key_or_url(host: Host) -> None:
     host.replies = [reply(body=b"whole")]
     storage = storage_for(host.origin)
-    with storage.get(host.url, {}) as answer:
+    with storage.get(host.signed, {}) as answer:
         shown = f"{storage!r} {answer!r} {storage} {answer}"
     assert SIGNATURE not in shown
     assert CANARY not in shown
@@ -414,7 +415,7 @@ def test_no_repr_holds_key_or_url(host: Host) -> None:
 def test_no_traceback_that_shows_locals_holds_the_url(host: Host, answer: Reply, proxied: bool) -> None:
     host.replies = [answer] * 4
     storage = storage_for(host.origin, stall_timeout=0.3, proxy=host.origin if proxied else None)
-    with pytest.raises(PixxelError) as caught, storage.get(host.url, {}) as found:
+    with pytest.raises(PixxelError) as caught, storage.get(host.signed, {}) as found:
         list(parts_of(found))
     assert SIGNATURE not in locals_of(caught.value)
 
@@ -431,6 +432,6 @@ def test_nor_one_of_whatever_breaks_in_while_a_host_is_connected_to(
     for name in ("urllib3.util.connection.create_connection", "socket.getaddrinfo"):
         with monkeypatch.context() as patched:
             patched.setattr(name, stop)
-            with pytest.raises(Stopped) as caught, storage_for(host.origin).get(host.url, {}):
+            with pytest.raises(Stopped) as caught, storage_for(host.origin).get(host.signed, {}):
                 pass
         assert SIGNATURE not in locals_of(caught.value)

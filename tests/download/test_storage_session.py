@@ -191,7 +191,7 @@ def test_redirects_have_no_time_of_their_own(host: Host, clock: FakeClock) -> No
 
 def test_the_time_that_a_part_takes_to_be_written_isnt_the_hosts(host: Host, clock: FakeClock) -> None:
     host.replies = [reply(body=bytes(3 * MIB))]
-    with storage_for(host.origin, clock=clock).get(host.url, {}) as answer:
+    with storage_for(host.origin, clock=clock).get(host.signed, {}) as answer:
         for part in parts_of(answer):
             assert len(part) == MIB
             clock.sleep(60)
@@ -222,7 +222,7 @@ def test_a_flood_without_a_byte_of_the_package_is_cut_off(host: Host, start: byt
 
 def test_the_body_of_an_error_isnt_read(host: Host) -> None:
     host.replies = [pouring(reply("403 Forbidden", content_length=str(1 << 40)), bytes(MIB))]
-    with storage_for(host.origin).get(host.url, {}) as answer:
+    with storage_for(host.origin).get(host.signed, {}) as answer:
         assert answer.status == 403
 
 

@@ -96,7 +96,7 @@ class Fetching:
     def run(self, **options: Any) -> Received:
         url = self.ask()
         self.pixxel.counters.clear()
-        return self.transfer(**options).run(url)
+        return self.transfer(**options).run(SignedUrl(url))
 
     def fail(self, **options: Any) -> PixxelError:
         """Return the error a transfer ends with, once it is certain that it gives nothing away."""
@@ -135,7 +135,7 @@ def fetching(pixxel: Any) -> Fetching:
 
 def from_host(host: Host, fetching: Fetching, stall_timeout: float = 5.0, **options: Any) -> Received:
     storage = StorageClient(settings_for(host.origin), stall_timeout)
-    return fetching.transfer(storage=storage, renew=lambda: host.url, **options).run(host.url)
+    return fetching.transfer(storage=storage, renew=lambda: host.url, **options).run(host.signed)
 
 
 def comes_whole(host: Host, fetching: Fetching, *replies: Reply) -> bool:
@@ -421,7 +421,7 @@ def test_a_url_that_has_expired_is_replaced(fetching: Fetching) -> None:
     url = fetching.ask()
     fetching.pixxel.advance(60)
     fetching.pixxel.counters.clear()
-    assert fetching.transfer().run(url).bytes == len(content)
+    assert fetching.transfer().run(SignedUrl(url)).bytes == len(content)
     assert fetching.statuses == [403, 200]
     assert fetching.pixxel.requests("download_job") == 1
     assert fetching.lines(
@@ -468,7 +468,7 @@ def test_an_api_that_refuses_another_url_ends_it_in_its_own_words(fetching: Fetc
     url = fetching.ask()
     fetching.pixxel.fail_next("download_job", status=401, message="the key was withdrawn")
     with pytest.raises(PixxelAuthError, match="the key was withdrawn"):
-        fetching.transfer().run(url)
+        fetching.transfer().run(SignedUrl(url))
     assert fetching.statuses == [403]
 
 
@@ -701,7 +701,7 @@ def test_what_drips_before_and_after_the_package_is_given_up(host: Host, fetchin
     storage = StorageClient(settings_for(host.origin), 0.3)
     transfer = fetching.transfer(storage=storage, renew=lambda: host.url, stall_timeout=0.3)
     with pytest.raises(PixxelDownloadError, match=r"no new byte for 0\.3 s, after 5 bytes"):
-        transfer.run(host.url)
+        transfer.run(host.signed)
     assert len(host.heads) < 9
 
 
@@ -766,7 +766,7 @@ def test_nothing_that_is_said_or_logged_or_shown_holds_a_signature_or_the_key(
     shown = [repr(transfer)]
     url = fetching.ask()
     with pytest.raises(PixxelDownloadError) as caught:
-        transfer.run(url)
+        transfer.run(SignedUrl(url))
     shown += [repr(transfer), caplog.text, *capsys.readouterr(), *fetching.said]
     shown.append(everything_said(caught.value))
     assert len(fetching.urls) > 1
@@ -823,7 +823,7 @@ class Scripted(StorageClient):
             "job-finished", seconds=0, lifetime=60, content=self.versions[-1], ranges=ranges
         )
 
-    def get(self, url: str | SignedUrl, headers: Mapping[str, str]) -> AbstractContextManager[Answer]:
+    def get(self, url: SignedUrl, headers: Mapping[str, str]) -> AbstractContextManager[Answer]:
         kind, value = self.steps.pop(0) if self.steps else ("", None)
         if kind == "change":
             self.versions.append(random.Random(len(self.versions)).randbytes(value))
@@ -836,7 +836,7 @@ class Scripted(StorageClient):
         elif kind in ("drop", "announce"):
             self.pixxel.fail_next("download_file", **{kind: value})
         elif kind == "redirect":
-            self.pixxel.fail_next("download_file", location=SignedUrl.of(url).absolute)
+            self.pixxel.fail_next("download_file", location=url.absolute)
         elif kind == "expire":
             self.pixxel.advance(60)
         return super().get(url, headers)
@@ -858,7 +858,7 @@ def test_whatever_happens_a_package_is_exactly_one_that_there_was_or_none(
 
     fetching.sink.checks.append(is_a_beginning)
     try:
-        received = fetching.transfer(storage=storage).run(fetching.ask())
+        received = fetching.transfer(storage=storage).run(SignedUrl(fetching.ask()))
     except PixxelDownloadError:
         assert storage.refused
     else:
