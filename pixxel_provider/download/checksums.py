@@ -17,13 +17,13 @@ PART = 1024 * 1024
 #: The most parts that wait for the thread: this many are in memory.
 DEPTH = 4
 
-_MAKERS: dict[str, Callable[[], Any]] = {
+#: Hash functions by the algorithm's name.
+MAKERS: dict[str, Callable[[], Any]] = {
     "sha512": hashlib.sha512,
     "sha256": hashlib.sha256,
     "sha1": partial(hashlib.sha1, usedforsecurity=False),
     "md5": partial(hashlib.md5, usedforsecurity=False),
 }
-_LENGTHS = {"sha512": 64, "sha256": 32, "sha1": 20, "md5": 16}
 # Headers about the object as a whole, even if the answer is a part of it.
 _OF_THE_WHOLE = ("digest", "repr-digest", "x-goog-hash", "x-ms-blob-content-md5")
 # Headers about the content of this answer, or unclear ones.
@@ -62,7 +62,7 @@ def _read(value: str | None, algorithm: str, found: dict[str, bytes]) -> None:
             digest = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             continue
-        if len(digest) == _LENGTHS.get(name):
+        if name in MAKERS and len(digest) == MAKERS[name]().digest_size:
             found.setdefault(name, digest)
 
 
@@ -85,7 +85,7 @@ class Checksums:
     def start(self, algorithms: Iterable[str] = ()) -> None:
         """Start again, with sha256 and these algorithms."""
         self._wait_for_all_but(0)
-        self._hashes = {name: _MAKERS[name]() for name in dict.fromkeys(("sha256", *algorithms))}
+        self._hashes = {name: MAKERS[name]() for name in dict.fromkeys(("sha256", *algorithms))}
 
     def buffer(self) -> memoryview:
         """Lend a buffer for the next part, to be filled and added; waits if the thread is behind."""

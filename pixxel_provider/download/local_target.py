@@ -35,7 +35,7 @@ def file_target(path: Path) -> Path:
     if not stat.S_ISREG(found.st_mode) or _is_stream(path):
         kind = kind_of(found) if not stat.S_ISREG(found.st_mode) else "an open stream"
         raise PixxelDownloadError(f"{path} is {kind}, which isn't replaced by a file.")
-    if _mount_of(target) != _mount_of(target.parent):
+    if mount_of(target) != mount_of(target.parent):
         raise PixxelDownloadError(
             f"{path} is a mount point, which can't be replaced: mount the folder that it lies in."
         )
@@ -133,7 +133,7 @@ def _is_guarded(target: Path, found: os.stat_result) -> bool:
     return bool(above.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, found.st_uid, above.st_uid)
 
 
-def _mount_of(path: Path) -> str | None:
+def mount_of(path: Path) -> str | None:
     """Return the number of the mount that a path is in, None if the system doesn't provide it."""
     if not hasattr(os, "O_PATH"):
         return None

@@ -47,7 +47,7 @@ class StoredFile:
     """
 
     def __init__(self, fs: Any, path: str, place: str) -> None:
-        self._fs, self._path, self._place = fs, path, place
+        self._fs, self._path, self.place = fs, path, place
         self._temporary = posixpath.join(posixpath.dirname(path), hidden_name())
         self._block = PART
         self._file: Any = None
@@ -57,10 +57,10 @@ class StoredFile:
 
     def begin(self, length: int | None = None) -> None:
         """Drop all received bytes, and prepare for an object of this length."""
-        with in_words(self._place):
+        with in_words(self.place):
             if self._given_up:
                 # A transfer that still runs after the cancellation would leave something behind.
-                raise PixxelDownloadError(f"{self._place} was given up.")
+                raise PixxelDownloadError(f"{self.place} was given up.")
             # An upload that can't be cancelled is left over; another one can begin all the same.
             with contextlib.suppress(Exception):
                 self._abandon()
@@ -70,7 +70,7 @@ class StoredFile:
 
     def write(self, part: bytes | memoryview) -> None:
         """Write the next part."""
-        with in_words(self._place):
+        with in_words(self.place):
             taken = self._current().write(bytes(part))
             # Not every file system returns how much it wrote; those that don't wrote it all.
             if isinstance(taken, int) and taken != len(part):
@@ -82,7 +82,7 @@ class StoredFile:
 
         :raises PixxelDownloadError: it doesn't, or an object of another length is there afterwards.
         """
-        with in_words(self._place):
+        with in_words(self.place):
             file = self._current()
             file.close()
             if self._given_up:
@@ -97,18 +97,18 @@ class StoredFile:
                 if found is not None:
                     # discard() removes it: that key belongs to this upload alone.
                     raise PixxelDownloadError(
-                        f"{self._place} can't be written: the store has {found} after {self._count} were "
+                        f"{self.place} can't be written: the store has {found} after {self._count} were "
                         "written."
                     )
                 self._move()
         self._file = None
         self._let_go(file)
-        with in_words(self._place, "looked at after it was written"):
+        with in_words(self.place, "looked at after it was written"):
             found = self._unlike(self._path)
         if found is not None:
             # It stays: another writer has written a complete object.
             raise PixxelDownloadError(
-                f"{self._place} has {found} after {self._count} were written there: "
+                f"{self.place} has {found} after {self._count} were written there: "
                 "something else lies there now, perhaps another writer's. It isn't touched."
             )
 
@@ -206,7 +206,7 @@ class StoredFile:
 
     def _current(self) -> Any:
         if self._file is None or self._given_up:
-            raise PixxelDownloadError(f"{self._place} was given up.")
+            raise PixxelDownloadError(f"{self.place} was given up.")
         return self._file
 
 

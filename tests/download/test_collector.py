@@ -123,24 +123,22 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ----------------------------------------------------------------------------------------------- as a file
 
 
-def test_a_package_becomes_a_file_and_its_own_sum_is_told(collecting: Collecting, tmp_path: Path) -> None:
+@pytest.mark.parametrize("checked", [[], ["sha256"]])
+def test_a_package_becomes_a_file_and_its_own_sum_is_told(
+    collecting: Collecting, tmp_path: Path, checked: list[str]
+) -> None:
     path = tmp_path / "new" / "package.zip"
-    assert collecting.file(path, reply(body=PACKAGE)) == {
+    assert collecting.file(path, reply(body=PACKAGE, digest=promise(PACKAGE) if checked else "")) == {
         "path": str(path),
         "bytes": len(PACKAGE),
         "sha256": sha256(PACKAGE),
-        "checked": [],
+        "checked": checked,
         "transferred": len(PACKAGE),
     }
     assert everything(tmp_path) == {"new": None, "new/package.zip": PACKAGE}
-    assert collecting.said[-1] == f"info: {path} is whole: sha256 {sha256(PACKAGE)}"
+    compared = "; the storage host's sha256 is the same" if checked else ""
+    assert collecting.said[-1] == f"info: {path} is whole: sha256 {sha256(PACKAGE)}{compared}"
     assert collecting.host.asked("authorization") == [None]
-
-
-def test_a_sum_that_was_compared_is_named(collecting: Collecting, tmp_path: Path) -> None:
-    path = tmp_path / "package.zip"
-    assert collecting.file(path, reply(body=PACKAGE, digest=promise(PACKAGE)))["checked"] == ["sha256"]
-    assert collecting.said[-1].endswith("; the storage host's sha256 is the same")
 
 
 def test_a_file_that_is_the_package_already_isnt_touched(collecting: Collecting, target: Path) -> None:
@@ -223,10 +221,6 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(
     assert SIGNATURE not in everything_said(caught.value)
 
 
-def test_a_package_of_just_the_size_that_is_allowed_is_taken(collecting: Collecting, tmp_path: Path) -> None:
-    assert collecting.file(tmp_path / "p", reply(body=PACKAGE), max_bytes=len(PACKAGE))["bytes"] == 100_000
-
-
 def test_a_folder_isnt_written_over_and_nobody_is_asked(collecting: Collecting, target: Path) -> None:
     with pytest.raises(PixxelDownloadError, match="is a folder, and a file was to be written there"):
         collecting.file(target.parent)
@@ -288,57 +282,52 @@ def test_what_fits_already_is_left_and_counted(collecting: Collecting, tmp_path:
     assert (tmp_path / "a.txt").stat().st_ino == before
 
 
-def test_a_folder_of_another_user_is_filled_in_place(
-    collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    out.chmod(0o2777)
-    before, beside = out.stat(), set[str]()
-
-    collecting.before_retry(lambda: beside.update(each.name for each in tmp_path.iterdir()))
-    monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1)
-    collecting.folder(out, BROKEN, reply(body=ZIP))
-    # Made inside of it, files have its group.
-    assert beside == {"out"}
-    assert (out.stat().st_ino, out.stat().st_mode) == (before.st_ino, before.st_mode)
-    assert everything(out) == UNPACKED
-
-
+@pytest.mark.parametrize("unpack", [False, True])
 def test_a_folder_without_rights_is_an_error_that_names_it_before_anybody_is_asked(
-    collecting: Collecting,
+    collecting: Collecting, unpack: bool
 ) -> None:
     with open_folder() as folder:
+        place = folder / "out" / ("" if unpack else "package.zip")
         (folder / "out").mkdir()
+        if not unpack:
+            place.write_bytes(b"")
+        before = everything(folder)
         (folder / "out").chmod(0o555)
         folder.chmod(0o555)
-        with without_rights(), pytest.raises(PixxelDownloadError, match="out can't be written: Permission"):
-            collecting.folder(folder / "out")
+        words = f"{place} can't be written: Permission"
+        with without_rights(), pytest.raises(PixxelDownloadError, match=words):
+            (collecting.folder if unpack else collecting.file)(place)
         folder.chmod(0o755)
-        assert everything(folder) == {"out": None}
+        assert everything(folder) == before
     assert collecting.host.connections == 0
 
 
 @pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize("why", ["another user's", "the folder above is closed"])
 def test_a_folder_that_cant_be_replaced_is_filled_in_place_and_nothing_goes_beside_it(
-    collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool
+    collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool, why: str
 ) -> None:
-    out = tmp_path / "mount"
+    out = tmp_path / "out"
     out.mkdir()
+    out.chmod(0o2777)
     if filled:
         (out / "a.txt").write_bytes(OLD)
-    access, before, beside = os.access, out.stat().st_ino, set[str]()
+    access, before, beside = os.access, out.stat(), set[str]()
 
     def above_is_closed(path: Any, mode: int, **options: Any) -> bool:
         return Path(path) != tmp_path and access(path, mode, **options)
 
     collecting.before_retry(lambda: beside.update(each.name for each in tmp_path.iterdir()))
     # What the system says of another user's folder; whoever runs this may be root.
-    monkeypatch.setattr(os, "access", above_is_closed)
+    if why == "another user's":
+        monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1)
+    else:
+        monkeypatch.setattr(os, "access", above_is_closed)
     collecting.folder(out, BROKEN, reply(body=ZIP))
-    assert beside == {"mount"}
+    # Made inside of it, files have its group.
+    assert beside == {"out"}
+    assert (out.stat().st_ino, out.stat().st_mode) == (before.st_ino, before.st_mode)
     assert everything(out) == UNPACKED
-    assert out.stat().st_ino == before
 
 
 def test_a_store_gets_the_members_and_the_package_is_spooled_elsewhere(
@@ -464,24 +453,16 @@ def long_names(step: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("step", ["n" * 238, "nnnn" + "é" * 39], ids=["plain", "escaped"])
-def test_as_many_paths_are_told_as_may_go_into_xcom(
-    collecting: Collecting, memory: Any, spool: Path, step: str
+@pytest.mark.parametrize("more", [{}, {"one": b"", "another": b"1"}])
+def test_as_many_paths_are_told_as_may_go_into_xcom_and_what_is_left_out_is_told(
+    collecting: Collecting, memory: Any, spool: Path, step: str, more: dict[str, bytes]
 ) -> None:
-    members = long_names(step)
+    members = {**long_names(step), **more}
     found = collecting.folder(StoreTarget(memory, "/b", "memory://b"), reply(body=made(members)))
-    assert found["paths"] == [f"memory://b/{name}" for name in members]
-    assert "truncated" not in found
-
-
-@pytest.mark.parametrize("step", ["n" * 238, "nnnn" + "é" * 39], ids=["plain", "escaped"])
-def test_paths_that_are_too_many_are_left_out_and_that_is_told(
-    collecting: Collecting, memory: Any, spool: Path, step: str
-) -> None:
-    members = {**long_names(step), "one": b"", "another": b"1"}
-    found = collecting.folder(StoreTarget(memory, "/b", "memory://b"), reply(body=made(members)))
-    assert found["truncated"] == ["paths"]
     assert found["paths"] == [f"memory://b/{name}" for name in long_names(step)]
-    assert (found["files"], found["written"], found["unpacked_bytes"]) == (len(members), len(members), 1)
+    assert found.get("truncated") == (["paths"] if more else None)
+    assert (found["files"], found["written"]) == (len(members), len(members))
+    assert found["unpacked_bytes"] == (1 if more else 0)
     assert len(stored(memory)) == len(members)
 
 

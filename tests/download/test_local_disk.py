@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -50,25 +52,19 @@ def filled(path: Path) -> LocalFile:
 # ------------------------------------------------------------------------------------------------ whole
 
 
-def test_a_file_appears_with_its_end_and_not_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [None, OLD])
+def test_a_file_appears_with_its_end_and_not_before(tmp_path: Path, before: bytes | None) -> None:
     path = tmp_path / "package.zip"
+    if before is not None:
+        path.write_bytes(before)
     file = LocalFile(path)
     file.begin(len(NEW))
     for byte in NEW:
         file.write(bytes([byte]))
-        assert not path.exists()
+        assert (path.read_bytes() if path.exists() else None) == before
     file.commit()
     assert path.read_bytes() == NEW
     assert entries(tmp_path) == ["package.zip"]
-
-
-def test_what_lay_there_stays_until_the_new_file_is_whole(target: Path) -> None:
-    file = LocalFile(target)
-    file.begin()
-    file.write(NEW)
-    assert target.read_bytes() == OLD
-    file.commit()
-    assert target.read_bytes() == NEW
 
 
 def test_what_is_unfinished_has_a_hidden_name_in_the_same_folder(target: Path) -> None:
@@ -212,15 +208,17 @@ def test_an_end_that_fails_leaves_what_was_there(
     assert target.read_bytes() == OLD
 
 
-def test_a_folder_that_took_the_name_meanwhile_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "make"), [("a folder", Path.mkdir), ("a pipe", os.mkfifo)])
+def test_what_took_the_name_meanwhile_stays(tmp_path: Path, kind: str, make: Callable[[Path], Any]) -> None:
     path = tmp_path / "package.zip"
     file = filled(path)
-    (path / "inside").mkdir(parents=True)
-    with pytest.raises(PixxelDownloadError, match="is a folder"):
+    make(path)
+    before = path.stat()
+    with pytest.raises(PixxelDownloadError, match=f"is {kind}"):
         file.commit()
     file.discard()
+    assert os.path.samestat(path.stat(), before)
     assert entries(tmp_path) == ["package.zip"]
-    assert entries(path) == ["inside"]
 
 
 def test_a_folder_that_cant_be_synced_takes_nothing_away(
@@ -273,26 +271,20 @@ def test_a_disk_that_is_full_leaves_what_was_there(target: Path) -> None:
 def test_a_write_that_takes_only_a_part_is_gone_on_with(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = LocalFile(target)
-    real: Any = file._file
+    class Slow(FileIO):
+        def write(self, part: Any, /) -> int:
+            return super().write(part[:3])
 
-    class Slow:
-        def write(self, part: memoryview) -> int:
-            return int(real.write(part[:3]))
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(real, name)
-
-    monkeypatch.setattr(file, "_file", Slow())
-    file.write(NEW)
-    file.commit()
+    monkeypatch.setattr(local_disk, "FileIO", Slow)
+    filled(target).commit()
     assert target.read_bytes() == NEW
 
 
-def test_a_path_below_a_file_is_an_error_that_names_it(target: Path) -> None:
+@pytest.mark.parametrize("make", [LocalFile, LocalFolder])
+def test_a_path_below_a_file_is_an_error_that_names_it(target: Path, make: Callable[[Path], Any]) -> None:
     path = target / "below" / "package.zip"
-    with pytest.raises(PixxelDownloadError, match=r"below/package\.zip can't be written: "):
-        LocalFile(path)
+    with pytest.raises(PixxelDownloadError, match=r"below/package\.zip can't be written: Not a directory"):
+        make(path)
     assert entries(target.parent) == [target.name]
 
 
@@ -345,16 +337,6 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced_in_its_own_folder(
     assert (tmp_path / "real" / "package.zip").read_bytes() == NEW
     assert entries(tmp_path) == ["link", "real"]
     assert entries(tmp_path / "real") == ["package.zip"]
-
-
-def test_a_pipe_that_takes_the_name_meanwhile_stays(tmp_path: Path) -> None:
-    file = filled(tmp_path / "package.zip")
-    os.mkfifo(tmp_path / "package.zip")
-    with pytest.raises(PixxelDownloadError, match="is a pipe"):
-        file.commit()
-    file.discard()
-    assert stat.S_ISFIFO((tmp_path / "package.zip").stat().st_mode)
-    assert entries(tmp_path) == ["package.zip"]
 
 
 def test_a_folder_that_is_a_link_to_nothing_is_named(tmp_path: Path) -> None:
@@ -491,11 +473,6 @@ def test_a_folder_in_the_making_is_hidden_and_goes_with_all_that_is_in_it(tmp_pa
     folder.discard()
     folder.discard()
     assert entries(tmp_path / "made") == []
-
-
-def test_a_folder_below_a_file_is_an_error_that_names_it(target: Path) -> None:
-    with pytest.raises(PixxelDownloadError, match="results can't be written"):
-        LocalFolder(target / "results")
 
 
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EPERM, errno.ENOSYS])

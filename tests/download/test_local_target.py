@@ -15,7 +15,7 @@ import pytest
 
 from pixxel_provider.download import local_target as module
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
-from pixxel_provider.download.local_target import file_target, folder_target, keep_rights, sync
+from pixxel_provider.download.local_target import file_target, folder_target, keep_rights, mount_of, sync
 from tests.support import fails_with, open_folder, without_rights
 
 ACCESS_LIST = "system.posix_acl_access"
@@ -116,7 +116,7 @@ def test_a_file_that_is_a_mount_point_isnt_replaced(tmp_path: Path, monkeypatch:
     (tmp_path / "package.zip").touch()
     assert file_target(tmp_path / "package.zip")
     # Only root can mount; what the system says of mounts is tried below.
-    monkeypatch.setattr(module, "_mount_of", lambda path: str(path))
+    monkeypatch.setattr(module, "mount_of", lambda path: str(path))
     with pytest.raises(PixxelDownloadError, match=r"package\.zip is a mount point.* mount the folder"):
         file_target(tmp_path / "package.zip")
 
@@ -125,8 +125,8 @@ def test_mounts_are_told_apart(tmp_path: Path) -> None:
     if not Path("/proc/self/fdinfo").is_dir():
         pytest.skip("this system has no such folder")
     (tmp_path / "file").touch()
-    assert module._mount_of(tmp_path / "file") == module._mount_of(tmp_path)
-    assert module._mount_of(Path("/proc")) != module._mount_of(Path("/"))
+    assert mount_of(tmp_path / "file") == mount_of(tmp_path)
+    assert mount_of(Path("/proc")) != mount_of(Path("/"))
 
 
 def test_in_a_folder_with_the_sticky_bit_anothers_file_isnt_replaced() -> None:

@@ -138,12 +138,6 @@ def from_host(host: Host, fetching: Fetching, stall_timeout: float = 5.0, **opti
     return fetching.transfer(storage=storage, renew=lambda: host.url, **options).run(host.signed)
 
 
-def comes_whole(host: Host, fetching: Fetching, *replies: Reply) -> bool:
-    host.replies = list(replies)
-    from_host(host, fetching)
-    return fetching.sink.content == TEN
-
-
 def part(first: int, content: bytes = TEN, **headers: str) -> bytes:
     """Return the answer with a package's bytes from one on."""
     places = f"bytes {first}-{len(content) - 1}/{len(content)}"
@@ -288,12 +282,6 @@ def test_silence_in_the_middle_is_gone_on_from(fetching: Fetching) -> None:
     assert fetching.lines("the answer took too long")
 
 
-def test_what_came_before_a_silence_isnt_lost(host: Host, fetching: Fetching) -> None:
-    host.replies = [then_silence(cut(reply(body=TEN, etag='"a"'), 4)), part(6, etag='"a"')]
-    from_host(host, fetching, stall_timeout=0.2)
-    assert host.asked("range") == [None, "bytes=6-"]
-
-
 def test_a_host_that_falls_silent_again_and_again_is_gone_on_with(fetching: Fetching) -> None:
     content = fetching.package(size=500_000)
     fetching.storage = StorageClient(settings_for(fetching.pixxel.url), 0.1)
@@ -302,39 +290,20 @@ def test_a_host_that_falls_silent_again_and_again_is_gone_on_with(fetching: Fetc
     assert fetching.sink.content == content
 
 
-def test_a_connection_that_is_reset_in_the_middle_is_gone_on_from(host: Host, fetching: Fetching) -> None:
-    assert comes_whole(host, fetching, then_reset(cut(reply(body=TEN), 4)), reply(body=TEN), reply(body=TEN))
-
-
-@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"])
-def test_a_head_that_breaks_off_is_asked_for_again(host: Host, fetching: Fetching, head: bytes) -> None:
-    assert comes_whole(host, fetching, head, reply(body=TEN))
-
-
 # ------------------------------------------------------------------------------------------- never mixed
 
 
-@pytest.mark.parametrize("size", [1000, 1500, 300])
-def test_a_package_that_changes_in_between_comes_anew(fetching: Fetching, size: int) -> None:
-    fetching.package(size=1000)
+@pytest.mark.parametrize(("size", "etag"), [(1000, True), (1500, True), (300, True), (1500, False)])
+def test_a_package_that_changes_in_between_comes_anew(fetching: Fetching, size: int, etag: bool) -> None:
+    fetching.package(size=1000, etag=etag)
     new: list[bytes] = []
-    fetching.clock.on_sleep.append(lambda _: new.append(fetching.package(size=size, seed=1)))
+    fetching.clock.on_sleep.append(lambda _: new.append(fetching.package(size=size, seed=1, etag=etag)))
     fetching.fault(truncate=400)
     received = fetching.run()
     assert fetching.sink.content == new[0]
     assert received.sha256 == hashlib.sha256(new[0]).hexdigest()
     assert fetching.statuses == [200, 200]
     assert fetching.sink.begins == [1000, size]
-
-
-def test_a_package_without_an_etag_that_has_another_length_comes_anew(fetching: Fetching) -> None:
-    fetching.package(size=1000, etag=False)
-    new: list[bytes] = []
-    fetching.clock.on_sleep.append(lambda _: new.append(fetching.package(size=1500, seed=1, etag=False)))
-    fetching.fault(truncate=400)
-    fetching.run()
-    assert fetching.sink.content == new[0]
-    assert fetching.sink.begins == [1000, 1500]
 
 
 def test_a_package_without_an_etag_that_changes_isnt_handed_out_where_there_is_a_checksum(
@@ -379,38 +348,52 @@ def test_what_no_exact_mark_identifies_isnt_joined(
     assert fetching.sink.content in (TEN, other)
 
 
-def test_a_rest_is_asked_for_on_the_condition_that_it_is_of_the_same_package(
-    host: Host, fetching: Fetching
+PAGE = reply(body=b"<html><title>This link has expired</title></html>", content_type="text/html")
+# The package but for its last six bytes, and the answer that has all of it.
+BROKEN, WHOLE = cut(reply(body=TEN, etag='"a"'), 6), reply(body=TEN, etag='"a"')
+REST = part(4, etag='"a"')
+FROM_4 = "bytes=4-"
+
+
+@pytest.mark.parametrize(
+    ("replies", "asked", "line"),
+    [
+        ([b"HTTP/1.1 200 OK\r\n", WHOLE], [None, None], ""),
+        ([b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n", WHOLE], [None, None], ""),
+        ([then_reset(BROKEN), WHOLE], [None, FROM_4], "connection was dropped"),
+        ([then_silence(BROKEN), REST], [None, FROM_4], "answer took too long"),
+        ([BROKEN, REST], [None, FROM_4], "resuming"),
+        # Neither what came nor the url is forgotten for a page.
+        ([BROKEN, PAGE, REST], [None, FROM_4, FROM_4], "answered with a page"),
+        *(
+            ([BROKEN, part(other, etag='"a"'), WHOLE], [None, FROM_4, None], "another part came than was")
+            for other in (1, 2, 6)
+        ),
+        (
+            [BROKEN, reply("206 No", TEN[4:] + b"more", content_range="bytes 4-9/10", etag='"a"'), WHOLE],
+            [None, FROM_4, None],
+            "sends more than it announced",
+        ),
+        # A part that nobody asked for is no package, one from the first byte on is.
+        ([part(4), WHOLE], [None, None], "another part came than was"),
+        ([part(0)], [None], ""),
+        (
+            [reply("206 No", TEN[:4], content_range="bytes 0-3/10", etag='"a"'), REST],
+            [None, FROM_4],
+            "resuming",
+        ),
+    ],
+)
+def test_whatever_comes_first_the_package_is_whole(
+    host: Host, fetching: Fetching, replies: list[Reply], asked: list[str | None], line: str
 ) -> None:
-    host.replies = [cut(reply(body=TEN, etag='"a"'), 6), part(4, etag='"a"')]
-    from_host(host, fetching)
-    assert host.asked("range") == [None, "bytes=4-"]
-    assert host.asked("if-range") == [None, '"a"']
-
-
-@pytest.mark.parametrize("other", [2, 6, 1])
-def test_another_part_than_was_asked_for_isnt_joined(host: Host, fetching: Fetching, other: int) -> None:
-    assert comes_whole(
-        host,
-        fetching,
-        cut(reply(body=TEN, etag='"a"'), 6),
-        part(other, etag='"a"'),
-        reply(body=TEN, etag='"a"'),
-    )
-    assert fetching.lines("another part came than was requested")
-
-
-def test_a_part_that_nobody_asked_for_isnt_taken_for_a_package(host: Host, fetching: Fetching) -> None:
-    assert comes_whole(host, fetching, part(4), reply(body=TEN))
-
-
-def test_a_part_from_the_beginning_is_a_beginning(host: Host, fetching: Fetching) -> None:
-    assert comes_whole(host, fetching, part(0))
-
-
-def test_a_part_that_ends_early_is_gone_on_from(host: Host, fetching: Fetching) -> None:
-    first = reply("206 Partial Content", TEN[:5], content_range="bytes 0-4/10", etag='"a"')
-    assert comes_whole(host, fetching, first, part(5, etag='"a"'))
+    host.replies = list(replies)
+    from_host(host, fetching, stall_timeout=0.3 if "too long" in line else 5.0)
+    assert fetching.sink.content == TEN
+    assert host.asked("range") == asked
+    # A rest is asked for on the condition that it is of the same package.
+    assert host.asked("if-range") == ['"a"' if each else None for each in asked]
+    assert fetching.lines(line)
 
 
 # ---------------------------------------------------------------------------------------------- expired
@@ -532,12 +515,6 @@ def test_a_rest_that_is_announced_too_short_is_gone_on_from(fetching: Fetching) 
     assert fetching.statuses == [200, 206, 206]
 
 
-def test_a_rest_that_is_longer_than_the_package_is_fetched_anew(host: Host, fetching: Fetching) -> None:
-    long = reply("206 Partial Content", b"456789 and more", content_range="bytes 4-9/10", etag='"a"')
-    assert comes_whole(host, fetching, cut(reply(body=TEN, etag='"a"'), 6), long, reply(body=TEN, etag='"a"'))
-    assert fetching.lines("sends more than it announced")
-
-
 def test_a_length_that_only_the_end_tells_is_taken(fetching: Fetching) -> None:
     content = fetching.package(size=1000, checksum="Content-MD5")
     fetching.fault(announce="none")
@@ -602,8 +579,6 @@ def test_a_package_that_doesnt_say_that_it_is_too_large_is_refused_as_soon_as_it
 
 # ------------------------------------------------------------------------------- a page instead of a package
 
-PAGE = reply(body=b"<html><title>This link has expired</title></html>", content_type="text/html")
-
 
 def test_a_page_is_waited_out_with_another_url_and_isnt_the_package(fetching: Fetching) -> None:
     content = fetching.package(content=TEN)
@@ -621,11 +596,6 @@ def test_a_page_that_stays_is_given_up_and_nothing_of_it_is_written(fetching: Fe
     fetching.fault(status=200, body=body, times=0)
     assert "and not with the package" in str(fetching.fail(stall_timeout=20.0))
     assert fetching.sink.begins == []
-
-
-def test_what_has_come_isnt_forgotten_for_a_page(host: Host, fetching: Fetching) -> None:
-    assert comes_whole(host, fetching, cut(reply(body=TEN, etag='"a"'), 4), PAGE, part(6, etag='"a"'))
-    assert host.asked("range") == [None, "bytes=6-", "bytes=6-"]
 
 
 @pytest.mark.parametrize("coding", ["chunked", ""])
