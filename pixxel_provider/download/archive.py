@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zipfile
@@ -55,7 +56,7 @@ class Member:
     info: zipfile.ZipInfo
 
 
-class Archive:
+class Archive(contextlib.AbstractContextManager["Archive"]):
     """An archive whose every member may be unpacked, as far as its list of members shows.
 
     :raises PixxelArchiveError: it isn't a zip, or has a refused member; the message names it.
@@ -77,9 +78,6 @@ class Archive:
         except BaseException:
             self._file.close()
             raise
-
-    def __enter__(self) -> Archive:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._zip.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import re
 from collections import deque
@@ -66,7 +67,7 @@ def _read(value: str | None, algorithm: str, found: dict[str, bytes]) -> None:
             found.setdefault(name, digest)
 
 
-class Checksums:
+class Checksums(contextlib.AbstractContextManager["Checksums"]):
     """Checksums of bytes that arrive in parts, computed in a thread so as not to slow the transfer."""
 
     def __init__(self) -> None:
@@ -75,9 +76,6 @@ class Checksums:
         self._hashes: dict[str, Any] = {}
         # The same few buffers for the whole transfer: new memory for each part costs more than hashing it.
         self._buffers: deque[memoryview] = deque()
-
-    def __enter__(self) -> Checksums:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)

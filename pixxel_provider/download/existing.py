@@ -8,7 +8,7 @@ from pixxel_provider.download.destination import Place
 from pixxel_provider.download.object_store import UNKNOWN, UnreadableError
 from pixxel_provider.download.response import BEGINNING, PackageResponse, check_content, read_response
 from pixxel_provider.download.signed_url import SignedUrl
-from pixxel_provider.download.storage_client import Answer, StorageClient
+from pixxel_provider.download.storage_client import StorageClient
 from pixxel_provider.download.transfer import Received
 
 #: Bytes that are compared if the host sends no checksum: the end of a zip has those of all members.
@@ -54,7 +54,7 @@ def _compared(storage: StorageClient, url: SignedUrl, place: Place, length: int)
             # From another byte on it isn't the end, and packages may have the same beginning.
             if delivery.start != start:
                 return None
-            sample = _sample(answer)
+            sample = answer.start(SAMPLE)
             if start == 0:
                 # An earlier version may have stored a page as the package, and the host may still send it.
                 check_content(answer.headers, sample[:BEGINNING], str(place))
@@ -64,14 +64,6 @@ def _compared(storage: StorageClient, url: SignedUrl, place: Place, length: int)
         if not error.transient:
             raise
         return None
-
-
-def _sample(answer: Answer) -> bytes:
-    buffer, count = memoryview(bytearray(SAMPLE)), 0
-    # To its end: a broken connection only shows after the received bytes.
-    while count < SAMPLE and (more := answer.readinto(buffer[count:])):
-        count += more
-    return bytes(buffer[:count])
 
 
 def _same(sample: bytes, place: Place, start: int, length: int) -> bool:

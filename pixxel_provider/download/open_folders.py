@@ -18,7 +18,7 @@ _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | 
 _PAUSE, _LIMIT = 0.1, 300.0
 
 
-class Folders:
+class Folders(contextlib.AbstractContextManager["Folders"]):
     """A folder, and those below it.
 
     :param root: the folder; its own path may contain links, except in its last step.
@@ -27,9 +27,6 @@ class Folders:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._way: list[tuple[str, int]] = [("", os.open(root, _FOLDER))]
-
-    def __enter__(self) -> Folders:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._leave(0)
@@ -60,20 +57,17 @@ class Folders:
                     made(list(steps[: count + 1]))
             try:
                 self._way.append((step, os.open(step, _FOLDER, dir_fd=above)))
-            except NotADirectoryError:
-                raise self.in_the_way(steps[: count + 1]) from None
+            except FileNotFoundError:
+                raise
             except OSError as error:
                 # The error for a link depends on the system.
-                if isinstance(error, FileNotFoundError) or not _is_link(step, above):
+                if not isinstance(error, NotADirectoryError) and not _is_link(step, above):
                     raise
-                raise self.in_the_way(steps[: count + 1]) from None
+                path = self._root.joinpath(*steps[: count + 1])
+                raise PixxelArchiveError(
+                    f"{path} is in the way: the package has a folder of that name."
+                ) from None
         return self._way[-1][1]
-
-    def in_the_way(self, steps: Sequence[str]) -> PixxelArchiveError:
-        """Return the error that something is at the place of a folder of the package."""
-        return PixxelArchiveError(
-            f"{self._root.joinpath(*steps)} is in the way: the package has a folder of that name."
-        )
 
     def _leave(self, count: int) -> None:
         while len(self._way) > count:

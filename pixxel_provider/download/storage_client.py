@@ -139,10 +139,11 @@ class StorageClient:
         proxy = proxy_for(self._settings, place.origin)
         # The same messages as for the API, about this host.
         settings = replace(self._settings, base_url=place.origin, proxy=proxy)
-        with contextlib.ExitStack() as stack:
-            session = stack.enter_context(storage_session(settings, self._guard, url, timer))
-            response = self._send(session, settings, {"Host": place.authority, **headers})
-            stack.callback(response.close)
+        headers = {"Host": place.authority, **headers}
+        with (
+            storage_session(settings, self._guard, url, timer) as session,
+            self._send(session, settings, headers) as response,
+        ):
             yield response, settings
 
     def _send(

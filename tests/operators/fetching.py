@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,11 +23,14 @@ MODES = ("worker", "deferred")
 class DownloadRunner:
     """Runs a :class:`PixxelDownloadJobOperator` to its end; each run looks for secrets in all that it shows.
 
-    ``said`` holds the lines of the log, ``events`` what triggers fired, ``error`` the last exception.
+    ``path`` is the usual destination; ``said`` has the lines of the log, ``events`` what triggers fired,
+    ``error`` the last exception.
     """
 
-    def __init__(self, mode: str, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.mode, self.pixxel = mode, pixxel
+    def __init__(
+        self, mode: str, pixxel: Any, monkeypatch: pytest.MonkeyPatch, path: Path = Path("/nowhere/p")
+    ) -> None:
+        self.mode, self.pixxel, self.path = mode, pixxel, path
         self.clock, self.ti = FakeClock(), FakeTaskInstance()
         self.clock.on_sleep.append(pixxel.advance)
         self.said: list[str] = []
@@ -40,7 +44,8 @@ class DownloadRunner:
 
     def operator(self, **arguments: Any) -> PixxelDownloadJobOperator:
         usual = {"task_id": "download", "workflow_id": "wf-succeeds", "job_id": "job-finished"}
-        return PixxelDownloadJobOperator(**{**usual, "deferrable": self.mode == "deferred", **arguments})
+        usual |= {"destination": str(self.path), "deferrable": self.mode == "deferred"}
+        return PixxelDownloadJobOperator(**{**usual, **arguments})
 
     def run(self, **arguments: Any) -> Ended:
         """Run one try until Airflow would call it ended."""
