@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import io
 import socket
 from pathlib import Path
 from typing import Any
@@ -274,7 +273,12 @@ def test_a_host_that_isnt_there_and_one_nobody_knows_are_told_apart(
 # ---------------------------------------------------------------------------------------------------- TLS
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(secure: Host) -> None:
+@pytest.mark.parametrize("in_environment", [False, True])
+def test_a_certificate_that_the_connection_doesnt_trust_is_refused_before_anything_is_sent(
+    secure: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch, in_environment: bool
+) -> None:
+    if in_environment:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     error: Any = failure(storage_for(secure.origin), secure.url)
     assert (error.reason, error.sent) == ("tls", False)
     assert secure.heads == []
@@ -285,14 +289,6 @@ def test_the_connections_tls_settings_hold_for_the_storage_host(secure: Host, ce
     secure.replies = [reply(body=b"whole"), reply(body=b"whole")]
     for verify in (str(certificate), False):
         assert fetch(storage_for(secure.origin, verify=verify), secure.url) == (200, b"whole")
-
-
-def test_the_environments_certificates_are_left_to_the_connection(
-    secure: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    error: Any = failure(storage_for(secure.origin, verify=True), secure.url)
-    assert error.reason == "tls"
 
 
 def test_https_to_a_host_that_speaks_plain_http_is_trouble_with_tls(host: Host) -> None:
@@ -368,22 +364,14 @@ def test_no_log_of_any_library_holds_the_url(
     assert url.partition("signature=")[2] not in shown
 
 
-def printed(storage: StorageClient, url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return what is printed of a request where a process has all connections tell what they do."""
-    out = io.StringIO()
-    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
-    monkeypatch.setattr("sys.stdout", out)
-    fetch(storage, url)
-    return out.getvalue()
-
-
 @pytest.mark.parametrize("proxied", [False, True])
 def test_a_process_that_prints_its_connections_doesnt_print_this_one(
-    host: Host, monkeypatch: pytest.MonkeyPatch, proxied: bool
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], proxied: bool
 ) -> None:
     host.replies = [reply(body=b"whole")]
-    storage = storage_for(host.origin, proxy=host.origin if proxied else None)
-    assert SIGNATURE not in printed(storage, host.url, monkeypatch)
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    fetch(storage_for(host.origin, proxy=host.origin if proxied else None), host.url)
+    assert SIGNATURE not in capsys.readouterr().out
 
 
 def test_no_repr_holds_key_or_url(host: Host) -> None:

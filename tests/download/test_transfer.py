@@ -19,7 +19,7 @@ from pixxel_provider.api.errors import PixxelAuthError, PixxelConnectionError, P
 from pixxel_provider.download.errors import PixxelAddressError, PixxelDownloadError
 from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import Answer, StorageClient
-from pixxel_provider.download.transfer import RETRY_FOR, Received, Transfer
+from pixxel_provider.download.transfer import Received, Transfer
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.simulator.packages import CHECKSUMS
 from tests.download.hosting import (
@@ -67,7 +67,6 @@ class Fetching:
         self.said: list[str] = []
         self.urls: list[str] = []
         self.storage = StorageClient(settings_for(pixxel.url), 5.0)
-        self.size = 0
 
     def package(self, **plan: Any) -> bytes:
         """Set the package, and return its bytes."""
@@ -239,37 +238,82 @@ def test_trouble_before_and_in_the_middle_is_waited_out(fetching: Fetching, faul
     assert fetching.pixxel.requests("download_file") == 6
 
 
-def test_without_ranges_a_package_comes_again_from_its_beginning(fetching: Fetching) -> None:
-    content = fetching.package(size=1000, ranges=False)
-    fetching.fault(truncate=400)
-    fetching.run()
+CUT = {"truncate": 400}
+
+
+@pytest.mark.parametrize(
+    ("plan", "faults", "statuses", "begins", "line"),
+    [
+        ({"ranges": False}, [CUT], [200, 200], [1000, 1000], "sends the package from its beginning"),
+        ({}, [CUT, {"status": 416}], [200, 416, 200], [1000, 1000], "HTTP 416"),
+        ({}, [CUT, {"announce": "-5"}], [200, 206, 206], [1000], "resuming"),
+        # A length that only the end shows.
+        ({"checksum": "Content-MD5"}, [{"announce": "none"}], [200], [None], ""),
+        (
+            {},
+            [{"status": 200, "body": "html"}],
+            [200, 200],
+            [1000],
+            "with a page, and not with the package. Req",
+        ),
+        # A url is replaced only where it is turned away.
+        *(
+            ({}, [{"status": 503}, {"status": each, "body": "xml"}], [503, each, 200], [1000], f"HTTP {each}")
+            for each in (400, 401, 403, 404, 410)
+        ),
+    ],
+)
+def test_a_package_is_whole_whatever_the_host_does_first(
+    fetching: Fetching,
+    plan: dict[str, Any],
+    faults: list[dict[str, Any]],
+    statuses: list[int],
+    begins: list[int | None],
+    line: str,
+) -> None:
+    content = fetching.package(size=1000, **plan)
+    for fault in faults:
+        fetching.fault(**fault)
+    assert fetching.run().checked == (("md5",) if plan.get("checksum") else ())
     assert fetching.sink.content == content
-    assert fetching.sink.begins == [1000, 1000]
-    assert fetching.statuses == [200, 200]
-    assert fetching.lines("sends the package from its beginning")
+    assert (fetching.statuses, fetching.sink.begins) == (statuses, begins)
+    assert fetching.lines(line)
+    assert fetching.pixxel.requests("download_job") == len(fetching.lines("Requesting another one"))
+    assert len(fetching.urls) - 1 == (1 if "body" in faults[-1] else 0)
 
 
-def test_a_package_that_never_gets_any_further_is_given_up_after_the_patience(fetching: Fetching) -> None:
-    fetching.package(size=1000, ranges=False)
-    fetching.fault(truncate=400, times=0)
-    error = fetching.fail(stall_timeout=100.0)
-    assert str(error).startswith(
-        "The transfer stalled: no new byte for 100 s, after 400 bytes of 1000 bytes."
-    )
-    assert "At last: " in str(error)
+@pytest.mark.parametrize(
+    ("plan", "fault", "stall_timeout", "words"),
+    [
+        ({"ranges": False}, CUT, 100, "100 s, after 400 bytes of 1000 bytes. At last: "),
+        ({"ranges": False}, {"announce": "+5"}, 30, "30 s, after 1000 bytes of 1005 bytes. At last: "),
+        ({}, {"status": 403}, 300, "300 s, after 0 bytes. At last: The storage host answered HTTP 403"),
+        (
+            {},
+            {"status": 200, "body": "html"},
+            20,
+            "20 s, after 0 bytes. At last: The storage host answered with a",
+        ),
+        (
+            {},
+            {"status": 200, "body": "xml"},
+            20,
+            "20 s, after 0 bytes. At last: The storage host answered with a",
+        ),
+    ],
+)
+def test_a_package_that_never_gets_any_further_is_given_up_after_the_stall_timeout(
+    fetching: Fetching, plan: dict[str, Any], fault: dict[str, Any], stall_timeout: float, words: str
+) -> None:
+    fetching.package(size=1000, **plan)
+    fetching.fault(**fault, times=0)
+    error = fetching.fail(stall_timeout=float(stall_timeout))
+    assert str(error).startswith(f"The transfer stalled: no new byte for {words}")
     assert not error.transient
-    assert 50 < fetching.slept <= 101
-    assert set(fetching.statuses) == {200}
-
-
-def test_a_range_that_is_refused_begins_anew(fetching: Fetching) -> None:
-    content = fetching.package(size=1000)
-    fetching.fault(truncate=400)
-    fetching.fault(status=416)
-    fetching.run()
-    assert fetching.sink.content == content
-    assert fetching.statuses == [200, 416, 200]
-    assert fetching.sink.begins == [1000, 1000]
+    assert stall_timeout / 3 < fetching.slept <= stall_timeout + 1
+    assert bool(fetching.sink.begins) == ("of" in words.partition("At last")[0])
+    # One that waits ever longer sends no more than a few dozen requests.
+    assert len(fetching.statuses) < 80
 
 
 def test_silence_in_the_middle_is_gone_on_from(fetching: Fetching) -> None:
@@ -363,7 +407,7 @@ FROM_4 = "bytes=4-"
         ([then_reset(BROKEN), WHOLE], [None, FROM_4], "connection was dropped"),
         ([then_silence(BROKEN), REST], [None, FROM_4], "answer took too long"),
         ([BROKEN, REST], [None, FROM_4], "resuming"),
-        # Neither what came nor the url is forgotten for a page.
+        # What came isn't forgotten for a page.
         ([BROKEN, PAGE, REST], [None, FROM_4, FROM_4], "answered with a page"),
         *(
             ([BROKEN, part(other, etag='"a"'), WHOLE], [None, FROM_4, None], "another part came than was")
@@ -424,27 +468,6 @@ def test_a_url_that_expires_in_the_middle_is_replaced_and_the_rest_fetched(fetch
     assert fetching.pixxel.requests("download_job") == 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_a_url_is_replaced_only_where_it_is_turned_away(fetching: Fetching, status: int) -> None:
-    fetching.package(content=TEN)
-    fetching.fault(status=503)
-    fetching.fault(status=status, body="xml")
-    fetching.run()
-    assert fetching.pixxel.requests("download_job") == 1
-    assert fetching.statuses == [503, status, 200]
-
-
-def test_a_host_that_turns_every_url_away_is_given_up_after_the_patience(fetching: Fetching) -> None:
-    fetching.package(content=TEN)
-    fetching.fault(status=403, times=0)
-    error = fetching.fail()
-    assert f"no new byte for {RETRY_FOR:g} s, after 0 bytes." in str(error)
-    assert "At last: The storage host answered HTTP 403" in str(error)
-    assert fetching.slept <= RETRY_FOR
-    # One that waits ever longer asks no more than a few dozen times.
-    assert fetching.pixxel.requests("download_job") < 80
-
-
 def test_an_api_that_refuses_another_url_ends_it_in_its_own_words(fetching: Fetching) -> None:
     fetching.package(content=TEN)
     fetching.fault(status=403)
@@ -494,33 +517,10 @@ def test_less_than_was_announced_isnt_taken_for_the_whole(fetching: Fetching, mo
     assert fetching.sink.begins[-1] == 1000
 
 
-def test_a_host_that_always_announces_more_is_given_up(fetching: Fetching) -> None:
-    fetching.package(size=1000, ranges=False)
-    fetching.fault(announce="+5", times=0)
-    assert "no new byte for 30 s, after 1000 bytes of 1005 bytes" in str(fetching.fail(stall_timeout=30.0))
-
-
 def test_more_than_was_announced_shows_in_the_checksum(fetching: Fetching) -> None:
     fetching.package(size=1000, checksum="Digest")
     fetching.fault(announce="-5")
     assert "its sha256 differs" in str(fetching.fail())
-
-
-def test_a_rest_that_is_announced_too_short_is_gone_on_from(fetching: Fetching) -> None:
-    content = fetching.package(size=1000)
-    fetching.fault(truncate=400)
-    fetching.fault(announce="-5")
-    fetching.run()
-    assert fetching.sink.content == content
-    assert fetching.statuses == [200, 206, 206]
-
-
-def test_a_length_that_only_the_end_tells_is_taken(fetching: Fetching) -> None:
-    content = fetching.package(size=1000, checksum="Content-MD5")
-    fetching.fault(announce="none")
-    assert fetching.run().checked == ("md5",)
-    assert fetching.sink.content == content
-    assert fetching.sink.begins == [None]
 
 
 def test_a_package_of_unknown_length_that_breaks_off_comes_anew(host: Host, fetching: Fetching) -> None:
@@ -578,24 +578,6 @@ def test_a_package_that_doesnt_say_that_it_is_too_large_is_refused_as_soon_as_it
 
 
 # ------------------------------------------------------------------------------- a page instead of a package
-
-
-def test_a_page_is_waited_out_with_another_url_and_isnt_the_package(fetching: Fetching) -> None:
-    content = fetching.package(content=TEN)
-    fetching.fault(status=200, body="html")
-    fetching.run()
-    assert fetching.sink.content == content
-    assert fetching.sink.begins == [len(TEN)]
-    assert len(fetching.urls) == 2
-    assert fetching.lines("answered with a page, and not with the package. Requesting another one.")
-
-
-@pytest.mark.parametrize("body", ["html", "xml"])
-def test_a_page_that_stays_is_given_up_and_nothing_of_it_is_written(fetching: Fetching, body: str) -> None:
-    fetching.package(content=TEN)
-    fetching.fault(status=200, body=body, times=0)
-    assert "and not with the package" in str(fetching.fail(stall_timeout=20.0))
-    assert fetching.sink.begins == []
 
 
 @pytest.mark.parametrize("coding", ["chunked", ""])
