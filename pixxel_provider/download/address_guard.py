@@ -81,9 +81,9 @@ class AddressGuard:
         :raises PixxelAddressError: it isn't public, not on the network that the API itself is on, and not
             named by the connection's ``private_storage``.
         """
-        found = ip_address(address)
-        kind = kind_of(found)
-        if kind == "public" or kind in self._own or self._named(host, found, kind):
+        peer = ip_address(address)
+        kind = kind_of(peer)
+        if kind == "public" or kind in self._own or self._named(host, peer, kind):
             return
         hint = (
             " If that is intended, name the host, or its network, in the extra 'private_storage' of "
@@ -169,9 +169,9 @@ def _resolve(host: str) -> Iterator[Address]:
         yield literal
         return
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         # Behind a proxy, names may not resolve here; then only public addresses are permitted.
         return
-    for entry in found:
+    for entry in entries:
         yield ip_address(entry[4][0])

@@ -192,7 +192,7 @@ class _Guarded(FileIO):
         wanted = self._end - self.tell() if count is None or count < 0 else count
         if wanted > _LARGEST_LIST:
             raise PixxelArchiveError(f"The package's list of members takes {size(wanted)}.")
-        found = super().read(wanted) or b""
-        if self.opening and found.count(_ENTRY) > self._members:
+        data = super().read(wanted) or b""
+        if self.opening and data.count(_ENTRY) > self._members:
             raise PixxelArchiveError(f"The package has more than {self._members} members.")
-        return found
+        return data

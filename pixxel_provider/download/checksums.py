@@ -40,16 +40,16 @@ def promised(headers: Mapping[str, str], *, whole: bool = True) -> dict[str, byt
     :param headers: with case-insensitive keys.
     :param whole: whether the answer holds the whole package, and not a part.
     """
-    found: dict[str, bytes] = {}
+    checksums: dict[str, bytes] = {}
     for header in _OF_THE_WHOLE:
-        _read(headers.get(header), "md5" if header.endswith("md5") else "", found)
+        _read(headers.get(header), "md5" if header.endswith("md5") else "", checksums)
     if whole:
         for header, algorithm in _OF_THE_ANSWER.items():
-            _read(headers.get(header), algorithm, found)
-    return found
+            _read(headers.get(header), algorithm, checksums)
+    return checksums
 
 
-def _read(value: str | None, algorithm: str, found: dict[str, bytes]) -> None:
+def _read(value: str | None, algorithm: str, checksums: dict[str, bytes]) -> None:
     for entry in (value or "").split(","):
         if algorithm:
             name, text = algorithm, entry.strip()
@@ -64,7 +64,7 @@ def _read(value: str | None, algorithm: str, found: dict[str, bytes]) -> None:
         except (binascii.Error, ValueError):
             continue
         if name in MAKERS and len(digest) == MAKERS[name]().digest_size:
-            found.setdefault(name, digest)
+            checksums.setdefault(name, digest)
 
 
 class Checksums(contextlib.AbstractContextManager["Checksums"]):
@@ -101,15 +101,15 @@ class Checksums(contextlib.AbstractContextManager["Checksums"]):
     def finish(self) -> dict[str, bytes]:
         """Return the checksums of all parts since the start, by the algorithm's name."""
         self._wait_for_all_but(0)
-        return {name: found.digest() for name, found in self._hashes.items()}
+        return {name: each.digest() for name, each in self._hashes.items()}
 
     def _wait_for_all_but(self, count: int) -> None:
         while len(self._waiting) > count:
             self._waiting.popleft().result()
 
     def _feed(self, part: bytes | memoryview) -> None:
-        for found in self._hashes.values():
-            found.update(part)
+        for each in self._hashes.values():
+            each.update(part)
 
 
 def differing(came: Mapping[str, bytes], expected: Mapping[str, bytes]) -> list[str]:

@@ -140,10 +140,10 @@ def _can_be_replaced(folder: Path) -> bool:
 
     A mount of its own can't be replaced; and only root can give another user a folder.
     """
-    above, found = folder.parent, folder.stat()
-    ours = found.st_uid == os.geteuid() and found.st_gid in (os.getegid(), *os.getgroups())
+    above, status = folder.parent, folder.stat()
+    ours = status.st_uid == os.geteuid() and status.st_gid in (os.getegid(), *os.getgroups())
     can_be_made = ours or os.geteuid() == 0
-    return can_be_made and os.access(above, os.W_OK | os.X_OK) and above.stat().st_dev == found.st_dev
+    return can_be_made and os.access(above, os.W_OK | os.X_OK) and above.stat().st_dev == status.st_dev
 
 
 def _summary(received: Received) -> dict[str, Any]:
@@ -155,12 +155,12 @@ def _compared(received: Received) -> str:
 
 
 def _paths(place: Place, unpacked: Unpacked) -> dict[str, Any]:
-    found: list[str] = []
+    paths: list[str] = []
     left = PATHS_LIMIT
     for name in unpacked.names:
         path = str(place.member(name))
         left -= len(json.dumps(path)) + 2
         if left < 0:
-            return {"paths": found, "truncated": ["paths"]}
-        found.append(path)
-    return {"paths": found}
+            return {"paths": paths, "truncated": ["paths"]}
+        paths.append(path)
+    return {"paths": paths}

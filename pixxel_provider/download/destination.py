@@ -73,8 +73,8 @@ def _text(given: Any) -> str:
 
 def _decoded(text: str) -> str:
     """Return a file's URL without escapes; in those of stores, they are part of the key."""
-    found = _SCHEME.match(text)
-    if found is None or found[1].lower() not in _LOCAL:
+    match = _SCHEME.match(text)
+    if match is None or match[1].lower() not in _LOCAL:
         return text
     try:
         return unquote(text, errors="strict")
@@ -84,10 +84,10 @@ def _decoded(text: str) -> str:
 
 def _taken_apart(text: str) -> tuple[str, str]:
     """Return the scheme, which a path doesn't have, and the text after its colon."""
-    found = _SCHEME.match(text)
-    if found is None:
+    match = _SCHEME.match(text)
+    if match is None:
         return "", text
-    scheme, rest = found[1].lower(), found[2]
+    scheme, rest = match[1].lower(), match[2]
     if rest.startswith("//") and scheme in ("http", "https"):
         raise _unusable("is a web address, and those can't be written to")
     if rest.startswith("//") or scheme in _LOCAL:
@@ -105,7 +105,7 @@ def _taken_apart(text: str) -> tuple[str, str]:
             "so give the address as text",
         )
     if len(scheme) == 1 and rest[:1] in ("/", "\\"):
-        raise _unusable(f"begins with {found[1]}:, as paths of Windows do")
+        raise _unusable(f"begins with {match[1]}:, as paths of Windows do")
     return "", text
 
 

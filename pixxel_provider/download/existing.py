@@ -70,9 +70,9 @@ def _same(sample: bytes, place: Place, start: int, length: int) -> bool:
     # A host may send less than requested: too little to distinguish two packages.
     if len(sample) < min(SAMPLE, length):
         return False
-    found = b""
+    content = b""
     for part in place.parts(start):
-        found += part
-        if len(found) >= len(sample):
+        content += part
+        if len(content) >= len(sample):
             break
-    return found[: len(sample)] == sample
+    return content[: len(sample)] == sample

@@ -42,7 +42,7 @@ class Answer:
         self._stream, self._left = _stream(response)
         self._settings, self._timer = settings, timer
         self._start = b""
-        self._trouble: PixxelConnectionError | None = None
+        self._error: PixxelConnectionError | None = None
 
     def start(self, count: int) -> bytes:
         """Return the first bytes of the body, which :meth:`readinto` returns again; fewer only at its end.
@@ -65,14 +65,14 @@ class Answer:
         count = min(len(self._start), len(buffer))
         buffer[:count], self._start = self._start[:count], self._start[count:]
         try:
-            while count < len(buffer) and self._trouble is None and (more := self._some(buffer[count:])):
+            while count < len(buffer) and self._error is None and (more := self._some(buffer[count:])):
                 self._timer.progress()
                 count += more
         except (HTTPError, OSError, ValueError) as error:
-            self._trouble = unreachable(self._settings, PACKAGE, error)
-        if self._trouble is not None and not count:
+            self._error = unreachable(self._settings, PACKAGE, error)
+        if self._error is not None and not count:
             # Outside the handling: an exception keeps its context, and that one has parts of the address.
-            raise self._trouble
+            raise self._error
         return count
 
     def _some(self, buffer: memoryview) -> int:
@@ -155,7 +155,7 @@ class StorageClient:
         # Identity: lengths and ranges are those of the package, not of a compressed form of it.
         usual = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         limits = (settings.connect_timeout, settings.read_timeout)
-        trouble: PixxelError
+        failure: PixxelError
         try:
             return session.get(
                 f"{settings.base_url}/",
@@ -165,7 +165,7 @@ class StorageClient:
                 stream=True,
             )
         except (requests.RequestException, HTTPError, OSError) as error:
-            trouble = unreachable(settings, PACKAGE, error)
+            failure = unreachable(settings, PACKAGE, error)
         except ValueError:
-            trouble = PixxelAddressError("The signed URL isn't an address that can be requested.")
-        raise trouble
+            failure = PixxelAddressError("The signed URL isn't an address that can be requested.")
+        raise failure

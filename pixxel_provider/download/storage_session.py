@@ -98,10 +98,10 @@ def _connect(
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
     from urllib3.util.connection import create_connection
 
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     # Resolved once, and connected to as checked: the next time, a name may have another address.
     problem: Exception = NewConnectionError(connection, "the host has no address")
-    for place in dict.fromkeys(str(entry[4][0]) for entry in found):
+    for place in dict.fromkeys(str(entry[4][0]) for entry in entries):
         try:
             if guard is not None:
                 guard.check_peer(host, place)

@@ -118,9 +118,9 @@ def _made_like(folder: Path, other: Path) -> bool:
         # First, as it removes the set-group-ID bit.
         os.chown(folder, wanted.st_uid, wanted.st_gid)
         shutil.copystat(other, folder)
-    found = folder.stat()
+    status = folder.stat()
     # A group that isn't one's own removes that bit too, and without an error.
-    return all(getattr(found, each) == getattr(wanted, each) for each in ("st_mode", "st_uid", "st_gid"))
+    return all(getattr(status, each) == getattr(wanted, each) for each in ("st_mode", "st_uid", "st_gid"))
 
 
 def _check_lengths(archive: Archive, target: Path) -> None:

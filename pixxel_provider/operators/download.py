@@ -168,13 +168,13 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
         from pixxel_provider.api.judges import is_ready
 
         try:
-            found = self._hook.send(self._state.poll.call(), retry_for=0)
+            package = self._hook.send(self._state.poll.call(), retry_for=0)
         except PixxelNotFoundError as error:
             # A moment's 404 is no reason to throw away what has come; stall_timeout ends a longer one.
             raise PixxelTransferError(str(error)) from None
-        if not is_ready(found):
+        if not is_ready(package):
             raise PixxelTransferError("Pixxel doesn't have the package ready any more.")
-        return str(found.signed_url)
+        return str(package.signed_url)
 
     def _defer(self, answer: Any) -> None:
         self._cancellation.check()
@@ -191,12 +191,12 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
         self._cancellation.check()
         collect = collector.into_folder if self.unpack else collector.into_file
         try:
-            found = collect(SignedUrl(answer.signed_url), self._place)
+            result = collect(SignedUrl(answer.signed_url), self._place)
         finally:
             self._hook.close()
-        push(context, {key: found[key] for key in PACKAGE_KEYS})
+        push(context, {key: result[key] for key in PACKAGE_KEYS})
         self._cancellation.check()
-        return found
+        return result
 
 
 def _rendered_as_text(destination: Any) -> Any:
@@ -210,10 +210,10 @@ def _number(name: str, value: Any, *, least: float | None = None) -> float:
 
     :raises PixxelInputError: it isn't one, or is too small.
     """
-    found = value.total_seconds() if isinstance(value, datetime.timedelta) else value
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+    number = value.total_seconds() if isinstance(value, datetime.timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
         raise PixxelInputError(name, f"must be a number, not {value!r}")
-    if found < least if least is not None else found <= 0:
+    if number < least if least is not None else number <= 0:
         allowed = "above 0" if least is None else f"{least:g} or more"
         raise PixxelInputError(name, f"must be {allowed}, not {value!r}")
-    return float(found)
+    return float(number)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
@@ -136,6 +136,8 @@ def digests() -> Iterator[Checksums]:
         yield found
 
 
+# Each example starts a thread, which takes long on a busy machine.
+@settings(deadline=None)
 @given(parts=st.lists(st.binary(max_size=50), max_size=20))
 def test_parts_give_the_checksum_of_the_whole(parts: list[bytes]) -> None:
     with Checksums() as digests:
@@ -219,7 +221,7 @@ def test_parts_wait_for_the_thread_and_never_more_than_a_few(
     assert slow.parts == [bytes([number]) for number in range(DEPTH + 3)]
 
 
-def test_trouble_in_the_thread_isnt_lost(digests: Checksums) -> None:
+def test_an_error_in_the_thread_isnt_lost(digests: Checksums) -> None:
     digests.start()
     wrong: Any = "no bytes"
     digests.add(wrong)

@@ -124,7 +124,7 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("checked", [[], ["sha256"]])
-def test_a_package_becomes_a_file_and_its_own_sum_is_told(
+def test_a_package_becomes_a_file_and_its_checksum_is_returned(
     collecting: Collecting, tmp_path: Path, checked: list[str]
 ) -> None:
     path = tmp_path / "new" / "package.zip"
@@ -246,7 +246,7 @@ def test_a_place_that_takes_nothing_is_an_error_before_anybody_is_asked(
 
 
 @pytest.mark.parametrize("before", ["none", "empty", "a link to an empty one"])
-def test_a_package_becomes_a_folder_and_all_of_it_is_told(
+def test_a_package_becomes_a_folder_and_all_of_it_is_returned(
     collecting: Collecting, tmp_path: Path, before: str
 ) -> None:
     path = out = tmp_path / "out"
@@ -346,7 +346,7 @@ def test_a_store_gets_the_members_and_the_package_is_spooled_elsewhere(
 
 
 @pytest.mark.parametrize("kind", ["disk", "store"])
-def test_nobody_else_may_look_at_what_is_unfinished(
+def test_nobody_else_may_read_what_is_unfinished(
     collecting: Collecting, tmp_path: Path, memory: Any, spool: Path, kind: str
 ) -> None:
     during: list[int] = []
@@ -454,7 +454,7 @@ def long_names(step: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("step", ["n" * 238, "nnnn" + "é" * 39], ids=["plain", "escaped"])
 @pytest.mark.parametrize("more", [{}, {"one": b"", "another": b"1"}])
-def test_as_many_paths_are_told_as_may_go_into_xcom_and_what_is_left_out_is_told(
+def test_as_many_paths_are_returned_as_may_go_into_xcom_and_others_are_truncated(
     collecting: Collecting, memory: Any, spool: Path, step: str, more: dict[str, bytes]
 ) -> None:
     members = {**long_names(step), **more}
@@ -499,7 +499,7 @@ def test_a_store_that_takes_nothing_is_found_out_before_anybody_is_asked(
 
 @pytest.mark.parametrize("filled", [False, True])
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EPERM, errno.ENOTSUP])
-def test_a_folder_that_is_a_mount_is_filled_in_place_though_nothing_tells(
+def test_a_folder_that_is_a_mount_is_filled_in_place_though_nothing_shows_it(
     collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool, code: int
 ) -> None:
     out, rename = tmp_path / "mount", os.rename
@@ -547,6 +547,7 @@ def test_giving_up_removes_at_once_what_is_unfinished_and_ends_the_rest(
     with pytest.raises(PixxelDownloadError, match="was given up"):
         collector.into_folder(url, place) if unpack else collector.into_file(url, place)
     assert seen[0] > seen[1] == 2
+    assert collecting.host.connections == 1
     assert everything(target.parent.parent) == {"data": None, "data/package.zip": OLD}
 
 

@@ -209,7 +209,7 @@ def test_a_place_stays_where_it_was_when_the_worker_goes_elsewhere(
     assert (here / "package.zip").read_bytes() == b"x"
 
 
-def test_reading_makes_nothing_and_looks_at_nothing(here: Path) -> None:
+def test_reading_makes_nothing_and_checks_nothing(here: Path) -> None:
     read_destination(here / "new" / "package.zip")
     read_destination(f"{here}/new/", folder=True)
     assert list(here.iterdir()) == []
@@ -247,7 +247,7 @@ def test_a_place_below_a_file_is_found_out_when_it_is_written(here: Path, below:
         "..",
     ],
 )
-def test_a_folders_name_is_refused_for_a_file_before_its_storage_is_looked_for(given: str) -> None:
+def test_a_folders_name_is_refused_for_a_file_before_its_storage_is_opened(given: str) -> None:
     found = refusal(given)
     assert found.field == "destination"
     assert str(found) == (

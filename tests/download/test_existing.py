@@ -104,7 +104,7 @@ def test_without_a_checksum_the_same_end_of_the_same_length_is_enough(host: Host
     assert present(host, place, part(PACKAGE)) == Received(len(PACKAGE), SHA256, ())
 
 
-def test_the_sum_of_what_lies_there_is_told_and_not_one_of_what_should_lie_there(
+def test_the_checksum_of_what_lies_there_is_returned_and_not_one_of_what_should_lie_there(
     host: Host, disk: LocalTarget
 ) -> None:
     other = changed(PACKAGE, 0)

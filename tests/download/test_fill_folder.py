@@ -202,7 +202,7 @@ def test_a_member_that_lies_there_already_isnt_written_over_by_one_of_another_na
     assert everything(out) == {"data.txt": b"1", "other": b"other"}
 
 
-def test_names_are_told_apart_where_they_go_and_not_where_they_are_unpacked_first(
+def test_names_are_distinguished_where_they_go_and_not_where_they_are_unpacked_first(
     tmp_path: Path, out: Path, request: pytest.FixtureRequest
 ) -> None:
     # Some file systems can be told so for single folders.
@@ -297,7 +297,7 @@ def test_two_unpacks_into_one_folder_dont_mix(
     assert found in packages
 
 
-def test_a_member_that_another_task_replaces_meanwhile_isnt_told_as_there(tmp_path: Path, out: Path) -> None:
+def test_a_member_that_another_task_replaces_meanwhile_isnt_kept(tmp_path: Path, out: Path) -> None:
     (out / "a.txt").write_bytes(b"a")
     with pytest.raises(PixxelDownloadError, match=r"a\.txt was changed meanwhile, by another task perhaps"):
         unpack(tmp_path, made(MEMBERS), lambda: (out / "a.txt").write_bytes(b"x"))
@@ -366,7 +366,7 @@ def test_descriptors_are_closed_whatever_happens(tmp_path: Path) -> None:
     assert everything(tmp_path) == {"file": b"", "a": None, "a/b": None, "a/b/c": None, "a/x": None}
 
 
-def test_each_folder_that_is_made_is_told_once(tmp_path: Path) -> None:
+def test_each_folder_that_is_made_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     told: list[list[str]] = []
     with Folders(tmp_path) as found:

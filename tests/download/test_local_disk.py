@@ -123,7 +123,7 @@ def test_a_file_of_nothing_is_a_file(target: Path) -> None:
     assert target.read_bytes() == b""
 
 
-def test_telling_the_system_to_begin_writing_changes_no_byte(
+def test_asking_the_system_to_begin_writing_changes_no_byte(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, int]] = []
@@ -430,7 +430,7 @@ def test_mounts_as_the_system_makes_them(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------ what lies there
 
 
-def test_a_place_tells_how_long_what_lies_there_is(target: Path) -> None:
+def test_a_place_has_the_size_of_what_lies_there(target: Path) -> None:
     assert LocalTarget(target).size() == len(OLD)
     for missing in (target.parent, target.parent / "missing", target / "below"):
         assert LocalTarget(missing).size() is None

@@ -121,7 +121,7 @@ def test_a_file_that_is_a_mount_point_isnt_replaced(tmp_path: Path, monkeypatch:
         file_target(tmp_path / "package.zip")
 
 
-def test_mounts_are_told_apart(tmp_path: Path) -> None:
+def test_mounts_are_distinguished(tmp_path: Path) -> None:
     if not Path("/proc/self/fdinfo").is_dir():
         pytest.skip("this system has no such folder")
     (tmp_path / "file").touch()

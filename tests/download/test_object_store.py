@@ -364,7 +364,7 @@ def test_what_cant_be_taken_back_doesnt_keep_another_beginning_from_coming_whole
 
 
 @pytest.mark.parametrize("kind", [Upload, AzureBlobFile])
-def test_what_another_writer_put_there_meanwhile_is_told_and_stays(
+def test_what_another_writer_put_there_meanwhile_is_reported_and_stays(
     kind: type[AbstractBufferedFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket, others = Bucket(kind), b"whole, and of another length"
@@ -557,14 +557,14 @@ def test_a_store_that_may_be_written_and_not_read_is_written_to(
     assert bucket.objects == {KEY: NEW}
 
 
-def test_what_is_given_up_leaves_nothing_where_nobody_may_look(bucket: Bucket) -> None:
+def test_what_is_given_up_leaves_nothing_where_nobody_may_read(bucket: Bucket) -> None:
     closed(bucket, PermissionError("Forbidden"))
     file = filled(bucket)
     file.discard()
     assert bucket.objects == {KEY: OLD}
 
 
-def test_an_upload_that_cant_be_looked_at_for_another_reason_is_called_written(bucket: Bucket) -> None:
+def test_an_upload_that_cant_be_checked_for_another_reason_is_called_written(bucket: Bucket) -> None:
     file = filled(bucket)
     info = bucket.info
 
@@ -574,14 +574,14 @@ def test_an_upload_that_cant_be_looked_at_for_another_reason_is_called_written(b
         return info(path, **options)
 
     bucket.info = breaks  # type: ignore[method-assign]
-    with pytest.raises(PixxelDownloadError, match="can't be looked at after it was written: OSError: conn"):
+    with pytest.raises(PixxelDownloadError, match="can't be checked after it was written: OSError: conn"):
         file.commit()
     file.discard()
     assert bucket.objects == {KEY: NEW}
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: type(refusal).__name__)
-def test_a_place_that_may_not_be_looked_at_says_so(refusal: Exception) -> None:
+def test_a_place_that_may_not_be_read_is_unreadable(refusal: Exception) -> None:
     bucket = Bucket()
     closed(bucket, refusal)
     place = StoreTarget(bucket, KEY, TEXT)
@@ -617,7 +617,7 @@ def test_a_store_that_only_reads_is_found_out_by_trying() -> None:
 # --------------------------------------------------------------------------------------- what lies there
 
 
-def test_a_place_tells_how_long_what_lies_there_is() -> None:
+def test_a_place_has_the_size_of_what_lies_there() -> None:
     bucket = Bucket()
     assert StoreTarget(bucket, KEY, TEXT).size() == len(OLD)
     assert StoreTarget(bucket, "bucket/jobs", TEXT).size() is None

@@ -67,7 +67,7 @@ def test_every_status_is_an_answer(pixxel: Any, storage: StorageClient, status: 
         assert answer.status == status
 
 
-def test_a_host_is_told_who_asks_and_that_it_must_not_compress(host: Host) -> None:
+def test_a_request_names_its_user_agent_and_takes_no_compression(host: Host) -> None:
     host.replies = [reply(body=b"x")]
     fetch(storage_for(host.origin), host.url)
     assert host.asked("user-agent") == [USER_AGENT]
@@ -204,7 +204,7 @@ def test_nothing_is_sent_to_a_name_that_stands_for_this_machine(
     assert host.heads == []
 
 
-def test_a_name_is_judged_by_the_peer_and_not_by_a_look_up_before(
+def test_a_name_is_judged_by_the_peer_and_not_by_an_earlier_resolution(
     names: dict[str, list[str]], host: Host
 ) -> None:
     names.update({"api.example": ["8.8.8.8"], "storage.example": ["8.8.4.4", "127.0.0.1"]})
@@ -232,6 +232,7 @@ def test_a_name_on_the_apis_own_network_may_be_asked(names: dict[str, list[str]]
         (reply(body=b"x" * 50, content_length="100"), "dropped"),
         (reply(body=b"5\r\nhello\r\n", transfer_encoding="chunked"), "dropped"),
         (reply(body=b"zz\r\nhello\r\n0\r\n\r\n", transfer_encoding="chunked"), "dropped"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x", "dropped"),
         (then_reset(b""), "dropped"),
         (then_reset(reply(body=b"x" * 50, content_length="100")), "dropped"),
         (then_silence(b""), "timeout"),
@@ -241,7 +242,7 @@ def test_a_name_on_the_apis_own_network_may_be_asked(names: dict[str, list[str]]
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_answer_that_breaks_off_may_come_later_and_tells_nothing_of_the_url(
+def test_an_answer_that_breaks_off_is_a_transient_error_without_the_url(
     host: Host, answer: Reply, reason: str
 ) -> None:
     host.replies = [answer]
@@ -253,7 +254,7 @@ def test_an_answer_that_breaks_off_may_come_later_and_tells_nothing_of_the_url(
     assert error.reason == reason
 
 
-def test_a_host_that_isnt_there_and_one_nobody_knows_are_told_apart(
+def test_a_host_that_isnt_there_and_one_nobody_knows_are_distinguished(
     names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Host() as gone:
@@ -291,7 +292,7 @@ def test_the_connections_tls_settings_hold_for_the_storage_host(secure: Host, ce
         assert fetch(storage_for(secure.origin, verify=verify), secure.url) == (200, b"whole")
 
 
-def test_https_to_a_host_that_speaks_plain_http_is_trouble_with_tls(host: Host) -> None:
+def test_https_to_a_host_that_speaks_plain_http_is_an_error(host: Host) -> None:
     host.replies = [reply(body=b"whole")]
     storage = storage_for(host.origin, connect_timeout=0.3)
     assert isinstance(failure(storage, host.url.replace("http:", "https:")), PixxelConnectionError)

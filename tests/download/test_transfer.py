@@ -227,7 +227,7 @@ def test_while_something_new_comes_it_goes_on_however_often_it_is_cut_off(fetchi
 
 
 @pytest.mark.parametrize("fault", [{"drop": "reset"}, {"drop": "close"}, {"status": 503}, {"status": 500}])
-def test_trouble_before_and_in_the_middle_is_waited_out(fetching: Fetching, fault: dict[str, Any]) -> None:
+def test_transient_errors_at_any_time_are_retried(fetching: Fetching, fault: dict[str, Any]) -> None:
     content = fetching.package(size=1000)
     fetching.fault(**fault, times=2)
     fetching.fault(truncate=400)
@@ -249,13 +249,7 @@ CUT = {"truncate": 400}
         ({}, [CUT, {"announce": "-5"}], [200, 206, 206], [1000], "resuming"),
         # A length that only the end shows.
         ({"checksum": "Content-MD5"}, [{"announce": "none"}], [200], [None], ""),
-        (
-            {},
-            [{"status": 200, "body": "html"}],
-            [200, 200],
-            [1000],
-            "with a page, and not with the package. Req",
-        ),
+        ({}, [{"status": 200, "body": "html"}], [200, 200], [1000], "and not with the package. Requesting"),
         # A url is replaced only where it is turned away.
         *(
             ({}, [{"status": 503}, {"status": each, "body": "xml"}], [503, each, 200], [1000], f"HTTP {each}")
@@ -288,18 +282,8 @@ def test_a_package_is_whole_whatever_the_host_does_first(
         ({"ranges": False}, CUT, 100, "100 s, after 400 bytes of 1000 bytes. At last: "),
         ({"ranges": False}, {"announce": "+5"}, 30, "30 s, after 1000 bytes of 1005 bytes. At last: "),
         ({}, {"status": 403}, 300, "300 s, after 0 bytes. At last: The storage host answered HTTP 403"),
-        (
-            {},
-            {"status": 200, "body": "html"},
-            20,
-            "20 s, after 0 bytes. At last: The storage host answered with a",
-        ),
-        (
-            {},
-            {"status": 200, "body": "xml"},
-            20,
-            "20 s, after 0 bytes. At last: The storage host answered with a",
-        ),
+        ({}, {"status": 200, "body": "html"}, 20, "20 s, after 0 bytes. At last: The storage host answered"),
+        ({}, {"status": 200, "body": "xml"}, 20, "20 s, after 0 bytes. At last: The storage host answered"),
     ],
 )
 def test_a_package_that_never_gets_any_further_is_given_up_after_the_stall_timeout(
@@ -536,12 +520,10 @@ def test_a_package_of_unknown_length_that_breaks_off_comes_anew(host: Host, fetc
 
 
 @pytest.mark.parametrize("body", [TEN, b""])
-def test_a_package_whose_end_nobody_could_tell_is_refused(
-    host: Host, fetching: Fetching, body: bytes
-) -> None:
+def test_a_package_without_a_length_or_an_end_is_refused(host: Host, fetching: Fetching, body: bytes) -> None:
     # More often than a transfer of five minutes asks.
     host.replies = [reply(body=body, content_length="")] * 1000
-    with pytest.raises(PixxelDownloadError, match="doesn't say how long the package is"):
+    with pytest.raises(PixxelDownloadError, match="doesn't send the length of the package"):
         from_host(host, fetching)
     assert fetching.sink.begins == []
 
@@ -604,14 +586,14 @@ def test_a_host_that_says_when_to_come_again_is_left_alone_until_then(fetching: 
     assert fetching.clock.slept == [47.0]
 
 
-def test_a_host_that_asks_for_more_than_the_patience_isnt_waited_for(fetching: Fetching) -> None:
+def test_a_retry_after_beyond_the_stall_timeout_isnt_waited_for(fetching: Fetching) -> None:
     fetching.package(content=TEN)
     fetching.fault(status=503, retry_after=1000)
     assert "At last: The storage host answered HTTP 503" in str(fetching.fail())
     assert fetching.clock.slept == []
 
 
-def test_the_patience_begins_anew_with_every_new_byte(fetching: Fetching) -> None:
+def test_the_stall_timeout_begins_anew_with_every_new_byte(fetching: Fetching) -> None:
     content = fetching.package(size=1000)
     for _ in range(5):
         fetching.fault(status=503, retry_after=20)
@@ -726,7 +708,7 @@ def test_nothing_that_is_said_or_logged_or_shown_holds_a_signature_or_the_key(
         assert not any(secret in each for each in shown)
 
 
-def test_no_trouble_with_a_connection_gives_the_url_away(host: Host, fetching: Fetching) -> None:
+def test_no_error_of_a_connection_gives_the_url_away(host: Host, fetching: Fetching) -> None:
     host.replies = [then_reset(b""), b"no http", then_silence(b"HTTP/1.1 "), reply("402 Payment Required")]
     with pytest.raises(PixxelDownloadError) as caught:
         from_host(host, fetching, stall_timeout=0.2)

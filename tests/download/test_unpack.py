@@ -218,7 +218,7 @@ def test_a_task_that_is_ended_in_the_middle_takes_back_what_is_new(
     assert everything(out) == {"other": b"other"}
 
 
-def test_what_cant_be_taken_back_is_told(
+def test_the_error_counts_what_cant_be_removed_again(
     tmp_path: Path, out: Path, last_move_fails: list[str], monkeypatch: Any
 ) -> None:
     unlink = os.unlink
@@ -399,7 +399,7 @@ def test_names_that_differ_in_capitals_are_refused_where_a_store_takes_them_for_
     assert stored(blind) == {}
 
 
-def test_a_store_is_told_nothing_more_once_the_download_was_given_up(tmp_path: Path, memory: Any) -> None:
+def test_a_store_gets_no_request_once_the_download_was_given_up(tmp_path: Path, memory: Any) -> None:
     cancellation = Cancellation()
 
     class GivenUp(Archive):

@@ -352,12 +352,18 @@ def test_what_cant_be_written_to_is_refused_before_anything_is_fetched(
     else:
         missing = tmp_path / "missing" / "out"
         path.symlink_to({"a device": os.devnull, "a circle": path}.get(kind, missing))
-    before = {each.name: each.lstat() for each in tmp_path.iterdir()}
+
+    def entries() -> set[tuple[Any, ...]]:
+        # Not the time of the last access.
+        stats = [(each.name, each.lstat()) for each in tmp_path.iterdir()]
+        return {(name, found.st_ino, found.st_mode, found.st_mtime_ns) for name, found in stats}
+
+    before = entries()
     ended = here.run(destination=str(path), unpack=unpack)
     assert ended.kind in ("PixxelDownloadError", "PixxelArchiveError")
     assert str(tmp_path / "out") in ended.message
     assert [seen.route for seen in here.pixxel.counters.seen if seen.route == "download_file"] == []
-    assert {each.name: each.lstat() for each in tmp_path.iterdir()} == before
+    assert entries() == before
 
 
 def test_the_result_and_the_single_keys_say_what_is_where(here: DownloadRunner) -> None:
