@@ -91,7 +91,7 @@ def budget(seconds: float, size: int) -> Iterator[None]:
 def new_session(settings: Settings, connection: type[Any] | None = None) -> requests.Session:
     """Return a session with the TLS and proxy settings of a connection; it keeps no key and no cookie.
 
-    :param connection: what is put before urllib3's classes of connections; usually the budget.
+    :param connection: the first base of its connections; by default one whose answers keep to :func:`budget`.
     """
     from http.cookiejar import DefaultCookiePolicy
 

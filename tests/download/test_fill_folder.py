@@ -7,7 +7,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +15,14 @@ import pytest
 
 from pixxel_provider.clock import CLOCK
 from pixxel_provider.download import open_folders
-from pixxel_provider.download.archive import Archive, Limits, Member
 from pixxel_provider.download.cancellation import Cancellation
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
-from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.open_folders import Folders, alone
-from pixxel_provider.download.unpack import Unpacked, unpack_into_folder
-from tests.download.archives import everything, made
+from pixxel_provider.download.unpack import Unpacked
+from tests.download.archives import everything, made, unpack
 from tests.support import FakeClock
 
 MEMBERS = {"a.txt": b"a", "deep/b.txt": b"bb"}
-
-
-class Meanwhile(Archive):
-    """An archive during whose last member something else happens."""
-
-    happens: Callable[[], object] = staticmethod(lambda: None)
-
-    def parts(self, member: Member) -> Iterator[bytes]:
-        if member is self.members[-1]:
-            self.happens()
-        yield from super().parts(member)
-
-
-def unpack(tmp_path: Path, content: bytes, happens: Callable[[], object], work: str = "work") -> Unpacked:
-    (tmp_path / f"{work}.zip").write_bytes(content)
-    (tmp_path / work).mkdir()
-    with Meanwhile(tmp_path / f"{work}.zip", Limits()) as archive:
-        archive.happens = happens  # type: ignore[method-assign]
-        return unpack_into_folder(archive, LocalTarget(tmp_path / "out"), tmp_path / work, Cancellation())
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """A folder that holds a file, beside another that nothing may come into."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "other").write_bytes(b"other")
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "a.txt").write_bytes(b"theirs")
-    return tmp_path / "out"
 
 
 def holds_nothing_new(out: Path) -> None:
@@ -100,7 +69,7 @@ def test_a_link_that_is_planted_between_two_moves_isnt_followed(
     monkeypatch.setattr(os, "rename", planted)
     members = {"deep/first.txt": b"1", "other.txt": b"2", "deep/a.txt": b"3"}
     with pytest.raises(PixxelDownloadError, match="in the way"):
-        unpack(tmp_path, made(members), lambda: None)
+        unpack(tmp_path, made(members))
     assert everything(tmp_path / "elsewhere") == {"a.txt": b"theirs"}
 
 
@@ -173,7 +142,7 @@ def test_names_that_differ_in_capitals_are_two_files_where_they_can_be(tmp_path:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "other").write_bytes(b"")
     for written in (4, 0):
-        assert unpack(tmp_path, made(ALIKE), lambda: None, f"work{written}").written == written
+        assert unpack(tmp_path, made(ALIKE), work=f"work{written}").written == written
     found = {name: content for name, content in everything(tmp_path / "out").items() if content}
     assert found == ALIKE
 
@@ -188,7 +157,7 @@ def test_names_that_differ_in_capitals_are_refused_where_they_are_one_file(
         (tmp_path / "out" / "other").write_bytes(b"other")
     kept = everything(tmp_path)
     with pytest.raises(PixxelArchiveError, match=r"'Data\.txt' and another member .* would be the same file"):
-        unpack(tmp_path, made(ALIKE), lambda: None)
+        unpack(tmp_path, made(ALIKE))
     assert {name: content for name, content in everything(tmp_path).items() if "work" not in name} == kept
 
 
@@ -198,7 +167,7 @@ def test_a_member_that_lies_there_already_isnt_written_over_by_one_of_another_na
 ) -> None:
     (out / "data.txt").write_bytes(b"1")
     with pytest.raises(PixxelArchiveError, match=r"'Data\.txt' and another member"):
-        unpack(tmp_path, made(ALIKE), lambda: None)
+        unpack(tmp_path, made(ALIKE))
     assert everything(out) == {"data.txt": b"1", "other": b"other"}
 
 
@@ -241,10 +210,10 @@ def test_a_path_that_would_be_too_long_below_the_folder_is_refused_before_anythi
     room = 4096 - len(str(tmp_path / "out")) - 2
     steps = ["n" * 200] * 30
     name = "/".join(steps)[: room - 1] + "x"
-    assert unpack(tmp_path, made({name: b"x"}), lambda: None).written == 1
+    assert unpack(tmp_path, made({name: b"x"})).written == 1
     assert (tmp_path / "out" / name).exists()
     with pytest.raises(PixxelArchiveError, match=r"would have a path below .*out that no system allows"):
-        unpack(tmp_path, made({name + "x": b"x"}), lambda: None, "more")
+        unpack(tmp_path, made({name + "x": b"x"}), work="more")
 
 
 # ------------------------------------------------------------------------------------------------ two at once

@@ -17,10 +17,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pixxel_provider.download.archive import Archive, Limits, Member
 from pixxel_provider.download.cancellation import Cancellation
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
-from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.object_store import StoredFile, StoreTarget
-from pixxel_provider.download.unpack import Unpacked, unpack_into_folder, unpack_into_store
-from tests.download.archives import everything, made, stored
+from pixxel_provider.download.unpack import Unpacked, unpack_into_store
+from tests.download.archives import everything, made, stored, unpack
 from tests.support import fails_with
 
 MEMBERS = {"a.txt": b"a", "deep/b.txt": b"bb"}
@@ -30,14 +29,6 @@ def damaged() -> bytes:
     """A zip whose last member isn't what its checksum says."""
     content = made(MEMBERS, method=0)
     return content.replace(b"bb", b"bx", 1)
-
-
-def unpack(tmp_path: Path, content: bytes) -> Unpacked:
-    (tmp_path / "package").write_bytes(content)
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    with Archive(tmp_path / "package", Limits()) as archive:
-        return unpack_into_folder(archive, LocalTarget(tmp_path / "out"), workspace, Cancellation())
 
 
 def into_store(
@@ -51,14 +42,6 @@ def into_store(
     with kind(tmp_path / "package", Limits()) as archive:
         place = StoreTarget(fs, "/bucket/out", f"{fs.protocol}://bucket/out")
         return unpack_into_store(archive, place, cancellation or Cancellation())
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """A folder that holds a file of somebody's."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "other").write_bytes(b"other")
-    return tmp_path / "out"
 
 
 @pytest.mark.parametrize("before", ["none", "empty"])
@@ -255,7 +238,7 @@ def test_what_is_in_the_way_is_an_error_and_nothing_is_written(tmp_path: Path, w
     with pytest.raises(PixxelArchiveError, match=words):
         unpack(tmp_path, made(MEMBERS))
     assert everything(out) == before
-    assert everything(elsewhere) == everything(tmp_path / "workspace") == {}
+    assert everything(elsewhere) == everything(tmp_path / "work") == {}
 
 
 def test_a_store_gets_every_member_and_only_those_that_differ(tmp_path: Path, memory: Any) -> None:
