@@ -19,7 +19,6 @@ import pytest
 from pixxel_provider.download import local_disk
 from pixxel_provider.download.errors import PixxelDownloadError
 from pixxel_provider.download.local_disk import (
-    CHUNK,
     LocalFile,
     LocalFolder,
     LocalTarget,
@@ -50,21 +49,6 @@ def filled(path: Path) -> LocalFile:
 
 
 # ------------------------------------------------------------------------------------------------ whole
-
-
-@pytest.mark.parametrize("before", [None, OLD])
-def test_a_file_appears_with_its_end_and_not_before(tmp_path: Path, before: bytes | None) -> None:
-    path = tmp_path / "package.zip"
-    if before is not None:
-        path.write_bytes(before)
-    file = LocalFile(path)
-    file.begin(len(NEW))
-    for byte in NEW:
-        file.write(bytes([byte]))
-        assert (path.read_bytes() if path.exists() else None) == before
-    file.commit()
-    assert path.read_bytes() == NEW
-    assert entries(tmp_path) == ["package.zip"]
 
 
 def test_what_is_unfinished_has_a_hidden_name_in_the_same_folder(target: Path) -> None:
@@ -106,23 +90,6 @@ def test_a_file_has_the_rights_that_new_files_have(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "package.zip").stat().st_mode) == 0o640
 
 
-def test_a_new_beginning_forgets_what_came(target: Path) -> None:
-    file = LocalFile(target)
-    file.begin(100)
-    file.write(b"a longer first try that was cut off")
-    file.begin(len(NEW))
-    file.write(NEW)
-    file.commit()
-    assert target.read_bytes() == NEW
-
-
-def test_a_file_of_nothing_is_a_file(target: Path) -> None:
-    file = LocalFile(target)
-    file.begin(0)
-    file.commit()
-    assert target.read_bytes() == b""
-
-
 def test_asking_the_system_to_begin_writing_changes_no_byte(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,32 +127,6 @@ def test_the_file_and_then_its_folder_are_written_to_the_disk(
 
 
 # -------------------------------------------------------------------------------------------- or nothing
-
-
-def test_what_is_given_up_leaves_no_trace(target: Path) -> None:
-    file = LocalFile(target)
-    file.begin()
-    file.write(NEW)
-    file.discard()
-    file.discard()
-    assert entries(target.parent) == [target.name]
-    assert target.read_bytes() == OLD
-
-
-@pytest.mark.parametrize("step", ["begin", "write", "commit"])
-def test_what_was_given_up_takes_nothing_more(target: Path, step: str) -> None:
-    file = LocalFile(target)
-    file.discard()
-    with pytest.raises(PixxelDownloadError, match=r"package\.zip was given up"):
-        {"begin": file.begin, "write": lambda: file.write(b"x"), "commit": file.commit}[step]()
-    assert entries(target.parent) == [target.name]
-
-
-def test_giving_up_what_is_whole_takes_nothing_away(target: Path) -> None:
-    file = filled(target)
-    file.commit()
-    file.discard()
-    assert target.read_bytes() == NEW
 
 
 # Not the function of os that replaces: Path of Python 3.10 keeps that from before.
@@ -436,32 +377,9 @@ def test_a_place_has_the_size_of_what_lies_there(target: Path) -> None:
         assert LocalTarget(missing).size() is None
 
 
-def test_a_place_is_read_from_any_byte_in_parts_that_fit_into_memory(tmp_path: Path) -> None:
-    path = tmp_path / "large"
-    content = os.urandom(1000) * 2500
-    path.write_bytes(content)
-    parts = list(LocalTarget(path).parts())
-    assert b"".join(parts) == content
-    assert max(map(len, parts)) <= CHUNK
-    assert b"".join(LocalTarget(path).parts(7)) == content[7:]
-    assert list(LocalTarget(path).parts(len(content) + 5)) == []
-
-
 def test_what_cant_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(PixxelDownloadError, match="missing can't be read: No such file"):
         list(LocalTarget(tmp_path / "missing").parts())
-
-
-def test_a_place_makes_files_knows_its_members_and_is_cleared(target: Path) -> None:
-    member = LocalTarget(target.parent).member("a/b.json")
-    assert str(member) == str(target.parent / "a" / "b.json")
-    file = member.file()
-    file.write(NEW)
-    file.commit()
-    assert member.size() == len(NEW)
-    member.remove()
-    member.remove()
-    assert member.size() is None
 
 
 def test_a_folder_in_the_making_is_hidden_and_goes_with_all_that_is_in_it(tmp_path: Path) -> None:

@@ -4,136 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
-from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile
 
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.download import object_store
 from pixxel_provider.download.errors import PixxelDownloadError
-from pixxel_provider.download.local_disk import CHUNK
 from pixxel_provider.download.object_store import UNKNOWN, StoredFile, StoreTarget, UnreadableError, in_words
+from tests.download.buckets import KEY, OLD, TEXT, AzureBlobFile, Bucket, Immediate, Upload
 
-KEY = "bucket/jobs/package.zip"
-TEXT = f"fake://{KEY}"
-OLD, NEW = b"what lay here before", b"what is to lie here, in several parts"
+NEW = b"what is to lie here, in several parts"
 BLOCK = 10
-
-
-class Upload(AbstractBufferedFile):
-    """An upload in parts, which shows nothing until it is completed: as in S3."""
-
-    parts: list[bytes] | None = None
-
-    def _initiate_upload(self) -> None:
-        self.fs.do("create", self.path)
-        self.parts = []
-
-    def _upload_chunk(self, final: bool = False) -> bool:
-        self.fs.do("part", self.path)
-        assert self.parts is not None
-        self.parts.append(self.buffer.getvalue())
-        if self.autocommit and final:
-            self.commit()
-        return True
-
-    def commit(self) -> None:
-        self.fs.do("complete", self.path)
-        assert self.parts is not None
-        self.fs.objects[self.path] = b"".join(self.parts)[: self.fs.keeps]
-
-    def discard(self) -> None:
-        if self.parts is not None:
-            self.parts = None
-            self.fs.do("abort", self.path)
-
-
-class Immediate(AbstractBufferedFile):
-    """An upload that shows each part as it comes, and has no word for giving up."""
-
-    def _initiate_upload(self) -> None:
-        self.fs.do("create", self.path)
-        self.fs.objects[self.path] = b""
-
-    def _upload_chunk(self, final: bool = False) -> bool:
-        self.fs.do("part", self.path)
-        self.fs.objects[self.path] = (self.fs.objects.get(self.path, b"") + self.buffer.getvalue())[
-            : self.fs.keeps
-        ]
-        return True
-
-
-class AzureBlobFile(AbstractBufferedFile):
-    """An upload that is completed by being closed, and by nothing else: as in Azure."""
-
-    parts: list[bytes]
-
-    def _initiate_upload(self) -> None:
-        self.fs.do("create", self.path)
-        self.parts = []
-
-    def _upload_chunk(self, final: bool = False) -> bool:
-        self.fs.do("part", self.path)
-        self.parts.append(self.buffer.getvalue())
-        if final:
-            self.fs.do("complete", self.path)
-            self.fs.objects[self.path] = b"".join(self.parts)
-        return True
-
-
-class Bucket(AbstractFileSystem):
-    """Objects in a dict; ``log`` has the steps, ``failing`` those that fail, ``opened`` the files."""
-
-    cachable = False
-    kind: type[AbstractBufferedFile] = Upload
-
-    def __init__(self, kind: type[AbstractBufferedFile] = Upload) -> None:
-        super().__init__()
-        self.kind = kind
-        self.objects: dict[str, bytes] = {KEY: OLD}
-        self.log: list[tuple[str, str]] = []
-        self.opened: list[weakref.ref[AbstractBufferedFile]] = []
-        self.failing: dict[str, int] = {}
-        self.keeps: int | None = None
-
-    def do(self, what: str, path: str) -> None:
-        self.log.append((what, path))
-        if self.failing.get(what) == self.done(what):
-            raise RuntimeError(f"the store doesn't {what}")
-
-    def done(self, what: str) -> int:
-        return [each for each, _ in self.log].count(what)
-
-    def _open(self, path: str, mode: str = "rb", block_size: Any = None, **options: Any) -> Any:
-        if mode == "rb":
-            options["size"] = self.info(path)["size"]
-        options.pop("cache_options", None)
-        file = self.kind(self, path, mode, block_size, **options)
-        self.opened.append(weakref.ref(file))
-        return file
-
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
-        if path in self.objects:
-            return {"name": path, "size": len(self.objects[path]), "type": "file"}
-        if any(key.startswith(f"{path}/") for key in self.objects):
-            return {"name": path, "size": 0, "type": "directory"}
-        raise FileNotFoundError(path)
-
-    def cat_file(self, path: str, start: Any = None, end: Any = None, **_: Any) -> bytes:
-        return self.objects[path][start:end]
-
-    def mv(self, path1: str, path2: str, **_: Any) -> None:
-        self.do("move", path1)
-        self.objects[path2] = self.objects.pop(path1)
-
-    def rm_file(self, path: str) -> None:
-        self.do("remove", path)
-        del self.objects[path]
 
 
 @pytest.fixture(autouse=True)
@@ -178,14 +64,6 @@ def in_parts(file: StoredFile) -> Iterator[int]:
 # --------------------------------------------------------------------------------------------- every store
 
 
-def test_an_object_appears_under_its_key_with_its_end_and_not_before(bucket: Bucket) -> None:
-    file = begin(bucket)
-    for _ in in_parts(file):
-        assert bucket.objects[KEY] == OLD
-    file.commit()
-    assert bucket.objects == {KEY: NEW}
-
-
 def test_what_is_given_up_leaves_what_was_there_and_nothing_else(bucket: Bucket) -> None:
     file = filled(bucket)
     file.discard()
@@ -195,15 +73,6 @@ def test_what_is_given_up_leaves_what_was_there_and_nothing_else(bucket: Bucket)
     assert bucket.objects == {KEY: OLD}
     assert bucket.done("complete") == 0
     assert bucket.done("abort") == (1 if bucket.kind is Upload else 0)
-
-
-def test_a_new_beginning_forgets_what_came(bucket: Bucket) -> None:
-    file = filled(bucket, content=b"a longer first try that was cut off somewhere")
-    file.begin(len(NEW))
-    fill(file)
-    assert bucket.objects[KEY] == OLD
-    file.commit()
-    assert bucket.objects == {KEY: NEW}
 
 
 @pytest.mark.parametrize(("step", "count"), [("create", 1), ("part", 1), ("part", 2), ("part", 3)])
@@ -237,15 +106,6 @@ def test_a_store_that_cant_clean_up_doesnt_hide_what_led_to_it(bucket: Bucket) -
     bucket.failing = {"abort": 1, "remove": 1}
     file.discard()
     assert bucket.objects[KEY] == OLD
-
-
-@pytest.mark.parametrize("step", ["write", "commit"])
-def test_what_was_given_up_takes_nothing_more(bucket: Bucket, step: str) -> None:
-    file = filled(bucket)
-    file.discard()
-    with pytest.raises(PixxelDownloadError, match=f"{TEXT} was given up"):
-        {"write": lambda: file.write(b"x"), "commit": file.commit}[step]()
-    assert bucket.objects == {KEY: OLD}
 
 
 @pytest.mark.parametrize("kind", [Upload, Immediate])
@@ -294,20 +154,6 @@ def test_what_hasnt_begun_takes_nothing(bucket: Bucket) -> None:
     with pytest.raises(PixxelDownloadError):
         StoreTarget(bucket, KEY, TEXT).file().write(b"x")
     assert bucket.log == []
-
-
-def test_giving_up_what_is_whole_takes_nothing_away(bucket: Bucket) -> None:
-    file = filled(bucket)
-    file.commit()
-    file.discard()
-    assert bucket.objects == {KEY: NEW}
-
-
-def test_an_object_of_nothing_is_an_object(bucket: Bucket) -> None:
-    file = StoreTarget(bucket, KEY, TEXT).file()
-    file.begin(0)
-    file.commit()
-    assert bucket.objects == {KEY: b""}
 
 
 @pytest.mark.parametrize("kind", [Upload, Immediate])
@@ -406,19 +252,6 @@ def test_elsewhere_an_object_gets_a_hidden_key_beside_its_own_and_is_moved() -> 
     assert hidden.startswith("bucket/jobs/.pixxel-")
     file.commit()
     assert [path for what, path in bucket.log if what == "move"] == [hidden]
-
-
-def test_memory_holds_a_whole_object_or_none(memory: MemoryFileSystem) -> None:
-    memory.pipe_file("/jobs/package.zip", OLD)
-    for end in ("discard", "commit"):
-        file = begin(memory, "/jobs/package.zip")
-        fill(file, b"a longer first try that was cut off somewhere")
-        file.begin(len(NEW))
-        for _ in in_parts(file):
-            assert memory.cat_file("/jobs/package.zip") == OLD
-        getattr(file, end)()
-        assert memory.find("/") == ["/jobs/package.zip"]
-    assert memory.cat_file("/jobs/package.zip") == NEW
 
 
 def test_a_file_system_with_folders_gets_those_that_are_missing(tmp_path: Any) -> None:
@@ -642,15 +475,6 @@ def test_a_place_isnt_judged_by_what_was_listed_before() -> None:
     assert place.size() == len(NEW)
 
 
-def test_a_place_is_read_from_any_byte_in_parts_that_fit_into_memory(memory: MemoryFileSystem) -> None:
-    content = bytes(range(256)) * 10_000
-    memory.pipe_file("/large", content)
-    parts = list(StoreTarget(memory, "/large", "memory://large").parts())
-    assert b"".join(parts) == content
-    assert max(map(len, parts)) <= CHUNK
-    assert b"".join(StoreTarget(memory, "/large", "memory://large").parts(7)) == content[7:]
-
-
 def test_what_a_store_raises_names_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     bucket = Bucket()
     place = StoreTarget(bucket, "bucket/other", "fake://bucket/other")
@@ -675,9 +499,3 @@ def test_a_member_lies_under_its_place_however_that_ends() -> None:
     for end in ("", "/"):
         member = StoreTarget(Bucket(), f"bucket/jobs{end}", f"fake://bucket/jobs{end}").member("a/b.json")
         assert (member.path, str(member)) == ("bucket/jobs/a/b.json", "fake://bucket/jobs/a/b.json")
-
-
-def test_an_object_can_be_taken_away() -> None:
-    bucket = Bucket()
-    StoreTarget(bucket, KEY, TEXT).remove()
-    assert bucket.objects == {}
