@@ -151,10 +151,6 @@ class LocalTarget:
         """Return the place of a file in this folder."""
         return LocalTarget(self.path.joinpath(*name.split("/")))
 
-    def remove(self) -> None:
-        """Remove the file here."""
-        self.path.unlink(missing_ok=True)
-
 
 class LocalFolder:
     """A folder for incomplete data, beside a path or in it; no other user may read it."""

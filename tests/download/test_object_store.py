@@ -495,6 +495,11 @@ def test_an_error_of_ours_is_left_as_it_is_and_one_without_words_has_its_name() 
         raise PermissionError
 
 
+def test_an_object_can_be_removed(bucket: Bucket) -> None:
+    StoreTarget(bucket, KEY, TEXT).remove()
+    assert bucket.objects == {}
+
+
 def test_a_member_lies_under_its_place_however_that_ends() -> None:
     for end in ("", "/"):
         member = StoreTarget(Bucket(), f"bucket/jobs{end}", f"fake://bucket/jobs{end}").member("a/b.json")
