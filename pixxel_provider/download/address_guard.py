@@ -46,7 +46,7 @@ class AddressGuard:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def check(self, url: str | SignedUrl) -> urls.Url:
+    def check(self, url: SignedUrl) -> urls.Url:
         """Check an address as it is written, and return its parts.
 
         The addresses that its host resolves to are for :meth:`check_peer`.
@@ -54,7 +54,6 @@ class AddressGuard:
         :raises PixxelAddressError: it isn't https (or http to this machine), or it leads to a literal address
             that isn't public.
         """
-        url = SignedUrl.of(url)
         if "@" in url.authority:
             raise PixxelAddressError("The signed URL holds a user or password.")
         if url.authority and url.scheme not in urls.DEFAULT_PORTS:
@@ -82,9 +81,9 @@ class AddressGuard:
         :raises PixxelAddressError: it isn't public, not on the network that the API itself is on, and not
             named by the connection's ``private_storage``.
         """
-        found = ip_address(address)
-        kind = kind_of(found)
-        if kind == "public" or kind in self._own or self._named(host, found, kind):
+        peer = ip_address(address)
+        kind = kind_of(peer)
+        if kind == "public" or kind in self._own or self._named(host, peer, kind):
             return
         hint = (
             " If that is intended, name the host, or its network, in the extra 'private_storage' of "
@@ -111,11 +110,7 @@ class AddressGuard:
 
 def kind_of(address: Address) -> str:
     """Return the kind of network of an address: ``public``, or a key of the names for messages."""
-    for found in _embedded(address):
-        kind = _kind(found)
-        if kind != "public":
-            return kind
-    return "public"
+    return next((kind for kind in map(_kind, _embedded(address)) if kind != "public"), "public")
 
 
 def proxy_for(settings: Settings, url: str) -> str | None:
@@ -174,9 +169,9 @@ def _resolve(host: str) -> Iterator[Address]:
         yield literal
         return
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         # Behind a proxy, names may not resolve here; then only public addresses are permitted.
         return
-    for entry in found:
+    for entry in entries:
         yield ip_address(entry[4][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zipfile
@@ -10,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 
 from pixxel_provider.download.errors import PixxelArchiveError
 from pixxel_provider.download.member_names import Names, check_kind, checked_name, is_folder, named
@@ -56,7 +56,7 @@ class Member:
     info: zipfile.ZipInfo
 
 
-class Archive:
+class Archive(contextlib.AbstractContextManager["Archive"]):
     """An archive whose every member may be unpacked, as far as its list of members shows.
 
     :raises PixxelArchiveError: it isn't a zip, or has a refused member; the message names it.
@@ -79,12 +79,7 @@ class Archive:
             self._file.close()
             raise
 
-    def __enter__(self) -> Archive:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._zip.close()
         self._file.close()
 
@@ -197,7 +192,7 @@ class _Guarded(FileIO):
         wanted = self._end - self.tell() if count is None or count < 0 else count
         if wanted > _LARGEST_LIST:
             raise PixxelArchiveError(f"The package's list of members takes {size(wanted)}.")
-        found = super().read(wanted) or b""
-        if self.opening and found.count(_ENTRY) > self._members:
+        data = super().read(wanted) or b""
+        if self.opening and data.count(_ENTRY) > self._members:
             raise PixxelArchiveError(f"The package has more than {self._members} members.")
-        return found
+        return data

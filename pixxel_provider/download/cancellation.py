@@ -6,9 +6,12 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
+from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.download.errors import PixxelDownloadError
 
 _WORDS = "The download was given up, as its task was stopped"
+# Seconds that are slept at a time: a signal's handler doesn't end a sleep.
+_SLEEP = 1.0
 
 
 class Cancellation:
@@ -16,9 +19,13 @@ class Cancellation:
 
     Airflow 3 answers SIGTERM by calling ``on_kill`` between two steps of the task, which then continues. So a
     step with a visible effect checks first, and its resources are removed if the signal comes right after.
+
+    :ivar clock: a clock whose sleeps end, with the error of :meth:`check`, soon after the cancellation.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = CLOCK) -> None:
+        self.clock = Clock(monotonic=clock.monotonic, sleep=self._sleep)
+        self._real_sleep = clock.sleep
         self._discards: list[Callable[[], None]] = []
         self._given_up = False
         # A signal's handler runs in the same thread, and must not wait for the code that it interrupted.
@@ -68,3 +75,10 @@ class Cancellation:
                 # If one can't be removed, the others still have to be.
                 with contextlib.suppress(Exception):
                     discard()
+
+    def _sleep(self, seconds: float) -> None:
+        self.check()
+        while seconds > 0:
+            self._real_sleep(min(seconds, _SLEEP))
+            self.check()
+            seconds -= _SLEEP

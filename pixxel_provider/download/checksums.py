@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 #: Bytes of a part. Handing smaller ones to a thread costs more than hashing them.
@@ -18,13 +18,13 @@ PART = 1024 * 1024
 #: The most parts that wait for the thread: this many are in memory.
 DEPTH = 4
 
-_MAKERS: dict[str, Callable[[], Any]] = {
+#: Hash functions by the algorithm's name.
+MAKERS: dict[str, Callable[[], Any]] = {
     "sha512": hashlib.sha512,
     "sha256": hashlib.sha256,
     "sha1": partial(hashlib.sha1, usedforsecurity=False),
     "md5": partial(hashlib.md5, usedforsecurity=False),
 }
-_LENGTHS = {"sha512": 64, "sha256": 32, "sha1": 20, "md5": 16}
 # Headers about the object as a whole, even if the answer is a part of it.
 _OF_THE_WHOLE = ("digest", "repr-digest", "x-goog-hash", "x-ms-blob-content-md5")
 # Headers about the content of this answer, or unclear ones.
@@ -40,16 +40,16 @@ def promised(headers: Mapping[str, str], *, whole: bool = True) -> dict[str, byt
     :param headers: with case-insensitive keys.
     :param whole: whether the answer holds the whole package, and not a part.
     """
-    found: dict[str, bytes] = {}
+    checksums: dict[str, bytes] = {}
     for header in _OF_THE_WHOLE:
-        _read(headers.get(header), "md5" if header.endswith("md5") else "", found)
+        _read(headers.get(header), "md5" if header.endswith("md5") else "", checksums)
     if whole:
         for header, algorithm in _OF_THE_ANSWER.items():
-            _read(headers.get(header), algorithm, found)
-    return found
+            _read(headers.get(header), algorithm, checksums)
+    return checksums
 
 
-def _read(value: str | None, algorithm: str, found: dict[str, bytes]) -> None:
+def _read(value: str | None, algorithm: str, checksums: dict[str, bytes]) -> None:
     for entry in (value or "").split(","):
         if algorithm:
             name, text = algorithm, entry.strip()
@@ -63,11 +63,11 @@ def _read(value: str | None, algorithm: str, found: dict[str, bytes]) -> None:
             digest = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             continue
-        if len(digest) == _LENGTHS.get(name):
-            found.setdefault(name, digest)
+        if name in MAKERS and len(digest) == MAKERS[name]().digest_size:
+            checksums.setdefault(name, digest)
 
 
-class Checksums:
+class Checksums(contextlib.AbstractContextManager["Checksums"]):
     """Checksums of bytes that arrive in parts, computed in a thread so as not to slow the transfer."""
 
     def __init__(self) -> None:
@@ -77,48 +77,39 @@ class Checksums:
         # The same few buffers for the whole transfer: new memory for each part costs more than hashing it.
         self._buffers: deque[memoryview] = deque()
 
-    def __enter__(self) -> Checksums:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def start(self, algorithms: Iterable[str] = ()) -> None:
         """Start again, with sha256 and these algorithms."""
-        self._finish()
-        self._hashes = {name: _MAKERS[name]() for name in dict.fromkeys(("sha256", *algorithms))}
+        self._wait_for_all_but(0)
+        self._hashes = {name: MAKERS[name]() for name in dict.fromkeys(("sha256", *algorithms))}
 
     def buffer(self) -> memoryview:
         """Lend a buffer for the next part, to be filled and added; waits if the thread is behind."""
-        self._keep_up()
+        self._wait_for_all_but(DEPTH - 1)
         if len(self._buffers) < DEPTH:
             self._buffers.appendleft(memoryview(bytearray(PART)))
         return self._buffers[0]
 
     def add(self, part: bytes | memoryview) -> None:
         """Add the next part, in a lent buffer or another; waits if the thread is behind."""
-        self._keep_up()
+        self._wait_for_all_but(DEPTH - 1)
         self._buffers.rotate(-1)
         self._waiting.append(self._pool.submit(self._feed, part))
 
     def finish(self) -> dict[str, bytes]:
         """Return the checksums of all parts since the start, by the algorithm's name."""
-        self._finish()
-        return {name: found.digest() for name, found in self._hashes.items()}
+        self._wait_for_all_but(0)
+        return {name: each.digest() for name, each in self._hashes.items()}
 
-    def _keep_up(self) -> None:
-        while len(self._waiting) >= DEPTH:
+    def _wait_for_all_but(self, count: int) -> None:
+        while len(self._waiting) > count:
             self._waiting.popleft().result()
 
     def _feed(self, part: bytes | memoryview) -> None:
-        for found in self._hashes.values():
-            found.update(part)
-
-    def _finish(self) -> None:
-        while self._waiting:
-            self._waiting.popleft().result()
+        for each in self._hashes.values():
+            each.update(part)
 
 
 def differing(came: Mapping[str, bytes], expected: Mapping[str, bytes]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +37,7 @@ class Collector:
     :param max_bytes: the largest package that is downloaded.
     :param limits: how much it may unpack to.
     :param stall_timeout: seconds without a new byte after which the transfer fails.
+    :param cancellation: removes at once what is incomplete; a running step then ends with an error.
     """
 
     settings: Settings
@@ -46,62 +46,48 @@ class Collector:
     max_bytes: int | None = None
     limits: Limits = field(default_factory=Limits)
     stall_timeout: float = RETRY_FOR
-    pause: Callable[[float], None] = time.sleep
-    monotonic: Callable[[], float] = time.monotonic
-    _cancellation: Cancellation = field(default_factory=Cancellation, init=False)
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
-    def give_up(self) -> None:
-        """Remove at once what is incomplete; a running step ends with an error."""
-        self._cancellation.give_up()
-
-    def into_file(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
+    def into_file(self, url: SignedUrl, place: Place) -> dict[str, Any]:
         """Store the package unchanged, and return what is there, in JSON types.
 
         :raises PixxelDownloadError: it couldn't be downloaded or written; the place is unchanged.
         :raises PixxelError: the API refuses another signed URL.
         """
-        url = SignedUrl.of(url)
-        self._cancellation.check()
+        self.cancellation.check()
         place.check()
         received, transferred = is_present(self._storage(), url, place), 0
-        self._cancellation.check()
+        self.cancellation.check()
         if received is not None:
             self.log.info(
                 f"{place} is already there, with all its {size(received.bytes)}: nothing is downloaded"
             )
         else:
             sink = place.file()
-            with self._cancellation.holding(sink.discard):
+            with self.cancellation.holding(sink.discard):
                 # A place that can't be written to is detected before the download.
                 sink.begin()
                 received = self._receive(url, sink, str(place))
-                with self._cancellation.step():
+                with self.cancellation.step():
                     sink.commit()
             transferred = received.bytes
             self.log.info(f"{place} is whole: sha256 {received.sha256}{_compared(received)}")
-        return {
-            "path": str(place),
-            "bytes": received.bytes,
-            "sha256": received.sha256,
-            "checked": list(received.checked),
-            "transferred": transferred,
-        }
+        return {"path": str(place), **_summary(received), "transferred": transferred}
 
-    def into_folder(self, url: str | SignedUrl, place: Place) -> dict[str, Any]:
+    def into_folder(self, url: SignedUrl, place: Place) -> dict[str, Any]:
         """Unpack the package into a folder, and return what is there, in JSON types.
 
         :raises PixxelArchiveError: it isn't a zip, is damaged, or has a refused member.
         :raises PixxelDownloadError: it couldn't be downloaded or written.
         :raises PixxelError: the API refuses another signed URL.
         """
-        url = SignedUrl.of(url)
-        self._cancellation.check()
+        self.cancellation.check()
         # Resolved once: a link that is created later isn't followed.
         target = LocalTarget(place.folder()) if isinstance(place, LocalTarget) else place
         workspace = self._workspace(target)
-        with self._cancellation.holding(workspace.discard):
+        with self.cancellation.holding(workspace.discard):
             spool = LocalFile(workspace.path / "package")
-            with self._cancellation.holding(spool.discard):
+            with self.cancellation.holding(spool.discard):
                 received = self._receive(url, spool)
                 self.log.info(f"Unpacking {size(received.bytes)} into {place}")
                 unpacked = self._unpack(spool.part, target, workspace.path)
@@ -115,17 +101,15 @@ class Collector:
             "files": len(unpacked.names),
             "written": unpacked.written,
             "unpacked_bytes": unpacked.bytes,
-            "bytes": received.bytes,
-            "sha256": received.sha256,
-            "checked": list(received.checked),
+            **_summary(received),
             "transferred": received.bytes,
         }
 
     def _unpack(self, package: Path, place: Place, workspace: Path) -> Unpacked:
         with Archive(package, self.limits) as archive:
             if isinstance(place, LocalTarget):
-                return unpack_into_folder(archive, place, workspace, self._cancellation)
-            return unpack_into_store(archive, place, self._cancellation)
+                return unpack_into_folder(archive, place, workspace, self.cancellation)
+            return unpack_into_store(archive, place, self.cancellation)
 
     def _receive(self, url: SignedUrl, sink: Sink, name: str = "") -> Received:
         return Transfer(
@@ -136,17 +120,11 @@ class Collector:
             stall_timeout=self.stall_timeout,
             max_bytes=self.max_bytes,
             name=name,
-            pause=self._rest,
-            monotonic=self.monotonic,
+            clock=self.cancellation.clock,
         ).run(url)
 
-    def _rest(self, seconds: float) -> None:
-        self._cancellation.check()
-        self.pause(seconds)
-        self._cancellation.check()
-
     def _storage(self) -> StorageClient:
-        return StorageClient(self.settings, self.stall_timeout)
+        return StorageClient(self.settings, self.stall_timeout, self.cancellation.clock)
 
     def _workspace(self, place: Place) -> LocalFolder:
         """Make a folder for incomplete data: in the place's own file system if that is local."""
@@ -162,10 +140,14 @@ def _can_be_replaced(folder: Path) -> bool:
 
     A mount of its own can't be replaced; and only root can give another user a folder.
     """
-    above, found = folder.parent, folder.stat()
-    ours = found.st_uid == os.geteuid() and found.st_gid in (os.getegid(), *os.getgroups())
+    above, status = folder.parent, folder.stat()
+    ours = status.st_uid == os.geteuid() and status.st_gid in (os.getegid(), *os.getgroups())
     can_be_made = ours or os.geteuid() == 0
-    return can_be_made and os.access(above, os.W_OK | os.X_OK) and above.stat().st_dev == found.st_dev
+    return can_be_made and os.access(above, os.W_OK | os.X_OK) and above.stat().st_dev == status.st_dev
+
+
+def _summary(received: Received) -> dict[str, Any]:
+    return {"bytes": received.bytes, "sha256": received.sha256, "checked": list(received.checked)}
 
 
 def _compared(received: Received) -> str:
@@ -173,12 +155,12 @@ def _compared(received: Received) -> str:
 
 
 def _paths(place: Place, unpacked: Unpacked) -> dict[str, Any]:
-    found: list[str] = []
+    paths: list[str] = []
     left = PATHS_LIMIT
     for name in unpacked.names:
         path = str(place.member(name))
         left -= len(json.dumps(path)) + 2
         if left < 0:
-            return {"paths": found, "truncated": ["paths"]}
-        found.append(path)
-    return {"paths": found}
+            return {"paths": paths, "truncated": ["paths"]}
+        paths.append(path)
+    return {"paths": paths}

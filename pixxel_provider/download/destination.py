@@ -43,22 +43,22 @@ def read_destination(given: Any, conn_id: str | None = None, *, folder: bool = F
     """
     text = _decoded(_text(given))
     if not text.strip() or any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in text):
-        raise PixxelInputError("destination", "is empty, or holds a line break or an invalid character")
+        raise _unusable("is empty, or holds a line break or an invalid character")
     if text != text.strip():
-        raise PixxelInputError("destination", "begins or ends with a space")
+        raise _unusable("begins or ends with a space")
     if not isinstance(given, str) and ("{{" in text or "{%" in text):
         kind = type(given).__name__
-        raise PixxelInputError(
-            "destination", f"holds a template, which isn't rendered in a {kind}: give it as text"
-        )
+        raise _unusable(f"holds a template, which isn't rendered in a {kind}: give it as text")
     scheme, rest = _taken_apart(text)
     if not folder and rest.rpartition("/")[2] in ("", ".", ".."):
-        raise PixxelInputError(
-            "destination", f"is {text!r}, which names a folder: give the file's name too, or set unpack"
-        )
+        raise _unusable(f"is {text!r}, which names a folder: give the file's name too, or set unpack")
     if scheme in _LOCAL:
         return LocalTarget(_local_path(scheme, rest))
     return _stored(scheme, rest[2:], conn_id or getattr(given, "conn_id", None), folder=folder)
+
+
+def _unusable(problem: str) -> PixxelInputError:
+    return PixxelInputError("destination", problem)
 
 
 def _text(given: Any) -> str:
@@ -67,48 +67,45 @@ def _text(given: Any) -> str:
         local = given.protocol in _LOCAL
         return str(given.path) if local else f"{given.protocol}://{str(given.path).lstrip('/')}"
     if not isinstance(given, (str, os.PathLike)):
-        raise PixxelInputError("destination", f"must be a path or a URL, not {type(given).__name__}")
+        raise _unusable(f"must be a path or a URL, not {type(given).__name__}")
     return os.fsdecode(given)
 
 
 def _decoded(text: str) -> str:
     """Return a file's URL without escapes; in those of stores, they are part of the key."""
-    found = _SCHEME.match(text)
-    if found is None or found[1].lower() not in _LOCAL:
+    match = _SCHEME.match(text)
+    if match is None or match[1].lower() not in _LOCAL:
         return text
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise PixxelInputError("destination", "has escapes (%) that aren't UTF-8") from None
+        raise _unusable("has escapes (%) that aren't UTF-8") from None
 
 
 def _taken_apart(text: str) -> tuple[str, str]:
     """Return the scheme, which a path doesn't have, and the text after its colon."""
-    found = _SCHEME.match(text)
-    if found is None:
+    match = _SCHEME.match(text)
+    if match is None:
         return "", text
-    scheme, rest = found[1].lower(), found[2]
+    scheme, rest = match[1].lower(), match[2]
     if rest.startswith("//") and scheme in ("http", "https"):
-        raise PixxelInputError("destination", "is a web address, and those can't be written to")
+        raise _unusable("is a web address, and those can't be written to")
     if rest.startswith("//") or scheme in _LOCAL:
         authority = rest.removeprefix("//").partition("/")[0]
         if ("[" in authority) != ("]" in authority):
-            raise PixxelInputError("destination", "isn't a path or a URL: its brackets are wrong")
+            raise _unusable("isn't a path or a URL: its brackets are wrong")
         if ":" in authority.rpartition("@")[0]:
-            raise PixxelInputError(
-                "destination", "holds a password: put it into a connection (storage_conn_id)"
-            )
+            raise _unusable("holds a password: put it into a connection (storage_conn_id)")
         return scheme, rest
     if rest.startswith(":") and "://" in rest:
-        raise PixxelInputError("destination", "names several file systems, one in the other (::)")
+        raise _unusable("names several file systems, one in the other (::)")
     if scheme in _PROVIDERS or (rest.startswith("/") and _is_known(scheme)):
-        raise PixxelInputError(
-            "destination",
+        raise _unusable(
             f"begins with {scheme}: and not with {scheme}://; a pathlib.Path makes one slash of two, "
             "so give the address as text",
         )
     if len(scheme) == 1 and rest[:1] in ("/", "\\"):
-        raise PixxelInputError("destination", f"begins with {found[1]}:, as paths of Windows do")
+        raise _unusable(f"begins with {match[1]}:, as paths of Windows do")
     return "", text
 
 
@@ -123,22 +120,21 @@ def _local_path(scheme: str, rest: str) -> Path:
     if scheme and rest.startswith("//"):
         host, _, path = rest[2:].partition("/")
         if host.lower() not in ("", "localhost") and not host.startswith("~"):
-            raise PixxelInputError(
-                "destination",
+            raise _unusable(
                 f"names the machine {host!r}, and only this one's files can be written: "
                 f"a path follows {scheme}://",
             )
         path = rest[2:] if host.startswith("~") else f"/{path}"
     if scheme and path.startswith("/~"):
-        raise PixxelInputError("destination", f"has a ~ after a slash: {scheme}://~/ is the home folder")
+        raise _unusable(f"has a ~ after a slash: {scheme}://~/ is the home folder")
     if scheme and not path.startswith(("/", "~")):
-        raise PixxelInputError("destination", f"has no path from / on after {scheme}:")
+        raise _unusable(f"has no path from / on after {scheme}:")
     if path.startswith("~"):
         try:
             return Path(path).expanduser().absolute()
         except RuntimeError:
             problem = "begins with ~, and this machine knows no such home folder: give a path from / on"
-            raise PixxelInputError("destination", problem) from None
+            raise _unusable(problem) from None
     # Two slashes at the beginning stay two in a Path.
     return Path(re.sub("^/+", "/", path)).absolute()
 
@@ -154,29 +150,21 @@ def _stored(scheme: str, rest: str, conn_id: str | None, *, folder: bool) -> Sto
         user, _, container = user.rpartition("@")
         shown, host = f"{container}@{host}", container
     if scheme in _PROVIDERS and not (host and (folder or key)):
-        raise PixxelInputError(
-            "destination", f"has to name a bucket or container after {scheme}://, and a key in it"
-        )
+        raise _unusable(f"has to name a bucket or container after {scheme}://, and a key in it")
     if scheme in _PROVIDERS and len(key.encode()) > _LONGEST_KEY:
-        raise PixxelInputError("destination", f"has a key of more than {_LONGEST_KEY} bytes")
+        raise _unusable(f"has a key of more than {_LONGEST_KEY} bytes")
     if any(step in (".", "..") for step in key.split("/")):
-        raise PixxelInputError(
-            "destination", "has a step . or .., which stores take for names, or not at all"
-        )
+        raise _unusable("has a step . or .., which stores take for names, or not at all")
     address = f"{scheme}://{shown}{slash}{key}"
     fs = _file_system(scheme, conn_id or user or None, address)
     # The client also knows it from a connection string.
     reached = getattr(getattr(fs, "service_client", fs), "account_name", None)
     if account and reached and reached != account:
-        raise PixxelInputError(
-            "destination", f"names the account {account!r}, and the connection leads to {reached!r}"
-        )
+        raise _unusable(f"names the account {account!r}, and the connection leads to {reached!r}")
     plain = f"{host}{slash}{key}"
     path = fs._strip_protocol(plain if scheme in _PROVIDERS else f"{scheme}://{plain}")  # noqa: SLF001
     if not path.rstrip("/").endswith(key.rstrip("/")):
-        raise PixxelInputError(
-            "destination", f"is read as {path!r} by the storage's library: choose another name"
-        )
+        raise _unusable(f"is read as {path!r} by the storage's library: choose another name")
     return StoreTarget(fs, path, address)
 
 
@@ -204,9 +192,8 @@ def _file_system(scheme: str, conn_id: str | None, address: str) -> Any:
             words = (
                 f"begins with {scheme}://, and that storage can't be opened ({type(error).__name__}: {error})"
             )
-            raise PixxelInputError("destination", words) from error
+            raise _unusable(words) from error
     hint = f"; install {_PROVIDERS[scheme]}" if scheme in _PROVIDERS else ""
-    raise PixxelInputError(
-        "destination",
+    raise _unusable(
         f"begins with {scheme}://, and no installed provider offers that storage{hint} ({problem})",
     )

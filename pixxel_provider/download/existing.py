@@ -8,14 +8,14 @@ from pixxel_provider.download.destination import Place
 from pixxel_provider.download.object_store import UNKNOWN, UnreadableError
 from pixxel_provider.download.response import BEGINNING, PackageResponse, check_content, read_response
 from pixxel_provider.download.signed_url import SignedUrl
-from pixxel_provider.download.storage_client import Answer, StorageClient
+from pixxel_provider.download.storage_client import StorageClient
 from pixxel_provider.download.transfer import Received
 
 #: Bytes that are compared if the host sends no checksum: the end of a zip has those of all members.
 SAMPLE = 64 * 1024
 
 
-def is_present(storage: StorageClient, url: str | SignedUrl, place: Place) -> Received | None:
+def is_present(storage: StorageClient, url: SignedUrl, place: Place) -> Received | None:
     """Return what is at a place if it is the whole package, and None if it has to be downloaded.
 
     The length has to be the same, and the checksum if the host sends one. Without one, the end has to be.
@@ -25,30 +25,22 @@ def is_present(storage: StorageClient, url: str | SignedUrl, place: Place) -> Re
     if not length or length == UNKNOWN:
         return None
     try:
-        return _compared_whole(storage, url, place, length)
+        delivery = _compared(storage, url, place, length)
+        if delivery is None:
+            return None
+        with Checksums() as digests:
+            digests.start(delivery.promised)
+            for part in place.parts():
+                digests.add(part)
+            came = digests.finish()
     except UnreadableError:
         return None
-
-
-def _compared_whole(
-    storage: StorageClient, url: str | SignedUrl, place: Place, length: int
-) -> Received | None:
-    delivery = _compared(storage, url, place, length)
-    if delivery is None:
-        return None
-    with Checksums() as digests:
-        digests.start(delivery.promised)
-        for part in place.parts():
-            digests.add(part)
-        came = digests.finish()
     if differing(came, delivery.promised):
         return None
     return Received(length, came["sha256"].hex(), tuple(delivery.promised))
 
 
-def _compared(
-    storage: StorageClient, url: str | SignedUrl, place: Place, length: int
-) -> PackageResponse | None:
+def _compared(storage: StorageClient, url: SignedUrl, place: Place, length: int) -> PackageResponse | None:
     # The end of the local file: a host that supports ranges sends no more than that.
     start = max(0, length - SAMPLE)
     headers = {"Range": f"bytes={start}-{length - 1}"}
@@ -62,7 +54,7 @@ def _compared(
             # From another byte on it isn't the end, and packages may have the same beginning.
             if delivery.start != start:
                 return None
-            sample = _sample(answer)
+            sample = answer.start(SAMPLE)
             if start == 0:
                 # An earlier version may have stored a page as the package, and the host may still send it.
                 check_content(answer.headers, sample[:BEGINNING], str(place))
@@ -74,21 +66,13 @@ def _compared(
         return None
 
 
-def _sample(answer: Answer) -> bytes:
-    buffer, count = memoryview(bytearray(SAMPLE)), 0
-    # To its end: a broken connection only shows after the received bytes.
-    while count < SAMPLE and (more := answer.readinto(buffer[count:])):
-        count += more
-    return bytes(buffer[:count])
-
-
 def _same(sample: bytes, place: Place, start: int, length: int) -> bool:
     # A host may send less than requested: too little to distinguish two packages.
     if len(sample) < min(SAMPLE, length):
         return False
-    found = b""
+    content = b""
     for part in place.parts(start):
-        found += part
-        if len(found) >= len(sample):
+        content += part
+        if len(content) >= len(sample):
             break
-    return found[: len(sample)] == sample
+    return content[: len(sample)] == sample

@@ -60,7 +60,7 @@ class FolderFill:
             with contextlib.suppress(FileExistsError):
                 self.target.mkdir()
                 steps.undo(self.target.rmdir)
-            with alone(self.target, self.cancellation.check), Folders(self.target) as there:
+            with alone(self.target, self.cancellation.clock), Folders(self.target) as there:
                 mine = {member.name for member in missing}
                 missing = [member for member in self.archive.members if not self._fits(there, member)]
                 for member in missing:
@@ -81,37 +81,37 @@ class FolderFill:
     ) -> None:
         *folder, name = member.name.split("/")
         source, into = staged.open([STAGED, *folder]), self._open(there, folder, steps)
-        ours, found = _stat(name, source), None
+        ours, status = _stat(name, source), None
         with contextlib.suppress(FileNotFoundError):
-            found = _stat(name, into)
-        if found is None:
+            status = _stat(name, into)
+        if status is None:
             # Before it is there: the task may be stopped right after.
             steps.undo(partial(_unlink, self.target, member.name, ours))
-        elif member.name in self.archive.alike and (found.st_dev, found.st_ino) in taken:
+        elif member.name in self.archive.alike and (status.st_dev, status.st_ino) in taken:
             raise the_same(member.name)
         else:
-            self._check_kind(member, found)
+            self._check_kind(member, status)
             with FileIO(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)) as file:
                 keep_rights(file.fileno(), self.target.joinpath(member.name))
         with self.cancellation.step():
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=into)
         taken.add((ours.st_dev, ours.st_ino))
-        steps.replaced += found is not None
+        steps.replaced += status is not None
 
     def _open(self, there: Folders, folder: list[str], steps: Rollback) -> int:
-        return there.open(folder, lambda made: steps.undo(partial(_rmdir, self.target, made)))
+        return there.open(folder, make=True, made=lambda new: steps.undo(partial(_rmdir, self.target, new)))
 
     def _fits(self, there: Folders, member: Member) -> bool:
         *folder, name = member.name.split("/")
         try:
             above = there.open(folder)
-            found = _stat(name, above)
+            status = _stat(name, above)
         except FileNotFoundError:
             return False
-        self._check_kind(member, found)
-        mark = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        if found.st_size != member.size or self._known.get(member.name) == mark:
-            return found.st_size == member.size
+        self._check_kind(member, status)
+        mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if status.st_size != member.size or self._known.get(member.name) == mark:
+            return status.st_size == member.size
         with in_words(self.target.joinpath(member.name), "read"):
             handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=above)
             with FileIO(handle) as file:
@@ -126,12 +126,12 @@ class FolderFill:
             self.cancellation.check()
             yield part
 
-    def _check_kind(self, member: Member, found: os.stat_result) -> None:
+    def _check_kind(self, member: Member, status: os.stat_result) -> None:
         path = self.target.joinpath(member.name)
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             raise PixxelArchiveError(f"{path} is a folder, and the package has a file of that name.")
-        if not stat.S_ISREG(found.st_mode):
-            kind = "a link" if stat.S_ISLNK(found.st_mode) else kind_of(found)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a link" if stat.S_ISLNK(status.st_mode) else kind_of(status)
             raise PixxelArchiveError(f"{path} is {kind}, which isn't replaced by a file.")
 
 
@@ -163,7 +163,7 @@ def the_same(name: str) -> PixxelArchiveError:
 
 def crc(parts: Iterable[bytes]) -> int:
     """Return the checksum that a zip has of its members."""
-    found = 0
+    checksum = 0
     for part in parts:
-        found = zlib.crc32(part, found)
-    return found
+        checksum = zlib.crc32(part, checksum)
+    return checksum

@@ -18,7 +18,7 @@ from pixxel_provider.download.local_target import file_target, folder_target, ke
 CHUNK = 1024 * 1024
 # Bytes of one write: for larger ones Linux needs as much contiguous memory, which takes longer.
 _WRITE = 64 * 1024
-# After this many bytes the system is told to write them to the disk: that shortens the wait at the end.
+# After this many bytes the system is asked to write them to the disk: that shortens the wait at the end.
 _WRITE_BACK = 64 * 1024 * 1024
 
 
@@ -47,7 +47,7 @@ class LocalFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: FileIO | None = None
-        self._at = self._told = 0
+        self._at = self._asked = 0
         with in_words(path):
             make_folder(path.parent)
             self._target = file_target(path)
@@ -65,7 +65,7 @@ class LocalFile:
         with in_words(self.path):
             self._open().truncate(0)
             self._open().seek(0)
-        self._at = self._told = 0
+        self._at = self._asked = 0
 
     def write(self, part: bytes | memoryview) -> None:
         """Write the next part."""
@@ -74,9 +74,11 @@ class LocalFile:
             while left:
                 left = left[self._open().write(left[:_WRITE]) :]
         self._at += len(part)
-        if self._at - self._told >= _WRITE_BACK and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._open().fileno(), self._told, self._at - self._told, os.POSIX_FADV_DONTNEED)
-            self._told = self._at
+        if self._at - self._asked >= _WRITE_BACK and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(
+                self._open().fileno(), self._asked, self._at - self._asked, os.POSIX_FADV_DONTNEED
+            )
+            self._asked = self._at
 
     def commit(self) -> None:
         """Let the file appear under its name, in place of what is there."""
@@ -106,8 +108,6 @@ class LocalFile:
 
 class LocalTarget:
     """A file or folder on this machine."""
-
-    is_local = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -150,10 +150,6 @@ class LocalTarget:
     def member(self, name: str) -> LocalTarget:
         """Return the place of a file in this folder."""
         return LocalTarget(self.path.joinpath(*name.split("/")))
-
-    def remove(self) -> None:
-        """Remove the file here."""
-        self.path.unlink(missing_ok=True)
 
 
 class LocalFolder:

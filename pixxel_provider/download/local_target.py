@@ -27,19 +27,19 @@ def file_target(path: Path) -> Path:
     :raises PixxelDownloadError: a folder, a pipe, a socket or a device is there, or a mount point.
     :raises OSError: the system refuses access; links in a circle are a case of that.
     """
-    target, found = _followed(path)
-    if found is None:
+    target, status = _followed(path)
+    if status is None:
         return target
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise PixxelDownloadError(f"{path} is a folder, and a file was to be written there.")
-    if not stat.S_ISREG(found.st_mode) or _is_stream(path):
-        kind = kind_of(found) if not stat.S_ISREG(found.st_mode) else "an open stream"
+    if not stat.S_ISREG(status.st_mode) or _is_stream(path):
+        kind = kind_of(status) if not stat.S_ISREG(status.st_mode) else "an open stream"
         raise PixxelDownloadError(f"{path} is {kind}, which isn't replaced by a file.")
-    if _mount_of(target) != _mount_of(target.parent):
+    if mount_of(target) != mount_of(target.parent):
         raise PixxelDownloadError(
             f"{path} is a mount point, which can't be replaced: mount the folder that it lies in."
         )
-    if _is_guarded(target, found):
+    if _is_guarded(target, status):
         raise PixxelDownloadError(
             f"{path} belongs to another user, and its folder (sticky bit) lets only that user replace it."
         )
@@ -52,15 +52,15 @@ def folder_target(path: Path) -> Path:
     :raises PixxelArchiveError: something else is there.
     :raises OSError: the system refuses access; links in a circle are a case of that.
     """
-    target, found = _followed(path)
-    if found is not None and not stat.S_ISDIR(found.st_mode):
-        raise PixxelArchiveError(f"{path} is {kind_of(found)}, and a folder is needed to unpack into.")
+    target, status = _followed(path)
+    if status is not None and not stat.S_ISDIR(status.st_mode):
+        raise PixxelArchiveError(f"{path} is {kind_of(status)}, and a folder is needed to unpack into.")
     return target
 
 
-def kind_of(found: os.stat_result) -> str:
+def kind_of(status: os.stat_result) -> str:
     """Return the name of something that isn't a folder."""
-    return next((name for is_one, name in _KINDS if is_one(found.st_mode)), "a file")
+    return next((name for is_one, name in _KINDS if is_one(status.st_mode)), "a file")
 
 
 def keep_rights(new: int, old: Path) -> None:
@@ -70,15 +70,15 @@ def keep_rights(new: int, old: Path) -> None:
     access list can't be kept, the group's rights are no more than everybody's.
     """
     try:
-        found = old.lstat()
+        status = old.lstat()
     except FileNotFoundError:
         return
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return
     with contextlib.suppress(OSError):
-        os.fchown(new, -1, found.st_gid)
-    mode, listed = stat.S_IMODE(found.st_mode) & 0o777, _access_list(old)
-    same_group = os.fstat(new).st_gid == found.st_gid
+        os.fchown(new, -1, status.st_gid)
+    mode, listed = stat.S_IMODE(status.st_mode) & 0o777, _access_list(old)
+    same_group = os.fstat(new).st_gid == status.st_gid
     # An access list includes the group's rights.
     kept = mode if same_group and listed is None else _without_group(mode)
     with contextlib.suppress(OSError, AttributeError):
@@ -91,7 +91,7 @@ def keep_rights(new: int, old: Path) -> None:
             os.setxattr(new, _ACCESS_LIST, listed)
     # Last: after the owner has changed, this process may not change the file any more.
     with contextlib.suppress(OSError):
-        os.fchown(new, found.st_uid, -1)
+        os.fchown(new, status.st_uid, -1)
 
 
 def sync(handle: int) -> None:
@@ -128,12 +128,12 @@ def _is_stream(path: Path) -> bool:
         path = Path(above, path.readlink())
 
 
-def _is_guarded(target: Path, found: os.stat_result) -> bool:
+def _is_guarded(target: Path, status: os.stat_result) -> bool:
     above = target.parent.stat()
-    return bool(above.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, found.st_uid, above.st_uid)
+    return bool(above.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, status.st_uid, above.st_uid)
 
 
-def _mount_of(path: Path) -> str | None:
+def mount_of(path: Path) -> str | None:
     """Return the number of the mount that a path is in, None if the system doesn't provide it."""
     if not hasattr(os, "O_PATH"):
         return None

@@ -47,7 +47,7 @@ class StoredFile:
     """
 
     def __init__(self, fs: Any, path: str, place: str) -> None:
-        self._fs, self._path, self._place = fs, path, place
+        self._fs, self._path, self.place = fs, path, place
         self._temporary = posixpath.join(posixpath.dirname(path), hidden_name())
         self._block = PART
         self._file: Any = None
@@ -57,10 +57,10 @@ class StoredFile:
 
     def begin(self, length: int | None = None) -> None:
         """Drop all received bytes, and prepare for an object of this length."""
-        with in_words(self._place):
+        with in_words(self.place):
             if self._given_up:
                 # A transfer that still runs after the cancellation would leave something behind.
-                raise PixxelDownloadError(f"{self._place} was given up.")
+                raise PixxelDownloadError(f"{self.place} was given up.")
             # An upload that can't be cancelled is left over; another one can begin all the same.
             with contextlib.suppress(Exception):
                 self._abandon()
@@ -70,7 +70,7 @@ class StoredFile:
 
     def write(self, part: bytes | memoryview) -> None:
         """Write the next part."""
-        with in_words(self._place):
+        with in_words(self.place):
             taken = self._current().write(bytes(part))
             # Not every file system returns how much it wrote; those that don't wrote it all.
             if isinstance(taken, int) and taken != len(part):
@@ -82,7 +82,7 @@ class StoredFile:
 
         :raises PixxelDownloadError: it doesn't, or an object of another length is there afterwards.
         """
-        with in_words(self._place):
+        with in_words(self.place):
             file = self._current()
             file.close()
             if self._given_up:
@@ -93,22 +93,22 @@ class StoredFile:
             if self._held_back:
                 file.commit()
             else:
-                found = self._unlike(self._temporary)
-                if found is not None:
+                other = self._unlike(self._temporary)
+                if other is not None:
                     # discard() removes it: that key belongs to this upload alone.
                     raise PixxelDownloadError(
-                        f"{self._place} can't be written: the store has {found} after {self._count} were "
+                        f"{self.place} can't be written: the store has {other} after {self._count} were "
                         "written."
                     )
                 self._move()
         self._file = None
         self._let_go(file)
-        with in_words(self._place, "looked at after it was written"):
-            found = self._unlike(self._path)
-        if found is not None:
+        with in_words(self.place, "checked after it was written"):
+            other = self._unlike(self._path)
+        if other is not None:
             # It stays: another writer has written a complete object.
             raise PixxelDownloadError(
-                f"{self._place} has {found} after {self._count} were written there: "
+                f"{self.place} has {other} after {self._count} were written there: "
                 "something else lies there now, perhaps another writer's. It isn't touched."
             )
 
@@ -123,16 +123,16 @@ class StoredFile:
         """Return the length at a key, None if it is the written one, or may not be read."""
         try:
             self._fs.invalidate_cache()
-            found = self._fs.info(path)
+            info = self._fs.info(path)
         except FileNotFoundError:
             return "nothing"
         except Exception as error:
             if _is_refusal(error):
                 return None
             raise
-        if found.get("type") == "directory":
+        if info.get("type") == "directory":
             return "a folder"
-        size = found.get("size")
+        size = info.get("size")
         return None if size in (None, self._count) else f"{size} bytes"
 
     def _move(self) -> None:
@@ -206,7 +206,7 @@ class StoredFile:
 
     def _current(self) -> Any:
         if self._file is None or self._given_up:
-            raise PixxelDownloadError(f"{self._place} was given up.")
+            raise PixxelDownloadError(f"{self.place} was given up.")
         return self._file
 
 
@@ -217,8 +217,6 @@ class StoreTarget:
     :param path: the path in it.
     :param text: the name of the place in messages.
     """
-
-    is_local = False
 
     def __init__(self, fs: Any, path: str, text: str) -> None:
         self.fs, self.path, self._text = fs, path, text
@@ -231,15 +229,15 @@ class StoreTarget:
         with in_words(self._text, "read"):
             try:
                 self.fs.invalidate_cache()
-                found = self.fs.info(self.path)
+                info = self.fs.info(self.path)
             except FileNotFoundError:
                 return None
             except Exception as error:
                 if _is_refusal(error):
                     return UNKNOWN
                 raise
-            size = found.get("size")
-            return size if found.get("type") == "file" and isinstance(size, int) else None
+            size = info.get("size")
+            return size if info.get("type") == "file" and isinstance(size, int) else None
 
     def parts(self, start: int = 0) -> Iterator[bytes]:
         """Yield the content, from a byte on.
@@ -296,15 +294,15 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _holds_back(file: Any) -> bool:
-    """Return whether a file completes its upload only when told to."""
+    """Return whether a file completes its upload only when commit() is called."""
     from fsspec.spec import AbstractBufferedFile
 
     # Others have such methods as well, but write at once.
     if not isinstance(file, AbstractBufferedFile):
         return False
     kind, base = type(file), AbstractBufferedFile
-    told = kind.commit is not base.commit and kind.discard is not base.discard
-    return told or kind.__name__ in _COMPLETED_BY_CLOSING
+    commits = kind.commit is not base.commit and kind.discard is not base.discard
+    return commits or kind.__name__ in _COMPLETED_BY_CLOSING
 
 
 def _never_flush(file: Any) -> None:

@@ -6,20 +6,19 @@ import contextlib
 import fcntl
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
+from pixxel_provider.clock import Clock
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
 
 # If the system supports it, a folder that may be written but not read can be opened as well.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Seconds between two attempts to lock a folder, and until the last one.
-_PAUSE, _PATIENCE = 0.1, 300.0
+_PAUSE, _LIMIT = 0.1, 300.0
 
 
-class Folders:
+class Folders(contextlib.AbstractContextManager["Folders"]):
     """A folder, and those below it.
 
     :param root: the folder; its own path may contain links, except in its last step.
@@ -29,18 +28,20 @@ class Folders:
         self._root = root
         self._way: list[tuple[str, int]] = [("", os.open(root, _FOLDER))]
 
-    def __enter__(self) -> Folders:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._leave(0)
 
-    def open(self, steps: Sequence[str], made: Callable[[list[str]], None] | None = None) -> int:
+    def open(
+        self,
+        steps: Sequence[str],
+        *,
+        make: bool = False,
+        made: Callable[[list[str]], None] = lambda steps: None,
+    ) -> int:
         """Return a descriptor of the folder at these levels; it is valid until the next call.
 
-        :param made: creates missing folders; it is called with the levels of each.
+        :param make: create missing folders.
+        :param made: is called with the levels of each of them.
         :raises PixxelArchiveError: something else is on the way.
         :raises FileNotFoundError: it isn't there, and none is created.
         """
@@ -50,26 +51,23 @@ class Folders:
         self._leave(same + 1)
         for count in range(same, len(steps)):
             above, step = self._way[-1][1], steps[count]
-            if made is not None:
+            if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(step, dir_fd=above)
                     made(list(steps[: count + 1]))
             try:
                 self._way.append((step, os.open(step, _FOLDER, dir_fd=above)))
-            except NotADirectoryError:
-                raise self.in_the_way(steps[: count + 1]) from None
+            except FileNotFoundError:
+                raise
             except OSError as error:
                 # The error for a link depends on the system.
-                if isinstance(error, FileNotFoundError) or not _is_link(step, above):
+                if not isinstance(error, NotADirectoryError) and not _is_link(step, above):
                     raise
-                raise self.in_the_way(steps[: count + 1]) from None
+                path = self._root.joinpath(*steps[: count + 1])
+                raise PixxelArchiveError(
+                    f"{path} is in the way: the package has a folder of that name."
+                ) from None
         return self._way[-1][1]
-
-    def in_the_way(self, steps: Sequence[str]) -> PixxelArchiveError:
-        """Return the error that something is at the place of a folder of the package."""
-        return PixxelArchiveError(
-            f"{self._root.joinpath(*steps)} is in the way: the package has a folder of that name."
-        )
 
     def _leave(self, count: int) -> None:
         while len(self._way) > count:
@@ -83,10 +81,10 @@ def _is_link(name: str, above: int) -> bool:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, check: Callable[[], None]) -> Iterator[None]:
+def alone(folder: Path, clock: Clock) -> Iterator[None]:
     """Keep other downloads from filling a folder meanwhile, if its file system has locks.
 
-    :param check: called while another download is waited for.
+    :param clock: what sleeps while another download is waited for.
     :raises PixxelDownloadError: another download doesn't end.
     """
     with contextlib.ExitStack() as stack:
@@ -94,19 +92,18 @@ def alone(folder: Path, check: Callable[[], None]) -> Iterator[None]:
         with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             stack.callback(os.close, handle)
-            _lock(handle, folder, check)
+            _lock(handle, folder, clock)
         yield
 
 
-def _lock(handle: int, folder: Path, check: Callable[[], None]) -> None:
-    until = time.monotonic() + _PATIENCE
+def _lock(handle: int, folder: Path, clock: Clock) -> None:
+    end = clock.monotonic() + _LIMIT
     while True:
         try:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            check()
-            if time.monotonic() > until:
+            if clock.monotonic() > end:
                 raise PixxelDownloadError(
-                    f"{folder} can't be written: another task has been writing into it for {_PATIENCE:g} s."
+                    f"{folder} can't be written: another task has been writing into it for {_LIMIT:g} s."
                 ) from None
-            time.sleep(_PAUSE)
+            clock.sleep(_PAUSE)

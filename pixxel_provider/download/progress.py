@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pixxel_provider.api.messages import Log
+from pixxel_provider.clock import Clock
 
 #: The least seconds between two lines, and the least share of the package.
 SHORTEST, STEP = 10.0, 0.1
@@ -23,22 +22,22 @@ def size(count: float) -> str:
 class Progress:
     """Logs the progress of a transfer: after 10 s and 10 % more, or after a minute."""
 
-    def __init__(self, log: Log, monotonic: Callable[[], float]) -> None:
-        self.log, self._monotonic = log, monotonic
-        self._first = self._last = monotonic()
+    def __init__(self, log: Log, clock: Clock) -> None:
+        self.log, self._clock = log, clock
+        self._first = self._last = clock.monotonic()
         self._said = 0
         self._total: int | None = None
 
     def begin(self, total: int | None) -> None:
         """Log the length of the package."""
         self._total, self._said = total, 0
-        self._last = self._monotonic()
+        self._last = self._clock.monotonic()
         much = "a length that isn't known yet" if total is None else size(total)
         self.log.info(f"Receiving a package of {much}")
 
     def at(self, count: int) -> None:
         """Record the received bytes, and log them if it is time."""
-        now = self._monotonic()
+        now = self._clock.monotonic()
         passed = now - self._last
         if passed < SHORTEST:
             return
@@ -51,5 +50,5 @@ class Progress:
 
     def done(self, count: int) -> None:
         """Log that everything was received."""
-        seconds = max(self._monotonic() - self._first, 1e-9)
+        seconds = max(self._clock.monotonic() - self._first, 1e-9)
         self.log.info(f"Received {size(count)} in {seconds:.1f} s, at {size(count / seconds)}/s")

@@ -94,7 +94,7 @@ def read_response(status: int, headers: Mapping[str, str]) -> PackageResponse:
     if total is None and transfer != "chunked":
         # It may have been cut off in its head, so it is requested again.
         raise PixxelTransferError(
-            "The storage host doesn't say how long the package is, so nobody could tell whether it is whole."
+            "The storage host doesn't send the length of the package, so it can't be seen to be complete."
         )
     return PackageResponse(
         start=start,
@@ -136,10 +136,10 @@ def _length(headers: Mapping[str, str]) -> int | None:
 
 
 def _range(headers: Mapping[str, str]) -> tuple[int, int | None]:
-    found = _RANGE.fullmatch(headers.get("content-range", "").strip())
-    if found is None:
+    match = _RANGE.fullmatch(headers.get("content-range", "").strip())
+    if match is None:
         raise PixxelTransferError("The storage host sends a part of the package and doesn't say which.")
-    start, end, total = found.groups()
+    start, end, total = match.groups()
     if total == "*" or not int(start) <= int(end) < int(total):
         raise PixxelTransferError("The storage host sends a part of a package of unclear length.")
     return int(start), int(total)

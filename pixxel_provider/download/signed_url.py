@@ -32,8 +32,8 @@ class SignedUrl:
         self._text = text
         self.scheme = self.authority = self.target = ""
         self.place: urls.Url | None = None
-        if _PLAIN.fullmatch(text) and (found := _URL.fullmatch(text)):
-            scheme, self.authority, path, query = found.groups(default="")
+        if _PLAIN.fullmatch(text) and (match := _URL.fullmatch(text)):
+            scheme, self.authority, path, query = match.groups(default="")
             self.scheme, self.target = scheme.lower(), f"{path or '/'}{query}"
             with contextlib.suppress(ValueError):
                 place = urls.parse(f"{scheme}://{self.authority}")
@@ -41,11 +41,6 @@ class SignedUrl:
 
     def __repr__(self) -> str:
         return f"<signed URL of {self.place.host if self.place else 'no host'}>"
-
-    @classmethod
-    def of(cls, url: str | SignedUrl) -> SignedUrl:
-        """Return an address that may still be text as one that no traceback shows."""
-        return url if isinstance(url, cls) else cls(str(url))
 
     @property
     def absolute(self) -> str:

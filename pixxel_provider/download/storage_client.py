@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.connection import Settings
 from pixxel_provider.download.address_guard import AddressGuard, proxy_for
 from pixxel_provider.download.errors import PixxelAddressError, PixxelDownloadError
@@ -41,7 +42,7 @@ class Answer:
         self._stream, self._left = _stream(response)
         self._settings, self._timer = settings, timer
         self._start = b""
-        self._trouble: PixxelConnectionError | None = None
+        self._error: PixxelConnectionError | None = None
 
     def start(self, count: int) -> bytes:
         """Return the first bytes of the body, which :meth:`readinto` returns again; fewer only at its end.
@@ -64,14 +65,14 @@ class Answer:
         count = min(len(self._start), len(buffer))
         buffer[:count], self._start = self._start[:count], self._start[count:]
         try:
-            while count < len(buffer) and self._trouble is None and (more := self._some(buffer[count:])):
+            while count < len(buffer) and self._error is None and (more := self._some(buffer[count:])):
                 self._timer.progress()
                 count += more
         except (HTTPError, OSError, ValueError) as error:
-            self._trouble = unreachable(self._settings, PACKAGE, error)
-        if self._trouble is not None and not count:
+            self._error = unreachable(self._settings, PACKAGE, error)
+        if self._error is not None and not count:
             # Outside the handling: an exception keeps its context, and that one has parts of the address.
-            raise self._trouble
+            raise self._error
         return count
 
     def _some(self, buffer: memoryview) -> int:
@@ -106,13 +107,13 @@ class StorageClient:
         included; a single silence is also limited by the connection's ``read_timeout``.
     """
 
-    def __init__(self, settings: Settings, stall_timeout: float) -> None:
+    def __init__(self, settings: Settings, stall_timeout: float, clock: Clock = CLOCK) -> None:
         self._settings = settings
-        self._stall_timeout = stall_timeout
+        self._stall_timeout, self._clock = stall_timeout, clock
         self._guard = AddressGuard(settings)
 
     @contextlib.contextmanager
-    def get(self, url: str | SignedUrl, headers: Mapping[str, str]) -> Iterator[Answer]:
+    def get(self, url: SignedUrl, headers: Mapping[str, str]) -> Iterator[Answer]:
         """Request the target of a signed URL, and keep the connection for as long as the block lasts.
 
         :raises PixxelAddressError: it, or a redirect, has an address that must not be followed.
@@ -121,8 +122,7 @@ class StorageClient:
         """
         import requests  # noqa: F401 - now, so that the time it takes isn't the storage host's
 
-        url = SignedUrl.of(url)
-        timer = StallTimer(self._stall_timeout, self._settings.read_timeout)
+        timer = StallTimer(self._stall_timeout, self._clock)
         for _ in range(REDIRECTS + 1):
             with self._ask(url, headers, timer) as (response, settings):
                 if not 300 <= response.status_code < 400 or not response.headers.get("location"):
@@ -139,10 +139,11 @@ class StorageClient:
         proxy = proxy_for(self._settings, place.origin)
         # The same messages as for the API, about this host.
         settings = replace(self._settings, base_url=place.origin, proxy=proxy)
-        with contextlib.ExitStack() as stack:
-            session = stack.enter_context(storage_session(settings, self._guard, url, timer))
-            response = self._send(session, settings, {"Host": place.authority, **headers})
-            stack.callback(response.close)
+        headers = {"Host": place.authority, **headers}
+        with (
+            storage_session(settings, self._guard, url, timer) as session,
+            self._send(session, settings, headers) as response,
+        ):
             yield response, settings
 
     def _send(
@@ -154,7 +155,7 @@ class StorageClient:
         # Identity: lengths and ranges are those of the package, not of a compressed form of it.
         usual = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         limits = (settings.connect_timeout, settings.read_timeout)
-        trouble: PixxelError
+        failure: PixxelError
         try:
             return session.get(
                 f"{settings.base_url}/",
@@ -164,7 +165,7 @@ class StorageClient:
                 stream=True,
             )
         except (requests.RequestException, HTTPError, OSError) as error:
-            trouble = unreachable(settings, PACKAGE, error)
+            failure = unreachable(settings, PACKAGE, error)
         except ValueError:
-            trouble = PixxelAddressError("The signed URL isn't an address that can be requested.")
-        raise trouble
+            failure = PixxelAddressError("The signed URL isn't an address that can be requested.")
+        raise failure

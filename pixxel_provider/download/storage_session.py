@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
-import io
 import socket
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pixxel_provider.clock import Clock
 from pixxel_provider.connection import Settings
 from pixxel_provider.download.address_guard import AddressGuard
 from pixxel_provider.download.errors import PixxelAddressError
 from pixxel_provider.download.signed_url import SignedUrl
+from pixxel_provider.hooks.requests_transport import BoundedResponse, new_session
 
 if TYPE_CHECKING:
     import requests
@@ -25,29 +23,26 @@ class StallTimer:
     """Ends a request that delivers nothing of the package, even if it delivers other bytes.
 
     :param seconds: the longest time between two bytes of the package.
-    :param silence: seconds that a single read may take.
     """
 
-    def __init__(
-        self, seconds: float, silence: float, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._seconds, self._silence, self._monotonic = seconds, silence, monotonic
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self._seconds, self._clock = seconds, clock
         self.progress()
 
     def progress(self) -> None:
         """Record that bytes of the package have arrived."""
-        self._end = self._monotonic() + self._seconds
+        self._end = self._clock.monotonic() + self._seconds
         self._overhead = 0
 
-    def left(self, longest: float | None = None) -> float:
-        """Return the seconds that the next step may take.
+    def left(self) -> float:
+        """Return the seconds that are left.
 
         :raises TimeoutError: there are none left.
         """
-        left = self._end - self._monotonic()
+        left = self._end - self._clock.monotonic()
         if left <= 0:
             raise TimeoutError("no byte of the package arrived for too long")
-        return min(left, self._silence if longest is None else longest)
+        return left
 
     def read(self, count: int) -> None:
         """Record received bytes of any kind.
@@ -59,27 +54,6 @@ class StallTimer:
             raise ConnectionAbortedError("too much besides the package")
 
 
-class _Incoming(io.RawIOBase):
-    """The bytes of a socket, for as long as the timer allows."""
-
-    def __init__(self, sock: Any, raw: Any, timer: StallTimer) -> None:
-        self._sock, self._raw, self._timer = sock, raw, timer
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._timer.left())
-        count: int = self._sock.recv_into(buffer)
-        self._timer.read(count)
-        return count
-
-    def close(self) -> None:
-        # The socket counts the files made of it, and is closed with the last.
-        self._raw.close()
-        super().close()
-
-
 def storage_session(
     settings: Settings, guard: AddressGuard, url: SignedUrl, timer: StallTimer
 ) -> requests.Session:
@@ -88,89 +62,30 @@ def storage_session(
     The libraries never get the rest of the address: they would normalise its escapes, and
     show it in logs and errors.
     """
-    import requests
-    from requests.adapters import HTTPAdapter
+    proxied = bool(settings.proxy)
 
-    def pools(*, proxied: bool) -> dict[str, type[Any]]:
-        return _pools(lambda kind: _exact(kind, settings, guard, url, timer, proxied=proxied))
+    class Response(BoundedResponse):
+        limits = staticmethod(lambda: timer)
 
-    class Adapter(HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **kwargs)
-            self.poolmanager.pool_classes_by_scheme = pools(proxied=False)
-
-        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-            manager = super().proxy_manager_for(*args, **kwargs)
-            manager.pool_classes_by_scheme = pools(proxied=True)
-            return manager
-
-    session = requests.Session()
-    # requests would read the whole body of a redirect, and keep it, even if it is told not to follow.
-    session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
-    session.trust_env = False
-    session.verify = settings.verify
-    if settings.proxy:
-        session.proxies = {"http": settings.proxy, "https": settings.proxy}
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, Adapter())
-    return session
-
-
-def _pools(make: Callable[[type[Any]], type[Any]]) -> dict[str, type[Any]]:
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-    kinds = {"http": (HTTPConnection, HTTPConnectionPool), "https": (HTTPSConnection, HTTPSConnectionPool)}
-    return {
-        scheme: type(pool.__name__, (pool,), {"ConnectionCls": make(kind)})
-        for scheme, (kind, pool) in kinds.items()
-    }
-
-
-def _exact(
-    kind: type[Any],
-    settings: Settings,
-    guard: AddressGuard,
-    url: SignedUrl,
-    timer: StallTimer,
-    *,
-    proxied: bool,
-) -> type[Any]:
-    """Return a connection class that requests exactly what was signed, at a checked address."""
-
-    class Exact(kind):  # type: ignore[misc]
+    class Exact:
         # Even if a process sets it for all connections, this one's request line isn't printed.
         debuglevel = 0
-        response_class = _response(timer)
+        response_class = Response
 
-        def putrequest(self, method: str, _: str, **options: Any) -> None:
+        def putrequest(self: Any, method: str, _: str, **options: Any) -> None:
             if self.sock is None:
                 # Now, because http.client's own error has the request in its traceback.
                 self.connect()
             forwarded = proxied and not self._tunnel_host
-            super().putrequest(method, url.absolute if forwarded else url.target, **options)
+            target = url.absolute if forwarded else url.target
+            super().putrequest(method, target, **options)  # type: ignore[misc]
 
-        def _new_conn(self) -> socket.socket:
+        def _new_conn(self: Any) -> socket.socket:
             # A proxy isn't checked: its address is the company's own.
             judge = None if proxied else guard
             return _connect(self, self._dns_host, self.port, judge, timer, settings.connect_timeout)
 
-    return Exact
-
-
-def _response(timer: StallTimer) -> type[http.client.HTTPResponse]:
-    class Response(http.client.HTTPResponse):
-        def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-            super().__init__(sock, *args, **kwargs)
-            self.fp = io.BufferedReader(_Incoming(sock, self.fp.detach(), timer))
-
-        def _read_status(self) -> Any:
-            # http.client skips only 100, and treats 102 and 103 as the answer.
-            while 100 <= (found := super()._read_status())[1] < 200 and found[1] != 101:  # type: ignore[misc]
-                http.client.parse_headers(self.fp)
-            return found
-
-    return Response
+    return new_session(settings, Exact)
 
 
 def _connect(
@@ -183,15 +98,15 @@ def _connect(
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
     from urllib3.util.connection import create_connection
 
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     # Resolved once, and connected to as checked: the next time, a name may have another address.
     problem: Exception = NewConnectionError(connection, "the host has no address")
-    for place in dict.fromkeys(str(entry[4][0]) for entry in found):
+    for place in dict.fromkeys(str(entry[4][0]) for entry in entries):
         try:
             if guard is not None:
                 guard.check_peer(host, place)
             return create_connection(
-                (place, port), timer.left(longest), socket_options=connection.socket_options
+                (place, port), min(timer.left(), longest), socket_options=connection.socket_options
             )
         except PixxelAddressError as error:
             problem = error

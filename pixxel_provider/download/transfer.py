@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,6 +10,7 @@ from typing import Protocol
 from pixxel_provider.api import retry
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
 from pixxel_provider.api.messages import Log
+from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.download.checksums import Checksums, differing
 from pixxel_provider.download.errors import PixxelDownloadError, PixxelExpiredError, PixxelTransferError
 from pixxel_provider.download.progress import Progress, size
@@ -65,27 +65,25 @@ class Transfer:
     stall_timeout: float = RETRY_FOR
     max_bytes: int | None = None
     name: str = ""
-    pause: Callable[[float], None] = time.sleep
-    monotonic: Callable[[], float] = time.monotonic
+    clock: Clock = CLOCK
     _digests: Checksums = field(default_factory=Checksums, init=False, repr=False)
     _url: SignedUrl | None = field(default=None, init=False, repr=False)
     _begun: PackageResponse | None = field(default=None, init=False)
     _at: int = field(default=0, init=False)
     _furthest: int = field(default=0, init=False)
 
-    def run(self, url: str | SignedUrl) -> Received:
+    def run(self, url: SignedUrl) -> Received:
         """Download the package.
 
         :raises PixxelDownloadError: it is incomplete, differs from its checksum, is empty or too large.
         :raises PixxelError: the API refuses another signed URL.
         """
-        # Not as text, which a traceback with local variables would show.
-        self._url = url = SignedUrl.of(url)
-        self._progress = Progress(self.log, self.monotonic)
+        self._url = url
+        self._progress = Progress(self.log, self.clock)
         with self._digests:
             try:
                 while not self._stretch():
-                    self.pause(random.random() * _AFTER_PROGRESS)
+                    self.clock.sleep(random.random() * _AFTER_PROGRESS)
             except PixxelError as error:
                 if not error.transient:
                     raise
@@ -97,12 +95,12 @@ class Transfer:
         """Try until the package is complete (True), or the connection broke after new bytes (False)."""
         from tenacity import Retrying
 
-        whole: bool = Retrying(sleep=self.pause, **retry.policy(PACKAGE, self.stall_timeout))(self._attempt)
-        return whole
+        policy = retry.policy(PACKAGE, self.stall_timeout)
+        return bool(Retrying(sleep=self.clock.sleep, **policy)(self._attempt))
 
     def _attempt(self) -> bool:
         if self._url is None:
-            self._url = SignedUrl.of(self.renew())
+            self._url = SignedUrl(self.renew())
         before = self._furthest
         try:
             with self.storage.get(self._url, self._headers()) as answer:

@@ -33,7 +33,7 @@ class Unpacked:
 
 
 def unpack_into_folder(
-    archive: Archive, place: LocalTarget, workspace: Path, cancellation: Cancellation | None = None
+    archive: Archive, place: LocalTarget, workspace: Path, cancellation: Cancellation
 ) -> Unpacked:
     """Unpack into a folder of this machine: first beside it, and into it once all members are complete.
 
@@ -44,16 +44,16 @@ def unpack_into_folder(
     :raises PixxelArchiveError: a member is damaged, or conflicts with something in the folder.
     :raises PixxelDownloadError: the folder or the disk refuses it, or the download was cancelled.
     """
-    target, cancellation = place.path, cancellation or Cancellation()
+    target = place.path
     _check_lengths(archive, target)
     with in_words(target), Folders(workspace) as staged:
-        fresh = not target.exists() or (target.is_dir() and _is_empty(target, workspace))
+        fresh = not target.exists() or (target.is_dir() and not set(target.iterdir()) - {workspace})
         if not fresh and not target.is_dir():
             raise PixxelArchiveError(f"{target} is a file, and a folder is needed to unpack into.")
         filling = FolderFill(archive, target, cancellation)
         missing = archive.members if fresh else filling.missing()
         cancellation.check()
-        staged.open([STAGED], _unheard)
+        staged.open([STAGED], make=True)
         whole = fresh and workspace.parent != target
         if whole and target.exists():
             # Before anything is in it: what is created in a folder inherits from it.
@@ -69,16 +69,13 @@ def unpack_into_folder(
     return _unpacked(archive, written)
 
 
-def unpack_into_store(
-    archive: Archive, place: StoreTarget, cancellation: Cancellation | None = None
-) -> Unpacked:
+def unpack_into_store(archive: Archive, place: StoreTarget, cancellation: Cancellation) -> Unpacked:
     """Unpack into an object store: members are tested first, and new ones are removed if one fails.
 
     :param cancellation: whether the download was cancelled; then nothing more is written.
     :raises PixxelArchiveError: a member is damaged.
     :raises PixxelDownloadError: the store refuses it, or the download was cancelled.
     """
-    cancellation = cancellation or Cancellation()
     for member in archive.members:
         for _ in archive.parts(member):
             cancellation.check()
@@ -114,10 +111,6 @@ def _unpacked(archive: Archive, written: int) -> Unpacked:
     return Unpacked(names, sum(member.size for member in archive.members), written)
 
 
-def _is_empty(target: Path, workspace: Path) -> bool:
-    return all(entry == workspace for entry in target.iterdir())
-
-
 def _made_like(folder: Path, other: Path) -> bool:
     """Give a folder the rights, owner and group of another, and return whether it has them all."""
     wanted = other.stat()
@@ -125,9 +118,9 @@ def _made_like(folder: Path, other: Path) -> bool:
         # First, as it removes the set-group-ID bit.
         os.chown(folder, wanted.st_uid, wanted.st_gid)
         shutil.copystat(other, folder)
-    found = folder.stat()
+    status = folder.stat()
     # A group that isn't one's own removes that bit too, and without an error.
-    return all(getattr(found, each) == getattr(wanted, each) for each in ("st_mode", "st_uid", "st_gid"))
+    return all(getattr(status, each) == getattr(wanted, each) for each in ("st_mode", "st_uid", "st_gid"))
 
 
 def _check_lengths(archive: Archive, target: Path) -> None:
@@ -137,10 +130,6 @@ def _check_lengths(archive: Archive, target: Path) -> None:
             raise PixxelArchiveError(
                 f"{named(member.name)} of the package would have a path below {target} that no system allows."
             )
-
-
-def _unheard(steps: list[str]) -> None:
-    """Ignore a folder that was created."""
 
 
 def _renamed(staged: Path, target: Path) -> bool:
@@ -157,7 +146,7 @@ def _renamed(staged: Path, target: Path) -> bool:
 def _stage(archive: Archive, members: list[Member], staged: Folders, check: Callable[[], None]) -> None:
     for folder in archive.folders:
         check()
-        staged.open([STAGED, *folder.split("/")], _unheard)
+        staged.open([STAGED, *folder.split("/")], make=True)
     for member in members:
         _write(archive, member, staged, check)
 
@@ -165,7 +154,7 @@ def _stage(archive: Archive, members: list[Member], staged: Folders, check: Call
 def _write(archive: Archive, member: Member, staged: Folders, check: Callable[[], None]) -> None:
     *folder, name = member.name.split("/")
     try:
-        above = staged.open([STAGED, *folder], _unheard)
+        above = staged.open([STAGED, *folder], make=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(name, flags, 0o666, dir_fd=above)
     except (FileExistsError, PixxelArchiveError):

@@ -11,12 +11,12 @@ import contextlib
 import io
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pixxel_provider.api.calls import ANSWER_LIMIT
 from pixxel_provider.connection import Settings
@@ -30,12 +30,35 @@ class TooLarge(Exception):
     """The server sent more than the limit."""
 
 
+class Limits(Protocol):
+    """How much of a connection may still be read."""
+
+    def left(self) -> float:
+        """Return the seconds that are left.
+
+        :raises TimeoutError: none are.
+        """
+
+    def read(self, count: int) -> None:
+        """Count received bytes, and raise an exception if they are too many."""
+
+
 @dataclass
 class _Budget:
     deadline: float
     """On the monotonic clock."""
-    left: int
-    """Bytes."""
+    size: int
+
+    def left(self) -> float:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline of the exchange has passed")
+        return left
+
+    def read(self, count: int) -> None:
+        self.size -= count
+        if self.size < 0:
+            raise TooLarge
 
 
 _BUDGET: ContextVar[_Budget | None] = ContextVar("pixxel_exchange", default=None)
@@ -47,6 +70,8 @@ _TRAILER = re.compile(rb"(?!content-length:)(?:" + _HEADER.pattern + rb")", re.I
 _CHUNK_SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n\x00]*)?\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _BLANK = (b"\r\n", b"\n")
+#: What ends the head of an answer; without limits on its lines, the end of the connection does too.
+_HEAD_ENDS = (*_BLANK, b"")
 _INTERIM = range(102, 200)
 
 
@@ -63,8 +88,11 @@ def budget(seconds: float, size: int) -> Iterator[None]:
         _BUDGET.reset(token)
 
 
-def new_session(settings: Settings) -> requests.Session:
-    """Return a session with the TLS and proxy settings of a connection; it keeps no key and no cookie."""
+def new_session(settings: Settings, connection: type[Any] | None = None) -> requests.Session:
+    """Return a session with the TLS and proxy settings of a connection; it keeps no key and no cookie.
+
+    :param connection: the first base of its connections; by default one whose answers keep to :func:`budget`.
+    """
     from http.cookiejar import DefaultCookiePolicy
 
     import requests
@@ -78,8 +106,9 @@ def new_session(settings: Settings) -> requests.Session:
     session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
     if settings.proxy:
         session.proxies = {"http": settings.proxy, "https": settings.proxy}
+    pools = _pools(connection) if connection else _budgeted_pools()
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _adapter()())
+        session.mount(scheme, _adapter()(pools))
     return session
 
 
@@ -88,28 +117,23 @@ class KeptConnectionBroke(ConnectionResetError):
 
 
 class _Raw(io.RawIOBase):
-    """The bytes of a socket, within the budget."""
+    """The bytes of a socket, within limits."""
 
-    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
-        self._raw = raw
-        self._sock = sock
+    def __init__(self, raw: io.RawIOBase, sock: Any, limits: Callable[[], Limits | None]) -> None:
+        self._raw, self._sock, self._limits = raw, sock, limits
         self._silence = sock.gettimeout()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        limits = _BUDGET.get()
+        limits = self._limits()
         if limits is not None:
-            left = limits.deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the deadline of the exchange has passed")
+            left = limits.left()
             self._sock.settimeout(left if self._silence is None else min(left, self._silence))
         count: int | None = self._raw.readinto(buffer)
         if limits is not None and count:
-            limits.left -= count
-            if limits.left < 0:
-                raise TooLarge
+            limits.read(count)
         return count
 
     def close(self) -> None:
@@ -179,13 +203,31 @@ class _Lines(io.BufferedReader):
         self._expected = _CHUNK_SIZE
 
 
-class _Response(HTTPResponse):
-    """An answer that is read within the budget."""
+class BoundedResponse(HTTPResponse):
+    """An answer that is read within limits."""
+
+    reader: type[Any] = io.BufferedReader
+    limits: Callable[[], Limits | None] = staticmethod(_BUDGET.get)
 
     def __init__(self, sock: Any, debuglevel: int = 0, method: str | None = None, url: str | None = None):
         # Not debuglevel: http.client would print a key that the answer repeats.
         super().__init__(sock, 0, method, url)
-        self.fp: Any = _Lines(_Raw(self.fp.detach(), sock))
+        self.fp: Any = self.reader(_Raw(self.fp.detach(), sock, self.limits))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if line[1] not in _INTERIM:
+                return line
+            # 102 and 103 come before the answer; http.client skips 100 alone.
+            while self.fp.readline(LINE_LIMIT) not in _HEAD_ENDS:
+                pass
+
+
+class _Response(BoundedResponse):
+    """An answer of the API, in the form of HTTP that both clients read."""
+
+    reader = _Lines
 
     def begin(self) -> None:
         super().begin()
@@ -202,54 +244,44 @@ class _Response(HTTPResponse):
         if self.fp is not None:
             self.fp.expect_chunks()
 
-    def _read_status(self) -> tuple[str, int, str]:
-        while True:
-            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
-            if found[1] not in _INTERIM:
-                return found
-            # 102 and 103 come before the answer; http.client skips 100 alone.
-            while self.fp.readline(LINE_LIMIT) not in _BLANK:
-                pass
+
+class _Budgeted:
+    """A connection whose answers are read within the budget."""
+
+    response_class = _Response
+    # Even if a process sets it for all connections, the key isn't printed.
+    debuglevel = 0
+    _kept = False
+
+    def connect(self) -> None:
+        self._kept = False
+        super().connect()  # type: ignore[misc]
+
+    def getresponse(self) -> Any:
+        kept, self._kept = self._kept, True
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        except ConnectionError as error:
+            if not kept:
+                raise
+            raise KeptConnectionBroke from error
 
 
-@cache
-def _pools() -> dict[str, type[Any]]:
-    """Return urllib3's pools by scheme, with connections that are bounded."""
+def _pools(connection: type[Any]) -> dict[str, type[Any]]:
+    """Return urllib3's pools by scheme, with this class before those of their connections."""
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-    class Bounded(HTTPConnection):
-        response_class = _Response
-        # Even if a process sets it for all connections, the key isn't printed.
-        debuglevel = 0
-        _kept = False
+    kinds = {"http": (HTTPConnectionPool, HTTPConnection), "https": (HTTPSConnectionPool, HTTPSConnection)}
+    return {
+        scheme: type("Pool", (pool,), {"ConnectionCls": type("Connection", (connection, kind), {})})
+        for scheme, (pool, kind) in kinds.items()
+    }
 
-        def connect(self) -> None:
-            self._kept = False
-            super().connect()
 
-        def getresponse(self) -> Any:
-            kept, self._kept = self._kept, True
-            try:
-                return super().getresponse()
-            except ConnectionError as error:
-                if not kept:
-                    raise
-                raise KeptConnectionBroke from error
-
-    class Plain(Bounded):
-        pass
-
-    class Secure(Bounded, HTTPSConnection):
-        pass
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
+@cache
+def _budgeted_pools() -> dict[str, type[Any]]:
+    return _pools(_Budgeted)
 
 
 @cache
@@ -257,13 +289,17 @@ def _adapter() -> type[Any]:
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
+        def __init__(self, pools: dict[str, type[Any]]) -> None:
+            self._pools = pools
+            super().__init__()
+
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, **kwargs)
-            self.poolmanager.pool_classes_by_scheme = _pools()
+            self.poolmanager.pool_classes_by_scheme = self._pools
 
         def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
             manager = super().proxy_manager_for(*args, **kwargs)
-            manager.pool_classes_by_scheme = _pools()
+            manager.pool_classes_by_scheme = self._pools
             return manager
 
     return Adapter

@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime
 import math
 import os
-import time
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from pixxel_provider.api.errors import PixxelInputError, PixxelNotFoundError
 from pixxel_provider.api.polling import PollResult, WaitPlan
+from pixxel_provider.download.cancellation import Cancellation
+from pixxel_provider.download.errors import PixxelTransferError
 from pixxel_provider.outcome import conclude, without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting.base import JobMixin
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from pixxel_provider.api.judges import PackagePoll
-
-# Seconds that are slept at a time: a signal's handler doesn't end a sleep.
-_SLEEP = 1.0
 
 
 class PixxelDownloadJobOperator(JobMixin, BaseOperator):
@@ -75,7 +73,6 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
     )
     ui_color = "#dfe9e2"
     needs_answer = True
-    _stopped = False
 
     def __init__(
         self,
@@ -124,22 +121,14 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
 
         Airflow 3 lets the task go on after this. Nothing is written any more, and the next step fails it.
         """
-        self._stopped = True
-        if hasattr(self, "_collector"):
-            self._collector.give_up()
+        self._cancellation.give_up()
+
+    @cached_property
+    def _cancellation(self) -> Cancellation:
+        return Cancellation()
 
     def _pause(self, seconds: float) -> None:
-        while seconds > 0:
-            self._check_stopped()
-            time.sleep(min(seconds, _SLEEP))
-            seconds -= _SLEEP
-        self._check_stopped()
-
-    def _check_stopped(self) -> None:
-        from pixxel_provider.download.errors import PixxelDownloadError
-
-        if self._stopped:
-            raise PixxelDownloadError("The download was given up, as its task was stopped.")
+        self._cancellation.clock.sleep(seconds)
 
     def make_poll(self) -> PackagePoll:
         from pixxel_provider.api.judges import PackagePoll
@@ -171,26 +160,24 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
                 _number("max_ratio", self.max_ratio),
             ),
             stall_timeout=_number("stall_timeout", self.stall_timeout),
-            pause=self._pause,
-            monotonic=time.monotonic,
+            cancellation=self._cancellation,
         )
         super()._connect(context, resumed)
 
     def _renew(self) -> str:
         from pixxel_provider.api.judges import is_ready
-        from pixxel_provider.download.errors import PixxelTransferError
 
         try:
-            found = self._hook.send(self._state.poll.call(), retry_for=0)
+            package = self._hook.send(self._state.poll.call(), retry_for=0)
         except PixxelNotFoundError as error:
             # A moment's 404 is no reason to throw away what has come; stall_timeout ends a longer one.
             raise PixxelTransferError(str(error)) from None
-        if not is_ready(found):
+        if not is_ready(package):
             raise PixxelTransferError("Pixxel doesn't have the package ready any more.")
-        return str(found.signed_url)
+        return str(package.signed_url)
 
     def _defer(self, answer: Any) -> None:
-        self._check_stopped()
+        self._cancellation.check()
         super()._defer(answer)
 
     def _conclude(self, result: PollResult, context: Context, answer: Any = None) -> dict[str, Any]:
@@ -198,16 +185,18 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
         return self._collect(answer, context)
 
     def _collect(self, answer: Any, context: Context) -> dict[str, Any]:
-        self._collector = self._new_collector(settings=self._hook.settings)
-        self._check_stopped()
-        collect = self._collector.into_folder if self.unpack else self._collector.into_file
+        from pixxel_provider.download.signed_url import SignedUrl
+
+        collector = self._new_collector(settings=self._hook.settings)
+        self._cancellation.check()
+        collect = collector.into_folder if self.unpack else collector.into_file
         try:
-            found = collect(answer.signed_url, self._place)
+            result = collect(SignedUrl(answer.signed_url), self._place)
         finally:
             self._hook.close()
-        push(context, {key: found[key] for key in PACKAGE_KEYS})
-        self._check_stopped()
-        return found
+        push(context, {key: result[key] for key in PACKAGE_KEYS})
+        self._cancellation.check()
+        return result
 
 
 def _rendered_as_text(destination: Any) -> Any:
@@ -221,10 +210,10 @@ def _number(name: str, value: Any, *, least: float | None = None) -> float:
 
     :raises PixxelInputError: it isn't one, or is too small.
     """
-    found = value.total_seconds() if isinstance(value, datetime.timedelta) else value
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+    number = value.total_seconds() if isinstance(value, datetime.timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
         raise PixxelInputError(name, f"must be a number, not {value!r}")
-    if found < least if least is not None else found <= 0:
+    if number < least if least is not None else number <= 0:
         allowed = "above 0" if least is None else f"{least:g} or more"
         raise PixxelInputError(name, f"must be {allowed}, not {value!r}")
-    return float(found)
+    return float(number)

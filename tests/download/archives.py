@@ -7,10 +7,15 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pixxel_provider.download.archive import Archive, Limits, Member
+from pixxel_provider.download.cancellation import Cancellation
+from pixxel_provider.download.local_disk import LocalTarget
+from pixxel_provider.download.unpack import Unpacked, unpack_into_folder
 
 
 def made(members: Mapping[str, bytes], *, mode: int = 0, method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -24,6 +29,28 @@ def made(members: Mapping[str, bytes], *, mode: int = 0, method: int = zipfile.Z
             info.external_attr, info.compress_type = mode << 16, method
             archive.writestr(info, content)
     return file.getvalue()
+
+
+class Meanwhile(Archive):
+    """An archive during whose last member something else happens."""
+
+    happens: Callable[[], object] = staticmethod(lambda: None)
+
+    def parts(self, member: Member) -> Iterator[bytes]:
+        if member is self.members[-1]:
+            self.happens()
+        yield from super().parts(member)
+
+
+def unpack(
+    tmp_path: Path, content: bytes, happens: Callable[[], object] = lambda: None, work: str = "work"
+) -> Unpacked:
+    """Unpack a zip into the folder ``out``, while something else happens."""
+    (tmp_path / f"{work}.zip").write_bytes(content)
+    (tmp_path / work).mkdir()
+    with Meanwhile(tmp_path / f"{work}.zip", Limits()) as archive:
+        archive.happens = happens  # type: ignore[method-assign]
+        return unpack_into_folder(archive, LocalTarget(tmp_path / "out"), tmp_path / work, Cancellation())
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:

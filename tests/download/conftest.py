@@ -33,6 +33,16 @@ def memory() -> Iterator[Any]:
 
 
 @pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder that holds a file, beside another that nothing may come into."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other").write_bytes(b"other")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.txt").write_bytes(b"theirs")
+    return tmp_path / "out"
+
+
+@pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What host names stand for, one address after another; other names are looked up as usual."""
     known: dict[str, list[str]] = {}

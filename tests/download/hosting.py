@@ -12,8 +12,10 @@ import pytest
 import requests
 
 from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.connection import Settings
 from pixxel_provider.download.checksums import PART
+from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import Answer, StorageClient
 from tests.loopback import Raw, RawServer, Reply, raw
 from tests.support import CANARY
@@ -48,6 +50,10 @@ class Host(RawServer):
 
     def __enter__(self) -> Host:
         return self
+
+    @property
+    def signed(self) -> SignedUrl:
+        return SignedUrl(self.url)
 
     @property
     def heads(self) -> list[str]:
@@ -109,8 +115,8 @@ def family(error: BaseException) -> Iterator[BaseException]:
         left += [each.__cause__, each.__context__]
 
 
-def storage_for(api: str, stall_timeout: float = 5.0, **changes: Any) -> StorageClient:
-    return StorageClient(settings_for(api, **changes), stall_timeout)
+def storage_for(api: str, stall_timeout: float = 5.0, clock: Any = CLOCK, **changes: Any) -> StorageClient:
+    return StorageClient(settings_for(api, **changes), stall_timeout, clock)
 
 
 def parts_of(answer: Answer) -> Iterator[bytes]:
@@ -121,7 +127,7 @@ def parts_of(answer: Answer) -> Iterator[bytes]:
 
 
 def fetch(storage: StorageClient, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    with storage.get(url, headers or {}) as answer:
+    with storage.get(SignedUrl(url), headers or {}) as answer:
         return answer.status, b"".join(parts_of(answer))
 
 

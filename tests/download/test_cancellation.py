@@ -8,6 +8,7 @@ import pytest
 
 from pixxel_provider.download.cancellation import Cancellation
 from pixxel_provider.download.errors import PixxelDownloadError
+from tests.support import FakeClock
 
 WORDS = "The download was given up, as its task was stopped"
 
@@ -79,6 +80,14 @@ def test_a_step_is_over_before_another_thread_gives_up_and_none_comes_after() ->
     assert order == ["step", "given up"]
     with pytest.raises(PixxelDownloadError, match=WORDS), found.step():
         raise AssertionError("nothing more is done")
+
+
+def test_a_sleep_ends_soon_after_the_download_was_given_up(clock: FakeClock) -> None:
+    found = Cancellation(clock)
+    clock.on_sleep.append(lambda _: found.give_up())
+    with pytest.raises(PixxelDownloadError, match=WORDS):
+        found.clock.sleep(100)
+    assert clock.slept == [1.0]
 
 
 def test_a_signal_in_the_middle_of_a_step_doesnt_wait_for_it() -> None:

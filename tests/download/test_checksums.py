@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from pixxel_provider.download.checksums import DEPTH, Checksums, differing, promised
+from pixxel_provider.download.checksums import DEPTH, MAKERS, Checksums, differing, promised
 
 DATA = b"the bytes of a package"
 
@@ -136,6 +136,8 @@ def digests() -> Iterator[Checksums]:
         yield found
 
 
+# Each example starts a thread, which takes long on a busy machine.
+@settings(deadline=None)
 @given(parts=st.lists(st.binary(max_size=50), max_size=20))
 def test_parts_give_the_checksum_of_the_whole(parts: list[bytes]) -> None:
     with Checksums() as digests:
@@ -161,22 +163,35 @@ def test_a_new_start_forgets_what_came_before(digests: Checksums) -> None:
     assert digests.finish() == of("sha256", "sha1")
 
 
+class Slow:
+    """A hash that waits for its start, and keeps the parts that it gets."""
+
+    def __init__(self) -> None:
+        self.go, self.parts = threading.Event(), list[bytes]()
+
+    def __call__(self) -> Slow:
+        return self
+
+    def update(self, part: bytes) -> None:
+        self.go.wait(10)
+        self.parts.append(part)
+
+    def digest(self) -> bytes:
+        return b"".join(self.parts)
+
+
 def test_a_new_start_waits_for_what_is_still_worked_out(
     digests: Checksums, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go = threading.Event()
-
-    class Slow:
-        def update(self, part: bytes) -> None:
-            go.wait(10)
-
-    monkeypatch.setitem(digests._hashes, "slow", Slow())
+    slow = Slow()
+    monkeypatch.setitem(MAKERS, "slow", slow)
+    digests.start(["slow"])
     digests.add(b"of another")
     digests.add(b"package")
     starter = threading.Thread(target=digests.start, daemon=True)
     starter.start()
     starter.join(0.1)
-    go.set()
+    slow.go.set()
     starter.join(10)
     digests.add(DATA)
     assert digests.finish() == of("sha256")
@@ -185,17 +200,9 @@ def test_a_new_start_waits_for_what_is_still_worked_out(
 def test_parts_wait_for_the_thread_and_never_more_than_a_few(
     digests: Checksums, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go, taken = threading.Event(), []
-
-    class Slow:
-        def update(self, part: bytes) -> None:
-            go.wait(10)
-            taken.append(part)
-
-        def digest(self) -> bytes:
-            return b""
-
-    monkeypatch.setitem(digests._hashes, "slow", Slow())
+    slow = Slow()
+    monkeypatch.setitem(MAKERS, "slow", slow)
+    digests.start(["slow"])
     ahead: list[int] = []
 
     def feed() -> None:
@@ -207,14 +214,14 @@ def test_parts_wait_for_the_thread_and_never_more_than_a_few(
     feeder.start()
     feeder.join(0.1)
     assert len(ahead) <= DEPTH
-    assert taken == []
-    go.set()
+    assert slow.parts == []
+    slow.go.set()
     feeder.join(10)
     digests.finish()
-    assert taken == [bytes([number]) for number in range(DEPTH + 3)]
+    assert slow.parts == [bytes([number]) for number in range(DEPTH + 3)]
 
 
-def test_trouble_in_the_thread_isnt_lost(digests: Checksums) -> None:
+def test_an_error_in_the_thread_isnt_lost(digests: Checksums) -> None:
     digests.start()
     wrong: Any = "no bytes"
     digests.add(wrong)

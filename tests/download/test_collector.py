@@ -18,6 +18,7 @@ import pytest
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelError
 from pixxel_provider.download.archive import Limits
+from pixxel_provider.download.cancellation import Cancellation
 from pixxel_provider.download.collector import PATHS_LIMIT, Collector
 from pixxel_provider.download.destination import Place
 from pixxel_provider.download.errors import PixxelAddressError, PixxelArchiveError, PixxelDownloadError
@@ -60,8 +61,7 @@ class Collecting:
             "settings": settings_for(self.host.origin),
             "renew": self.renew,
             "log": RecordingLog(self.said),
-            "pause": self.clock.sleep,
-            "monotonic": self.clock,
+            "cancellation": Cancellation(self.clock),
         }
         return Collector(**{**usual, **options})
 
@@ -74,12 +74,12 @@ class Collecting:
     def file(self, path: Path | Place, *replies: Reply, **options: Any) -> dict[str, Any]:
         self.host.replies += replies
         place = LocalTarget(path) if isinstance(path, Path) else path
-        return self._shown(self.collector(**options).into_file(self.host.url, place))
+        return self._shown(self.collector(**options).into_file(self.host.signed, place))
 
     def folder(self, path: Path | Place, *replies: Reply, **options: Any) -> dict[str, Any]:
         self.host.replies += replies
         place = LocalTarget(path) if isinstance(path, Path) else path
-        return self._shown(self.collector(**options).into_folder(self.host.url, place))
+        return self._shown(self.collector(**options).into_folder(self.host.signed, place))
 
     def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
         assert json.loads(json.dumps(found)) == found
@@ -89,14 +89,9 @@ class Collecting:
             assert SIGNATURE not in shown
         return found
 
-    def looking(self, look: Callable[[], object]) -> Callable[[float], None]:
-        """Return a pause after an interruption, in which somebody looks around."""
-
-        def pause(seconds: float) -> None:
-            look()
-            self.clock.sleep(seconds)
-
-        return pause
+    def before_retry(self, step: Callable[[], object]) -> None:
+        """Take a step while the collector sleeps after an interruption."""
+        self.clock.on_sleep.append(lambda _: step())
 
     def lines(self, words: str) -> list[str]:
         return [line for line in self.said if words in line]
@@ -128,24 +123,22 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ----------------------------------------------------------------------------------------------- as a file
 
 
-def test_a_package_becomes_a_file_and_its_own_sum_is_told(collecting: Collecting, tmp_path: Path) -> None:
+@pytest.mark.parametrize("checked", [[], ["sha256"]])
+def test_a_package_becomes_a_file_and_its_checksum_is_returned(
+    collecting: Collecting, tmp_path: Path, checked: list[str]
+) -> None:
     path = tmp_path / "new" / "package.zip"
-    assert collecting.file(path, reply(body=PACKAGE)) == {
+    assert collecting.file(path, reply(body=PACKAGE, digest=promise(PACKAGE) if checked else "")) == {
         "path": str(path),
         "bytes": len(PACKAGE),
         "sha256": sha256(PACKAGE),
-        "checked": [],
+        "checked": checked,
         "transferred": len(PACKAGE),
     }
     assert everything(tmp_path) == {"new": None, "new/package.zip": PACKAGE}
-    assert collecting.said[-1] == f"info: {path} is whole: sha256 {sha256(PACKAGE)}"
+    compared = "; the storage host's sha256 is the same" if checked else ""
+    assert collecting.said[-1] == f"info: {path} is whole: sha256 {sha256(PACKAGE)}{compared}"
     assert collecting.host.asked("authorization") == [None]
-
-
-def test_a_sum_that_was_compared_is_named(collecting: Collecting, tmp_path: Path) -> None:
-    path = tmp_path / "package.zip"
-    assert collecting.file(path, reply(body=PACKAGE, digest=promise(PACKAGE)))["checked"] == ["sha256"]
-    assert collecting.said[-1].endswith("; the storage host's sha256 is the same")
 
 
 def test_a_file_that_is_the_package_already_isnt_touched(collecting: Collecting, target: Path) -> None:
@@ -228,10 +221,6 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(
     assert SIGNATURE not in everything_said(caught.value)
 
 
-def test_a_package_of_just_the_size_that_is_allowed_is_taken(collecting: Collecting, tmp_path: Path) -> None:
-    assert collecting.file(tmp_path / "p", reply(body=PACKAGE), max_bytes=len(PACKAGE))["bytes"] == 100_000
-
-
 def test_a_folder_isnt_written_over_and_nobody_is_asked(collecting: Collecting, target: Path) -> None:
     with pytest.raises(PixxelDownloadError, match="is a folder, and a file was to be written there"):
         collecting.file(target.parent)
@@ -257,7 +246,7 @@ def test_a_place_that_takes_nothing_is_an_error_before_anybody_is_asked(
 
 
 @pytest.mark.parametrize("before", ["none", "empty", "a link to an empty one"])
-def test_a_package_becomes_a_folder_and_all_of_it_is_told(
+def test_a_package_becomes_a_folder_and_all_of_it_is_returned(
     collecting: Collecting, tmp_path: Path, before: str
 ) -> None:
     path = out = tmp_path / "out"
@@ -293,57 +282,52 @@ def test_what_fits_already_is_left_and_counted(collecting: Collecting, tmp_path:
     assert (tmp_path / "a.txt").stat().st_ino == before
 
 
-def test_a_folder_of_another_user_is_filled_in_place(
-    collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    out.chmod(0o2777)
-    before, beside = out.stat(), set[str]()
-
-    cut_off = collecting.looking(lambda: beside.update(each.name for each in tmp_path.iterdir()))
-    monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1)
-    collecting.folder(out, BROKEN, reply(body=ZIP), pause=cut_off)
-    # Made inside of it, files have its group.
-    assert beside == {"out"}
-    assert (out.stat().st_ino, out.stat().st_mode) == (before.st_ino, before.st_mode)
-    assert everything(out) == UNPACKED
-
-
+@pytest.mark.parametrize("unpack", [False, True])
 def test_a_folder_without_rights_is_an_error_that_names_it_before_anybody_is_asked(
-    collecting: Collecting,
+    collecting: Collecting, unpack: bool
 ) -> None:
     with open_folder() as folder:
+        place = folder / "out" / ("" if unpack else "package.zip")
         (folder / "out").mkdir()
+        if not unpack:
+            place.write_bytes(b"")
+        before = everything(folder)
         (folder / "out").chmod(0o555)
         folder.chmod(0o555)
-        with without_rights(), pytest.raises(PixxelDownloadError, match="out can't be written: Permission"):
-            collecting.folder(folder / "out")
+        words = f"{place} can't be written: Permission"
+        with without_rights(), pytest.raises(PixxelDownloadError, match=words):
+            (collecting.folder if unpack else collecting.file)(place)
         folder.chmod(0o755)
-        assert everything(folder) == {"out": None}
+        assert everything(folder) == before
     assert collecting.host.connections == 0
 
 
 @pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize("why", ["another user's", "the folder above is closed"])
 def test_a_folder_that_cant_be_replaced_is_filled_in_place_and_nothing_goes_beside_it(
-    collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool
+    collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool, why: str
 ) -> None:
-    out = tmp_path / "mount"
+    out = tmp_path / "out"
     out.mkdir()
+    out.chmod(0o2777)
     if filled:
         (out / "a.txt").write_bytes(OLD)
-    access, before, beside = os.access, out.stat().st_ino, set[str]()
+    access, before, beside = os.access, out.stat(), set[str]()
 
     def above_is_closed(path: Any, mode: int, **options: Any) -> bool:
         return Path(path) != tmp_path and access(path, mode, **options)
 
-    cut_off = collecting.looking(lambda: beside.update(each.name for each in tmp_path.iterdir()))
+    collecting.before_retry(lambda: beside.update(each.name for each in tmp_path.iterdir()))
     # What the system says of another user's folder; whoever runs this may be root.
-    monkeypatch.setattr(os, "access", above_is_closed)
-    collecting.folder(out, BROKEN, reply(body=ZIP), pause=cut_off)
-    assert beside == {"mount"}
+    if why == "another user's":
+        monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1)
+    else:
+        monkeypatch.setattr(os, "access", above_is_closed)
+    collecting.folder(out, BROKEN, reply(body=ZIP))
+    # Made inside of it, files have its group.
+    assert beside == {"out"}
+    assert (out.stat().st_ino, out.stat().st_mode) == (before.st_ino, before.st_mode)
     assert everything(out) == UNPACKED
-    assert out.stat().st_ino == before
 
 
 def test_a_store_gets_the_members_and_the_package_is_spooled_elsewhere(
@@ -351,9 +335,9 @@ def test_a_store_gets_the_members_and_the_package_is_spooled_elsewhere(
 ) -> None:
     during: list[dict[str, bytes | None]] = []
 
-    cut_off = collecting.looking(lambda: during.append(everything(spool)))
+    collecting.before_retry(lambda: during.append(everything(spool)))
     place = StoreTarget(memory, "/b/out", "memory://b/out")
-    found = collecting.folder(place, BROKEN, reply(body=ZIP), pause=cut_off)
+    found = collecting.folder(place, BROKEN, reply(body=ZIP))
     assert found["paths"] == ["memory://b/out/a.txt", "memory://b/out/deep/b.txt"]
     assert stored(memory) == {f"/b/out/{name}": content for name, content in MEMBERS.items()}
     assert during
@@ -362,18 +346,19 @@ def test_a_store_gets_the_members_and_the_package_is_spooled_elsewhere(
 
 
 @pytest.mark.parametrize("kind", ["disk", "store"])
-def test_nobody_else_may_look_at_what_is_unfinished(
+def test_nobody_else_may_read_what_is_unfinished(
     collecting: Collecting, tmp_path: Path, memory: Any, spool: Path, kind: str
 ) -> None:
     during: list[int] = []
 
-    def cut_off(seconds: float) -> None:
+    def read_modes() -> None:
         during.extend(each.stat().st_mode & 0o777 for each in tmp_path.rglob(".pixxel-*") if each.is_dir())
-        collecting.clock.sleep(seconds)
+
+    collecting.before_retry(read_modes)
 
     store = StoreTarget(memory, "/b/out", "memory://b/out")
     place = LocalTarget(tmp_path / "out") if kind == "disk" else store
-    collecting.folder(place, BROKEN, reply(body=ZIP), pause=cut_off)
+    collecting.folder(place, BROKEN, reply(body=ZIP))
     assert during == [0o700]
     assert kind == "store" or (tmp_path / "out").stat().st_mode == spool.stat().st_mode
 
@@ -430,13 +415,14 @@ def test_a_link_that_is_put_in_the_folders_place_while_it_is_fetched_isnt_follow
     if before == "a folder with files":
         (out / "other").write_bytes(OLD)
 
-    def planted(_: float) -> None:
+    def plant() -> None:
         if before != "none":
             out.rename(tmp_path / "moved")
         out.symlink_to(elsewhere)
 
+    collecting.before_retry(plant)
     with pytest.raises(PixxelDownloadError, match="out"):
-        collecting.folder(out, BROKEN, reply(body=ZIP), pause=planted)
+        collecting.folder(out, BROKEN, reply(body=ZIP))
     assert everything(elsewhere) == {}
     assert out.is_symlink()
     assert {each.name for each in tmp_path.iterdir()} <= {"out", "elsewhere", "moved"}
@@ -467,24 +453,16 @@ def long_names(step: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("step", ["n" * 238, "nnnn" + "é" * 39], ids=["plain", "escaped"])
-def test_as_many_paths_are_told_as_may_go_into_xcom(
-    collecting: Collecting, memory: Any, spool: Path, step: str
+@pytest.mark.parametrize("more", [{}, {"one": b"", "another": b"1"}])
+def test_as_many_paths_are_returned_as_may_go_into_xcom_and_others_are_truncated(
+    collecting: Collecting, memory: Any, spool: Path, step: str, more: dict[str, bytes]
 ) -> None:
-    members = long_names(step)
+    members = {**long_names(step), **more}
     found = collecting.folder(StoreTarget(memory, "/b", "memory://b"), reply(body=made(members)))
-    assert found["paths"] == [f"memory://b/{name}" for name in members]
-    assert "truncated" not in found
-
-
-@pytest.mark.parametrize("step", ["n" * 238, "nnnn" + "é" * 39], ids=["plain", "escaped"])
-def test_paths_that_are_too_many_are_left_out_and_that_is_told(
-    collecting: Collecting, memory: Any, spool: Path, step: str
-) -> None:
-    members = {**long_names(step), "one": b"", "another": b"1"}
-    found = collecting.folder(StoreTarget(memory, "/b", "memory://b"), reply(body=made(members)))
-    assert found["truncated"] == ["paths"]
     assert found["paths"] == [f"memory://b/{name}" for name in long_names(step)]
-    assert (found["files"], found["written"], found["unpacked_bytes"]) == (len(members), len(members), 1)
+    assert found.get("truncated") == (["paths"] if more else None)
+    assert (found["files"], found["written"]) == (len(members), len(members))
+    assert found["unpacked_bytes"] == (1 if more else 0)
     assert len(stored(memory)) == len(members)
 
 
@@ -521,7 +499,7 @@ def test_a_store_that_takes_nothing_is_found_out_before_anybody_is_asked(
 
 @pytest.mark.parametrize("filled", [False, True])
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EPERM, errno.ENOTSUP])
-def test_a_folder_that_is_a_mount_is_filled_in_place_though_nothing_tells(
+def test_a_folder_that_is_a_mount_is_filled_in_place_though_nothing_shows_it(
     collecting: Collecting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: bool, code: int
 ) -> None:
     out, rename = tmp_path / "mount", os.rename
@@ -557,17 +535,19 @@ def test_giving_up_removes_at_once_what_is_unfinished_and_ends_the_rest(
     content = ZIP if unpack else PACKAGE
     seen: list[int] = []
 
-    def give_up(_: float) -> None:
+    def give_up() -> None:
         seen.append(len(everything(target.parent.parent)))
-        collector.give_up()
+        collector.cancellation.give_up()
         seen.append(len(everything(target.parent.parent)))
 
-    collector = collecting.collector(pause=give_up)
+    collector = collecting.collector()
+    collecting.before_retry(give_up)
     collecting.host.replies += [then_reset(reply(body=content)[:-20]), reply(body=content)]
-    url, place = collecting.host.url, LocalTarget(target.with_name("new"))
+    url, place = collecting.host.signed, LocalTarget(target.with_name("new"))
     with pytest.raises(PixxelDownloadError, match="was given up"):
         collector.into_folder(url, place) if unpack else collector.into_file(url, place)
     assert seen[0] > seen[1] == 2
+    assert collecting.host.connections == 1
     assert everything(target.parent.parent) == {"data": None, "data/package.zip": OLD}
 
 
@@ -576,10 +556,10 @@ def test_what_was_given_up_before_it_began_writes_and_asks_nothing(
     collecting: Collecting, tmp_path: Path, unpack: bool
 ) -> None:
     collector = collecting.collector()
-    collector.give_up()
+    collector.cancellation.give_up()
     collect = collector.into_folder if unpack else collector.into_file
     with pytest.raises(PixxelDownloadError, match="The download was given up, as its task was stopped"):
-        collect(collecting.host.url, LocalTarget(tmp_path / "new" / "place"))
+        collect(collecting.host.signed, LocalTarget(tmp_path / "new" / "place"))
     assert everything(tmp_path) == {}
     assert collecting.host.connections == 0
 
@@ -587,8 +567,8 @@ def test_what_was_given_up_before_it_began_writes_and_asks_nothing(
 def test_giving_up_afterwards_takes_nothing_away(collecting: Collecting, tmp_path: Path) -> None:
     collector = collecting.collector()
     collecting.host.replies += [reply(body=PACKAGE), reply(body=ZIP)]
-    collector.into_file(collecting.host.url, LocalTarget(tmp_path / "package.zip"))
-    collector.into_folder(collecting.host.url, LocalTarget(tmp_path / "out"))
-    collector.give_up()
+    collector.into_file(collecting.host.signed, LocalTarget(tmp_path / "package.zip"))
+    collector.into_folder(collecting.host.signed, LocalTarget(tmp_path / "out"))
+    collector.cancellation.give_up()
     assert (tmp_path / "package.zip").read_bytes() == PACKAGE
     assert everything(tmp_path / "out") == UNPACKED

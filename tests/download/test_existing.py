@@ -17,6 +17,7 @@ from pixxel_provider.download.errors import PixxelAddressError, PixxelDownloadEr
 from pixxel_provider.download.existing import SAMPLE, is_present
 from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.object_store import StoreTarget
+from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import StorageClient
 from pixxel_provider.download.transfer import Received
 from tests.download.hosting import Host, settings_for
@@ -37,6 +38,9 @@ def part(content: bytes, start: int = -SAMPLE, **headers: str) -> bytes:
     first = max(0, len(content) + start) if start < 0 else start
     span = f"bytes {first}-{len(content) - 1}/{len(content)}"
     return reply("206 Partial Content", content[first:], content_range=span, **headers)
+
+
+PROMISE = {"repr_digest": f"sha-256=:{digest(PACKAGE)}:"}
 
 
 def changed(content: bytes, at: int) -> bytes:
@@ -68,44 +72,44 @@ def put(place: Place, content: bytes) -> None:
     file.commit()
 
 
-def look(host: Host, place: Place, *replies: Reply) -> Received | None:
+def present(host: Host, place: Place, *replies: Reply) -> Received | None:
     host.replies += replies
-    return is_present(StorageClient(settings_for(host.origin), 5.0), host.url, place)
+    return is_present(StorageClient(settings_for(host.origin), 5.0), host.signed, place)
 
 
 # -------------------------------------------------------------------------------------------- what is left
 
 
 def test_the_whole_package_is_left_where_the_checksum_is_the_same(host: Host, place: Place) -> None:
-    found = look(host, place, part(PACKAGE, repr_digest=f"sha-256=:{digest(PACKAGE)}:"))
+    found = present(host, place, part(PACKAGE, **PROMISE))
     assert found == Received(len(PACKAGE), SHA256, ("sha256",))
     assert b"".join(place.parts()) == PACKAGE
 
 
 def test_with_a_checksum_the_head_of_the_answer_is_enough(host: Host, disk: LocalTarget) -> None:
-    broken = then_reset(part(PACKAGE, repr_digest=f"sha-256=:{digest(PACKAGE)}:")[:-10])
-    assert look(host, disk, broken) == Received(len(PACKAGE), SHA256, ("sha256",))
+    broken = then_reset(part(PACKAGE, **PROMISE)[:-10])
+    assert present(host, disk, broken) == Received(len(PACKAGE), SHA256, ("sha256",))
 
 
 def test_every_checksum_of_the_host_is_compared_and_named(host: Host, disk: LocalTarget) -> None:
     both = f"sha-512=:{digest(PACKAGE, 'sha512')}:, md5=:{digest(PACKAGE, 'md5')}:"
-    assert look(host, disk, part(PACKAGE, repr_digest=both)) == Received(
+    assert present(host, disk, part(PACKAGE, repr_digest=both)) == Received(
         len(PACKAGE), SHA256, ("sha512", "md5")
     )
     wrong = f"sha-512=:{digest(PACKAGE, 'sha512')}:, md5=:{digest(PACKAGE[1:], 'md5')}:"
-    assert look(host, disk, part(PACKAGE, repr_digest=wrong)) is None
+    assert present(host, disk, part(PACKAGE, repr_digest=wrong)) is None
 
 
 def test_without_a_checksum_the_same_end_of_the_same_length_is_enough(host: Host, place: Place) -> None:
-    assert look(host, place, part(PACKAGE)) == Received(len(PACKAGE), SHA256, ())
+    assert present(host, place, part(PACKAGE)) == Received(len(PACKAGE), SHA256, ())
 
 
-def test_the_sum_of_what_lies_there_is_told_and_not_one_of_what_should_lie_there(
+def test_the_checksum_of_what_lies_there_is_returned_and_not_one_of_what_should_lie_there(
     host: Host, disk: LocalTarget
 ) -> None:
     other = changed(PACKAGE, 0)
     disk.path.write_bytes(other)
-    found = look(host, disk, part(PACKAGE))
+    found = present(host, disk, part(PACKAGE))
     assert found == Received(len(PACKAGE), hashlib.sha256(other).hexdigest(), ())
 
 
@@ -123,7 +127,7 @@ def test_one_request_asks_for_the_end_of_what_lies_there_and_for_no_more(
     host: Host, disk: LocalTarget, length: int, wanted: str
 ) -> None:
     disk.path.write_bytes(PACKAGE[:length])
-    assert look(host, disk, part(PACKAGE[:length])) is not None
+    assert present(host, disk, part(PACKAGE[:length])) is not None
     assert host.asked("range") == [wanted]
     assert host.asked("authorization") == [None]
     assert CANARY not in host.heads[0]
@@ -139,7 +143,7 @@ def test_where_nothing_lies_nobody_is_asked(host: Host, tmp_path: Path, what: st
         path.touch()
     elif what == "a folder":
         path.mkdir()
-    assert look(host, LocalTarget(path)) is None
+    assert present(host, LocalTarget(path)) is None
     assert host.connections == 0
 
 
@@ -150,13 +154,13 @@ def test_other_bytes_of_the_same_length_are_found_by_a_checksum_wherever_they_ar
 ) -> None:
     put(place, changed(PACKAGE, at))
     sum_of = digest(PACKAGE, algorithm.replace("-", ""))
-    assert look(host, place, part(PACKAGE, repr_digest=f"{algorithm}=:{sum_of}:")) is None
+    assert present(host, place, part(PACKAGE, repr_digest=f"{algorithm}=:{sum_of}:")) is None
 
 
 @pytest.mark.parametrize("at", [2 * SAMPLE, 2 * SAMPLE + 1, len(PACKAGE) - 1])
 def test_other_bytes_in_the_sample_are_found_without_a_checksum(host: Host, place: Place, at: int) -> None:
     put(place, changed(PACKAGE, at))
-    assert look(host, place, part(PACKAGE)) is None
+    assert present(host, place, part(PACKAGE)) is None
 
 
 @pytest.mark.parametrize("more", [1, 1000])
@@ -164,11 +168,11 @@ def test_other_bytes_in_the_sample_are_found_without_a_checksum(host: Host, plac
 def test_another_length_is_fetched_whatever_its_bytes_are(
     host: Host, disk: LocalTarget, more: int, checksum: bool
 ) -> None:
-    headers = {"repr_digest": f"sha-256=:{digest(PACKAGE)}:"} if checksum else {}
+    headers = PROMISE if checksum else {}
     longer = PACKAGE + PACKAGE[:more]
     span = f"bytes {2 * SAMPLE}-{3 * SAMPLE - 1}/{len(longer)}"
     body = PACKAGE[2 * SAMPLE :]
-    assert look(host, disk, reply("206 Partial Content", body, content_range=span, **headers)) is None
+    assert present(host, disk, reply("206 Partial Content", body, content_range=span, **headers)) is None
 
 
 @pytest.mark.parametrize(
@@ -195,14 +199,14 @@ def test_another_length_is_fetched_whatever_its_bytes_are(
 def test_a_host_that_doesnt_say_it_now_is_left_to_the_transfer(
     host: Host, disk: LocalTarget, answer: bytes
 ) -> None:
-    assert look(host, disk, answer) is None
+    assert present(host, disk, answer) is None
     assert host.connections == 1
 
 
 @pytest.mark.parametrize("kept", [0, 10, SAMPLE - 1])
 def test_a_sample_that_breaks_off_proves_nothing(host: Host, disk: LocalTarget, kept: int) -> None:
     whole = part(PACKAGE)
-    assert look(host, disk, then_reset(whole[: len(whole) - SAMPLE + kept])) is None
+    assert present(host, disk, then_reset(whole[: len(whole) - SAMPLE + kept])) is None
 
 
 # -------------------------------------------------------------------------------- hosts that send no parts
@@ -216,7 +220,7 @@ def test_a_host_that_sends_less_than_a_sample_proves_nothing(
     span = f"bytes {2 * SAMPLE}-{last}/{len(PACKAGE)}"
     host.replies = [reply("206 Partial Content", one, content_range=span, content_length="")]
     put(disk, PACKAGE[: 2 * SAMPLE + 1] + bytes(SAMPLE - 1))
-    assert look(host, disk) is None
+    assert present(host, disk) is None
 
 
 @pytest.mark.parametrize("at", [None, 0, len(PACKAGE) - 1])
@@ -224,28 +228,28 @@ def test_a_whole_that_comes_instead_of_its_end_proves_nothing(
     host: Host, place: Place, at: int | None
 ) -> None:
     put(place, PACKAGE if at is None else changed(PACKAGE, at))
-    assert look(host, place, reply(body=PACKAGE)) is None
+    assert present(host, place, reply(body=PACKAGE)) is None
 
 
 @pytest.mark.parametrize("start", [0, 7, 2 * SAMPLE - 1, 2 * SAMPLE + 1])
 def test_another_part_than_the_end_proves_nothing(host: Host, disk: LocalTarget, start: int) -> None:
-    assert look(host, disk, part(PACKAGE, start=start)) is None
+    assert present(host, disk, part(PACKAGE, start=start)) is None
 
 
 @pytest.mark.parametrize("length", [1, SAMPLE])
 def test_a_whole_that_is_no_longer_than_a_sample_is_compared(host: Host, place: Place, length: int) -> None:
     put(place, PACKAGE[:length])
-    found = look(host, place, reply(body=PACKAGE[:length]))
+    found = present(host, place, reply(body=PACKAGE[:length]))
     assert found == Received(length, hashlib.sha256(PACKAGE[:length]).hexdigest(), ())
     put(place, changed(PACKAGE[:length], length - 1))
-    assert look(host, place, reply(body=PACKAGE[:length])) is None
+    assert present(host, place, reply(body=PACKAGE[:length])) is None
 
 
 def test_a_checksum_comes_with_the_whole_too(host: Host, disk: LocalTarget) -> None:
     answer = reply(body=PACKAGE, content_md5=digest(PACKAGE, "md5"))
-    assert look(host, disk, answer) == Received(len(PACKAGE), SHA256, ("md5",))
+    assert present(host, disk, answer) == Received(len(PACKAGE), SHA256, ("md5",))
     disk.path.write_bytes(changed(PACKAGE, len(PACKAGE) - 1))
-    assert look(host, disk, answer) is None
+    assert present(host, disk, answer) is None
 
 
 @pytest.mark.parametrize("checksum", [True, False])
@@ -259,7 +263,7 @@ def test_a_host_that_sends_the_whole_isnt_listened_to_until_its_end(
     sum_of = digest(bytes(length)) if checksum else ""
 
     head = reply(content_length=str(length), digest=f"sha-256={sum_of}" if checksum else "")
-    found = look(host, LocalTarget(path), [head, *[bytes(MIB // 4)] * 256])
+    found = present(host, LocalTarget(path), [head, *[bytes(MIB // 4)] * 256])
     assert (found and (found.bytes, found.checked)) == ((length, ("sha256",)) if checksum else None)
     host.settle(10)
     assert host.sent < length // 2
@@ -280,14 +284,14 @@ def test_an_answer_that_no_transfer_could_use_is_an_error_at_once(
     host: Host, disk: LocalTarget, answer: bytes, words: str
 ) -> None:
     with pytest.raises(PixxelDownloadError, match=words):
-        look(host, disk, answer)
+        present(host, disk, answer)
     assert disk.path.read_bytes() == PACKAGE
 
 
 def test_an_address_that_isnt_asked_is_an_error_and_isnt_asked(host: Host, disk: LocalTarget) -> None:
     storage = StorageClient(settings_for("https://8.8.8.8"), 5.0)
     with pytest.raises(PixxelAddressError, match="this machine"):
-        is_present(storage, host.url.replace("http://", "https://"), disk)
+        is_present(storage, SignedUrl(host.url.replace("http://", "https://")), disk)
     assert host.connections == 0
 
 
@@ -316,8 +320,8 @@ def test_what_a_store_lets_nobody_read_is_fetched(host: Host, gives: int, checks
     # Without a checksum it is read twice: for the sample and for its sum.
     fs.gives = gives if not checksum else 0
     place = StoreTarget(fs, "/b/package.zip", "closed://b/package.zip")
-    headers = {"repr_digest": f"sha-256=:{digest(PACKAGE)}:"} if checksum else {}
-    assert look(host, place, part(PACKAGE, **headers)) is None
+    headers = PROMISE if checksum else {}
+    assert present(host, place, part(PACKAGE, **headers)) is None
 
 
 def test_what_a_store_lets_nobody_see_is_fetched_and_nobody_is_asked(
@@ -328,7 +332,7 @@ def test_what_a_store_lets_nobody_see_is_fetched_and_nobody_is_asked(
 
     fs = Closed()
     monkeypatch.setattr(fs, "info", refuse)
-    assert look(host, StoreTarget(fs, "/b/package.zip", "closed://b/package.zip")) is None
+    assert present(host, StoreTarget(fs, "/b/package.zip", "closed://b/package.zip")) is None
     assert host.connections == 0
 
 
@@ -336,14 +340,14 @@ def test_a_file_without_rights_is_an_error_that_names_it(host: Host) -> None:
     with open_folder() as folder:
         place = LocalTarget(folder / "package.zip")
         place.path.write_bytes(PACKAGE)
-        assert look(host, place, part(PACKAGE)) is not None
+        assert present(host, place, part(PACKAGE)) is not None
         place.path.chmod(0)
         words = r"package\.zip can't be read: Permission denied"
         with without_rights(), pytest.raises(PixxelDownloadError, match=words):
-            look(host, place, part(PACKAGE))
+            present(host, place, part(PACKAGE))
 
 
 def test_a_page_that_lies_there_isnt_the_package(host: Host, place: Place) -> None:
     page = b"<html><title>This link has expired</title></html>"
     put(place, page)
-    assert look(host, place, reply(body=page, content_type="text/html")) is None
+    assert present(host, place, reply(body=page, content_type="text/html")) is None

@@ -7,50 +7,22 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pixxel_provider.clock import CLOCK
 from pixxel_provider.download import open_folders
-from pixxel_provider.download.archive import Archive, Limits, Member
+from pixxel_provider.download.cancellation import Cancellation
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
-from pixxel_provider.download.local_disk import LocalTarget
 from pixxel_provider.download.open_folders import Folders, alone
-from pixxel_provider.download.unpack import Unpacked, unpack_into_folder
-from tests.download.archives import everything, made
+from pixxel_provider.download.unpack import Unpacked
+from tests.download.archives import everything, made, unpack
+from tests.support import FakeClock
 
 MEMBERS = {"a.txt": b"a", "deep/b.txt": b"bb"}
-
-
-class Meanwhile(Archive):
-    """An archive during whose last member something else happens."""
-
-    happens: Callable[[], object] = staticmethod(lambda: None)
-
-    def parts(self, member: Member) -> Iterator[bytes]:
-        if member is self.members[-1]:
-            self.happens()
-        yield from super().parts(member)
-
-
-def unpack(tmp_path: Path, content: bytes, happens: Callable[[], object], work: str = "work") -> Unpacked:
-    (tmp_path / f"{work}.zip").write_bytes(content)
-    (tmp_path / work).mkdir()
-    with Meanwhile(tmp_path / f"{work}.zip", Limits()) as archive:
-        archive.happens = happens  # type: ignore[method-assign]
-        return unpack_into_folder(archive, LocalTarget(tmp_path / "out"), tmp_path / work)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """A folder that holds a file, beside another that nothing may come into."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "other").write_bytes(b"other")
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "a.txt").write_bytes(b"theirs")
-    return tmp_path / "out"
 
 
 def holds_nothing_new(out: Path) -> None:
@@ -97,7 +69,7 @@ def test_a_link_that_is_planted_between_two_moves_isnt_followed(
     monkeypatch.setattr(os, "rename", planted)
     members = {"deep/first.txt": b"1", "other.txt": b"2", "deep/a.txt": b"3"}
     with pytest.raises(PixxelDownloadError, match="in the way"):
-        unpack(tmp_path, made(members), lambda: None)
+        unpack(tmp_path, made(members))
     assert everything(tmp_path / "elsewhere") == {"a.txt": b"theirs"}
 
 
@@ -120,16 +92,14 @@ def test_a_link_that_is_planted_among_what_is_unfinished_isnt_followed(tmp_path:
     holds_nothing_new(out)
 
 
-@pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "pipe"])
+@pytest.mark.parametrize("kind", ["link to a.txt", "link to nothing", "pipe"])
 @pytest.mark.parametrize("before", [True, False])
 def test_what_is_no_file_isnt_replaced_by_one(tmp_path: Path, out: Path, kind: str, before: bool) -> None:
     def put() -> None:
         if kind == "pipe":
             os.mkfifo(out / "a.txt")
         else:
-            (out / "a.txt").symlink_to(
-                tmp_path / "elsewhere" / ("a.txt" if kind == "link to a file" else "b")
-            )
+            (out / "a.txt").symlink_to(tmp_path / "elsewhere" / kind.removeprefix("link to "))
 
     if before:
         put()
@@ -141,25 +111,6 @@ def test_what_is_no_file_isnt_replaced_by_one(tmp_path: Path, out: Path, kind: s
 
 
 # ------------------------------------------------------------------------------- what a file system can't do
-
-
-@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EBUSY, errno.ENOSYS, errno.EOPNOTSUPP])
-@pytest.mark.parametrize("before", ["none", "empty"])
-def test_where_folders_cant_be_renamed_files_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, before: str
-) -> None:
-    rename = os.rename
-
-    def files_alone(source: Any, target: Any, **descriptors: int) -> None:
-        if not descriptors and Path(source).is_dir():
-            raise OSError(number, os.strerror(number))
-        rename(source, target, **descriptors)
-
-    monkeypatch.setattr(os, "rename", files_alone)
-    if before == "empty":
-        (tmp_path / "out").mkdir()
-    assert unpack(tmp_path, made({**MEMBERS, "empty/": b""}), lambda: None).written == 2
-    assert everything(tmp_path / "out") == {**MEMBERS, "deep": None, "empty": None}
 
 
 @pytest.fixture
@@ -191,7 +142,7 @@ def test_names_that_differ_in_capitals_are_two_files_where_they_can_be(tmp_path:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "other").write_bytes(b"")
     for written in (4, 0):
-        assert unpack(tmp_path, made(ALIKE), lambda: None, f"work{written}").written == written
+        assert unpack(tmp_path, made(ALIKE), work=f"work{written}").written == written
     found = {name: content for name, content in everything(tmp_path / "out").items() if content}
     assert found == ALIKE
 
@@ -206,7 +157,7 @@ def test_names_that_differ_in_capitals_are_refused_where_they_are_one_file(
         (tmp_path / "out" / "other").write_bytes(b"other")
     kept = everything(tmp_path)
     with pytest.raises(PixxelArchiveError, match=r"'Data\.txt' and another member .* would be the same file"):
-        unpack(tmp_path, made(ALIKE), lambda: None)
+        unpack(tmp_path, made(ALIKE))
     assert {name: content for name, content in everything(tmp_path).items() if "work" not in name} == kept
 
 
@@ -216,11 +167,11 @@ def test_a_member_that_lies_there_already_isnt_written_over_by_one_of_another_na
 ) -> None:
     (out / "data.txt").write_bytes(b"1")
     with pytest.raises(PixxelArchiveError, match=r"'Data\.txt' and another member"):
-        unpack(tmp_path, made(ALIKE), lambda: None)
+        unpack(tmp_path, made(ALIKE))
     assert everything(out) == {"data.txt": b"1", "other": b"other"}
 
 
-def test_names_are_told_apart_where_they_go_and_not_where_they_are_unpacked_first(
+def test_names_are_distinguished_where_they_go_and_not_where_they_are_unpacked_first(
     tmp_path: Path, out: Path, request: pytest.FixtureRequest
 ) -> None:
     # Some file systems can be told so for single folders.
@@ -259,10 +210,10 @@ def test_a_path_that_would_be_too_long_below_the_folder_is_refused_before_anythi
     room = 4096 - len(str(tmp_path / "out")) - 2
     steps = ["n" * 200] * 30
     name = "/".join(steps)[: room - 1] + "x"
-    assert unpack(tmp_path, made({name: b"x"}), lambda: None).written == 1
+    assert unpack(tmp_path, made({name: b"x"})).written == 1
     assert (tmp_path / "out" / name).exists()
     with pytest.raises(PixxelArchiveError, match=r"would have a path below .*out that no system allows"):
-        unpack(tmp_path, made({name + "x": b"x"}), lambda: None, "more")
+        unpack(tmp_path, made({name + "x": b"x"}), work="more")
 
 
 # ------------------------------------------------------------------------------------------------ two at once
@@ -315,7 +266,7 @@ def test_two_unpacks_into_one_folder_dont_mix(
     assert found in packages
 
 
-def test_a_member_that_another_task_replaces_meanwhile_isnt_told_as_there(tmp_path: Path, out: Path) -> None:
+def test_a_member_that_another_task_replaces_meanwhile_isnt_kept(tmp_path: Path, out: Path) -> None:
     (out / "a.txt").write_bytes(b"a")
     with pytest.raises(PixxelDownloadError, match=r"a\.txt was changed meanwhile, by another task perhaps"):
         unpack(tmp_path, made(MEMBERS), lambda: (out / "a.txt").write_bytes(b"x"))
@@ -328,27 +279,27 @@ def test_what_another_task_was_quicker_with_isnt_written_again(tmp_path: Path, o
 
 
 def test_a_folder_that_another_task_has_for_long_is_an_error_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: FakeClock
 ) -> None:
-    monkeypatch.setattr(open_folders, "_PATIENCE", 0.0)
     with (
-        alone(tmp_path, lambda: None),
-        pytest.raises(PixxelDownloadError, match="another task has been writing into it"),
-        alone(tmp_path, lambda: None),
+        alone(tmp_path, clock),
+        pytest.raises(PixxelDownloadError, match="another task has been writing into it for 300 s"),
+        alone(tmp_path, clock),
     ):
         raise AssertionError("nobody else may be in here")
+    assert sum(clock.slept) == pytest.approx(300, abs=0.2)
 
 
-def test_who_waits_for_another_task_can_be_stopped(tmp_path: Path) -> None:
-    def stopped() -> None:
-        raise PixxelDownloadError("stopped")
-
+def test_who_waits_for_another_task_can_be_stopped(tmp_path: Path, clock: FakeClock) -> None:
+    cancellation = Cancellation(clock)
+    clock.on_sleep.append(lambda _: cancellation.give_up())
     with (
-        alone(tmp_path, lambda: None),
+        alone(tmp_path, clock),
         pytest.raises(PixxelDownloadError, match="stopped"),
-        alone(tmp_path, stopped),
+        alone(tmp_path, cancellation.clock),
     ):
         raise AssertionError("nobody else may be in here")
+    assert len(clock.slept) == 1
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])
@@ -359,7 +310,7 @@ def test_a_file_system_without_locks_does_without(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(open_folders.fcntl, "flock", none)
-    with alone(tmp_path, lambda: None):
+    with alone(tmp_path, CLOCK):
         (tmp_path / "file").touch()
 
 
@@ -373,21 +324,21 @@ def test_descriptors_are_closed_whatever_happens(tmp_path: Path) -> None:
     before = opened()
     (tmp_path / "file").touch()
     with Folders(tmp_path) as found:
-        found.open(["a", "b", "c"], lambda steps: None)
-        found.open(["a", "x"], lambda steps: None)
+        found.open(["a", "b", "c"], make=True)
+        found.open(["a", "x"], make=True)
         with pytest.raises(FileNotFoundError):
             found.open(["a", "none", "c"])
         with pytest.raises(PixxelArchiveError, match="file is in the way"):
-            found.open(["file", "c"], lambda steps: None)
+            found.open(["file", "c"], make=True)
         found.open([])
     assert opened() == before
     assert everything(tmp_path) == {"file": b"", "a": None, "a/b": None, "a/b/c": None, "a/x": None}
 
 
-def test_each_folder_that_is_made_is_told_once(tmp_path: Path) -> None:
+def test_each_folder_that_is_made_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     told: list[list[str]] = []
     with Folders(tmp_path) as found:
         for steps in (["a", "b"], ["a", "b", "c"], ["a", "b"], ["d"]):
-            found.open(steps, told.append)
+            found.open(steps, make=True, made=told.append)
     assert told == [["a", "b"], ["a", "b", "c"], ["d"]]

@@ -15,7 +15,7 @@ import pytest
 
 from pixxel_provider.download import local_target as module
 from pixxel_provider.download.errors import PixxelArchiveError, PixxelDownloadError
-from pixxel_provider.download.local_target import file_target, folder_target, keep_rights, sync
+from pixxel_provider.download.local_target import file_target, folder_target, keep_rights, mount_of, sync
 from tests.support import fails_with, open_folder, without_rights
 
 ACCESS_LIST = "system.posix_acl_access"
@@ -116,17 +116,17 @@ def test_a_file_that_is_a_mount_point_isnt_replaced(tmp_path: Path, monkeypatch:
     (tmp_path / "package.zip").touch()
     assert file_target(tmp_path / "package.zip")
     # Only root can mount; what the system says of mounts is tried below.
-    monkeypatch.setattr(module, "_mount_of", lambda path: str(path))
+    monkeypatch.setattr(module, "mount_of", lambda path: str(path))
     with pytest.raises(PixxelDownloadError, match=r"package\.zip is a mount point.* mount the folder"):
         file_target(tmp_path / "package.zip")
 
 
-def test_mounts_are_told_apart(tmp_path: Path) -> None:
+def test_mounts_are_distinguished(tmp_path: Path) -> None:
     if not Path("/proc/self/fdinfo").is_dir():
         pytest.skip("this system has no such folder")
     (tmp_path / "file").touch()
-    assert module._mount_of(tmp_path / "file") == module._mount_of(tmp_path)
-    assert module._mount_of(Path("/proc")) != module._mount_of(Path("/"))
+    assert mount_of(tmp_path / "file") == mount_of(tmp_path)
+    assert mount_of(Path("/proc")) != mount_of(Path("/"))
 
 
 def test_in_a_folder_with_the_sticky_bit_anothers_file_isnt_replaced() -> None:
@@ -165,16 +165,13 @@ def kept(new: Path, old: Path) -> int:
     return stat.S_IMODE(new.stat().st_mode)
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o664, 0o400, 0o000])
-def test_rights_are_kept(new: Path, old: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o664, 0o400, 0o000, 0o6755])
+def test_rights_are_kept_and_no_file_becomes_one_that_runs_as_its_owner(
+    new: Path, old: Path, mode: int
+) -> None:
     old.chmod(mode)
-    assert kept(new, old) == mode
+    assert kept(new, old) == mode & 0o777
     assert (new.stat().st_uid, new.stat().st_gid) == (old.stat().st_uid, old.stat().st_gid)
-
-
-def test_no_file_becomes_one_that_runs_as_its_owner(new: Path, old: Path) -> None:
-    old.chmod(0o6755)
-    assert kept(new, old) == 0o755
 
 
 def test_where_nothing_lies_or_a_link_there_is_nothing_to_keep(new: Path, tmp_path: Path) -> None:

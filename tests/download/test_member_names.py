@@ -259,7 +259,7 @@ def test_two_members_of_one_name_are_refused() -> None:
         ("ﬁle", "FILE"),
     ],
 )
-def test_names_that_only_some_file_systems_tell_apart_are_taken_and_kept_in_mind(
+def test_names_that_only_some_file_systems_distinguish_are_taken_and_kept_in_mind(
     one: str, other: str
 ) -> None:
     for pair in ((one, other), (other, one)):

@@ -47,32 +47,35 @@ def test_the_beginning_names_what_is_to_come(progress: Progress, said: list[str]
     ]
 
 
-def test_a_line_needs_ten_seconds_and_a_tenth_of_the_package(
-    progress: Progress, said: list[str], clock: FakeClock
+@pytest.mark.parametrize(
+    ("begins", "steps", "line"),
+    [
+        # After ten seconds and a tenth of the package, ...
+        (1, [(9.9, 50), (0.1, 9), (0, 10)], "10.0 MiB of 100.0 MiB (10%) so far, at 1.0 MiB/s"),
+        # ... or after a minute, however little came.
+        (1, [(59.9, 1), (0.1, 1)], "1.0 MiB of 100.0 MiB (1%) so far, at 17.1 KiB/s"),
+        # Both count from the last beginning.
+        (2, [(9, 5), (1, 10)], "10.0 MiB of 100.0 MiB (10%) so far, at 1.0 MiB/s"),
+    ],
+)
+def test_a_line_comes_with_the_last_of_these_steps_and_not_before(
+    progress: Progress,
+    said: list[str],
+    clock: FakeClock,
+    begins: int,
+    steps: list[tuple[float, int]],
+    line: str,
 ) -> None:
-    progress.begin(100 * MIB)
+    for _ in range(begins):
+        clock.now += 10
+        progress.at(90 * MIB)
+        progress.begin(100 * MIB)
     said.clear()
-    clock.now += 9.9
-    progress.at(50 * MIB)
-    assert said == []
-    clock.now += 0.1
-    progress.at(9 * MIB)
-    assert said == []
-    progress.at(10 * MIB)
-    assert said == ["Received 10.0 MiB of 100.0 MiB (10%) so far, at 1.0 MiB/s"]
-
-
-def test_after_a_minute_there_is_a_line_however_little_came(
-    progress: Progress, said: list[str], clock: FakeClock
-) -> None:
-    progress.begin(100 * MIB)
-    said.clear()
-    clock.now += 59.9
-    progress.at(MIB)
-    assert said == []
-    clock.now += 0.1
-    progress.at(MIB)
-    assert said == ["Received 1.0 MiB of 100.0 MiB (1%) so far, at 17.1 KiB/s"]
+    for seconds, mib in steps:
+        assert said == []
+        clock.now += seconds
+        progress.at(mib * MIB)
+    assert said == [f"Received {line}"]
 
 
 def test_the_rate_is_that_since_the_last_line(progress: Progress, said: list[str], clock: FakeClock) -> None:
@@ -110,22 +113,6 @@ def test_a_long_transfer_says_ten_lines_and_a_slow_one_a_line_a_minute(
         clock.now += 1
         progress.at(second * MIB)
     assert len(said) == 1 + 60
-
-
-def test_a_package_that_begins_anew_is_counted_from_nothing(
-    progress: Progress, said: list[str], clock: FakeClock
-) -> None:
-    progress.begin(100 * MIB)
-    clock.now += 10
-    progress.at(90 * MIB)
-    progress.begin(100 * MIB)
-    said.clear()
-    clock.now += 9
-    progress.at(5 * MIB)
-    assert said == []
-    clock.now += 1
-    progress.at(10 * MIB)
-    assert said == ["Received 10.0 MiB of 100.0 MiB (10%) so far, at 1.0 MiB/s"]
 
 
 def test_the_end_names_length_time_and_rate_of_the_whole_transfer(

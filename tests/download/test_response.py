@@ -54,7 +54,7 @@ def test_a_part_takes_no_promise_from_headers_about_the_part() -> None:
     assert read(206, content_range="bytes 3-9/10", x_goog_hash=f"md5={value}").promised == {"md5": MD5}
 
 
-def test_a_length_that_only_the_end_tells_is_taken_where_the_end_can_be_told() -> None:
+def test_a_package_without_a_length_is_taken_in_chunks() -> None:
     assert read(200, transfer_encoding="Chunked").total is None
 
 
@@ -184,7 +184,7 @@ def test_what_isnt_text_is_the_package_whatever_its_type_says(beginning: bytes, 
 @pytest.mark.parametrize(
     "beginning", [b"", b"package", b"0123456789", b"{", b"[section]\n", b"< 5", b"%PDF-1.7\n"]
 )
-def test_other_text_is_taken_where_its_type_doesnt_tell(beginning: bytes) -> None:
+def test_other_text_is_taken_where_its_type_names_no_document(beginning: bytes) -> None:
     for kind in ("", "application/zip", "text/plain", "binary/octet-stream", "application/x-zip-compressed"):
         check(beginning, kind)
 
@@ -227,9 +227,9 @@ def test_another_than_the_destination_is_called_like_isnt(beginning: bytes, name
 # ---------------------------------------------------------------------------------------- what isn't usable
 
 
-@pytest.mark.parametrize("length", ["", "-1", "1.5", "ten", "0x10", "1_000", "+5", "٣", "5, 5", "²"])
+@pytest.mark.parametrize("length", ["", "-1", "1.5", "ten", "0x10", "1_000", "+5", "٣", "5, 5", "9" * 5000])
 def test_without_a_length_that_can_be_read_a_package_isnt_taken(length: str) -> None:
-    with pytest.raises(PixxelDownloadError, match="doesn't say how long the package is") as caught:
+    with pytest.raises(PixxelDownloadError, match="doesn't send the length of the package") as caught:
         read(200, content_length=length)
     # The head may have broken off before it came.
     assert caught.value.transient
@@ -259,6 +259,7 @@ def test_a_body_whose_frame_nothing_here_takes_off_isnt_taken(coding: str) -> No
         "bytes a-b/c", "bytes 3-9/10, bytes 0-1/10",
         # A part that can't be
         "bytes 3-9/*", "bytes 5-4/10", "bytes 3-10/10", "bytes 0-0/0", "bytes 12-15/10",
+        f"bytes 0-1/{'9' * 5000}",
     ],
 )  # fmt: skip
 def test_a_part_that_doesnt_say_which_it_is_may_be_asked_for_again(text: str) -> None:
@@ -266,18 +267,6 @@ def test_a_part_that_doesnt_say_which_it_is_may_be_asked_for_again(text: str) ->
         read(206, content_range=text)
     assert caught.value.transient
     assert not isinstance(caught.value, PixxelExpiredError)
-
-
-@pytest.mark.parametrize(
-    ("status", "header", "value"),
-    [
-        (200, "content_length", "9" * 5000),
-        (206, "content_range", f"bytes 0-1/{'9' * 5000}"),
-    ],
-)
-def test_a_length_of_thousands_of_digits_is_an_error_of_ours(status: int, header: str, value: str) -> None:
-    with pytest.raises(PixxelDownloadError):
-        read(status, **{header: value})
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])

@@ -34,6 +34,7 @@ SCRIPT = textwrap.dedent("""
     from fsspec.implementations.local import LocalFileSystem
     from pixxel_provider.download.collector import Collector
     from pixxel_provider.download.local_disk import LocalTarget
+    from pixxel_provider.download.signed_url import SignedUrl
     from pixxel_provider.download.object_store import StoreTarget
     from tests.download.archives import everything
     from tests.download.hosting import settings_for
@@ -73,7 +74,7 @@ SCRIPT = textwrap.dedent("""
         collector = Collector(settings=settings_for(origin), renew=None, log=RecordingLog())
         count, strike = 0, attempt
         try:
-            (collector.into_file if "file" in kind.split() else collector.into_folder)(url, place)
+            (collector.into_file if "file" in kind.split() else collector.into_folder)(SignedUrl(url), place)
             ended = "success"
         except BaseException as error:
             ended = f"{type(error).__name__}: {error}"
@@ -81,7 +82,7 @@ SCRIPT = textwrap.dedent("""
         print(json.dumps([kind, struck, ended, sorted(set(there(kind)) ^ set(before))]))
         return struck
 
-    signal.signal(signal.SIGTERM, lambda number, frame: collector.give_up())
+    signal.signal(signal.SIGTERM, lambda number, frame: collector.cancellation.give_up())
     sys.addaudithook(strikes)
     for kind in kinds:
         run(kind, 0)

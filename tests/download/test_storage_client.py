@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import io
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
 from pixxel_provider.download.errors import PixxelAddressError, PixxelDownloadError
+from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import StorageClient
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.hooks.protocol import USER_AGENT
@@ -49,7 +49,7 @@ def test_a_package_comes_with_its_head_and_in_parts_that_fit_into_memory(
     pixxel: Any, storage: StorageClient
 ) -> None:
     url = signed_url(pixxel, size=2 * MIB + 5)
-    with storage.get(url, {}) as answer:
+    with storage.get(SignedUrl(url), {}) as answer:
         assert (answer.status, answer.headers["CONTENT-length"]) == (200, str(2 * MIB + 5))
         assert [len(part) for part in parts_of(answer)] == [MIB, MIB, 5]
         assert list(parts_of(answer)) == []
@@ -63,11 +63,11 @@ def test_a_part_is_asked_for_by_the_headers_that_are_given(pixxel: Any, storage:
 def test_every_status_is_an_answer(pixxel: Any, storage: StorageClient, status: int) -> None:
     url = signed_url(pixxel)
     pixxel.fail_next("download_file", status=status)
-    with storage.get(url, {}) as answer:
+    with storage.get(SignedUrl(url), {}) as answer:
         assert answer.status == status
 
 
-def test_a_host_is_told_who_asks_and_that_it_must_not_compress(host: Host) -> None:
+def test_a_request_names_its_user_agent_and_takes_no_compression(host: Host) -> None:
     host.replies = [reply(body=b"x")]
     fetch(storage_for(host.origin), host.url)
     assert host.asked("user-agent") == [USER_AGENT]
@@ -110,7 +110,7 @@ def test_the_connection_ends_with_the_block_also_in_the_middle_of_a_package(
     pixxel: Any, storage: StorageClient
 ) -> None:
     url = signed_url(pixxel, size=1 << 40)
-    with storage.get(url, {}) as answer:
+    with storage.get(SignedUrl(url), {}) as answer:
         assert next(parts_of(answer))
     until_nobody_is_served(pixxel)
     (package,) = [seen for seen in pixxel.counters.seen if seen.route == "download_file"]
@@ -204,7 +204,7 @@ def test_nothing_is_sent_to_a_name_that_stands_for_this_machine(
     assert host.heads == []
 
 
-def test_a_name_is_judged_by_the_peer_and_not_by_a_look_up_before(
+def test_a_name_is_judged_by_the_peer_and_not_by_an_earlier_resolution(
     names: dict[str, list[str]], host: Host
 ) -> None:
     names.update({"api.example": ["8.8.8.8"], "storage.example": ["8.8.4.4", "127.0.0.1"]})
@@ -232,6 +232,7 @@ def test_a_name_on_the_apis_own_network_may_be_asked(names: dict[str, list[str]]
         (reply(body=b"x" * 50, content_length="100"), "dropped"),
         (reply(body=b"5\r\nhello\r\n", transfer_encoding="chunked"), "dropped"),
         (reply(body=b"zz\r\nhello\r\n0\r\n\r\n", transfer_encoding="chunked"), "dropped"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x", "dropped"),
         (then_reset(b""), "dropped"),
         (then_reset(reply(body=b"x" * 50, content_length="100")), "dropped"),
         (then_silence(b""), "timeout"),
@@ -241,7 +242,7 @@ def test_a_name_on_the_apis_own_network_may_be_asked(names: dict[str, list[str]]
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_answer_that_breaks_off_may_come_later_and_tells_nothing_of_the_url(
+def test_an_answer_that_breaks_off_is_a_transient_error_without_the_url(
     host: Host, answer: Reply, reason: str
 ) -> None:
     host.replies = [answer]
@@ -253,7 +254,7 @@ def test_an_answer_that_breaks_off_may_come_later_and_tells_nothing_of_the_url(
     assert error.reason == reason
 
 
-def test_a_host_that_isnt_there_and_one_nobody_knows_are_told_apart(
+def test_a_host_that_isnt_there_and_one_nobody_knows_are_distinguished(
     names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Host() as gone:
@@ -273,7 +274,12 @@ def test_a_host_that_isnt_there_and_one_nobody_knows_are_told_apart(
 # ---------------------------------------------------------------------------------------------------- TLS
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(secure: Host) -> None:
+@pytest.mark.parametrize("in_environment", [False, True])
+def test_a_certificate_that_the_connection_doesnt_trust_is_refused_before_anything_is_sent(
+    secure: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch, in_environment: bool
+) -> None:
+    if in_environment:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     error: Any = failure(storage_for(secure.origin), secure.url)
     assert (error.reason, error.sent) == ("tls", False)
     assert secure.heads == []
@@ -286,15 +292,7 @@ def test_the_connections_tls_settings_hold_for_the_storage_host(secure: Host, ce
         assert fetch(storage_for(secure.origin, verify=verify), secure.url) == (200, b"whole")
 
 
-def test_the_environments_certificates_are_left_to_the_connection(
-    secure: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    error: Any = failure(storage_for(secure.origin, verify=True), secure.url)
-    assert error.reason == "tls"
-
-
-def test_https_to_a_host_that_speaks_plain_http_is_trouble_with_tls(host: Host) -> None:
+def test_https_to_a_host_that_speaks_plain_http_is_an_error(host: Host) -> None:
     host.replies = [reply(body=b"whole")]
     storage = storage_for(host.origin, connect_timeout=0.3)
     assert isinstance(failure(storage, host.url.replace("http:", "https:")), PixxelConnectionError)
@@ -367,28 +365,20 @@ def test_no_log_of_any_library_holds_the_url(
     assert url.partition("signature=")[2] not in shown
 
 
-def printed(storage: StorageClient, url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return what is printed of a request where a process has all connections tell what they do."""
-    out = io.StringIO()
-    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
-    monkeypatch.setattr("sys.stdout", out)
-    fetch(storage, url)
-    return out.getvalue()
-
-
 @pytest.mark.parametrize("proxied", [False, True])
 def test_a_process_that_prints_its_connections_doesnt_print_this_one(
-    host: Host, monkeypatch: pytest.MonkeyPatch, proxied: bool
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], proxied: bool
 ) -> None:
     host.replies = [reply(body=b"whole")]
-    storage = storage_for(host.origin, proxy=host.origin if proxied else None)
-    assert SIGNATURE not in printed(storage, host.url, monkeypatch)
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    fetch(storage_for(host.origin, proxy=host.origin if proxied else None), host.url)
+    assert SIGNATURE not in capsys.readouterr().out
 
 
 def test_no_repr_holds_key_or_url(host: Host) -> None:
     host.replies = [reply(body=b"whole")]
     storage = storage_for(host.origin)
-    with storage.get(host.url, {}) as answer:
+    with storage.get(host.signed, {}) as answer:
         shown = f"{storage!r} {answer!r} {storage} {answer}"
     assert SIGNATURE not in shown
     assert CANARY not in shown
@@ -414,7 +404,7 @@ def test_no_repr_holds_key_or_url(host: Host) -> None:
 def test_no_traceback_that_shows_locals_holds_the_url(host: Host, answer: Reply, proxied: bool) -> None:
     host.replies = [answer] * 4
     storage = storage_for(host.origin, stall_timeout=0.3, proxy=host.origin if proxied else None)
-    with pytest.raises(PixxelError) as caught, storage.get(host.url, {}) as found:
+    with pytest.raises(PixxelError) as caught, storage.get(host.signed, {}) as found:
         list(parts_of(found))
     assert SIGNATURE not in locals_of(caught.value)
 
@@ -431,6 +421,6 @@ def test_nor_one_of_whatever_breaks_in_while_a_host_is_connected_to(
     for name in ("urllib3.util.connection.create_connection", "socket.getaddrinfo"):
         with monkeypatch.context() as patched:
             patched.setattr(name, stop)
-            with pytest.raises(Stopped) as caught, storage_for(host.origin).get(host.url, {}):
+            with pytest.raises(Stopped) as caught, storage_for(host.origin).get(host.signed, {}):
                 pass
         assert SIGNATURE not in locals_of(caught.value)

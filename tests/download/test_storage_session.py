@@ -6,7 +6,6 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from pixxel_provider.allowed_hosts import read_allowed_hosts
 from pixxel_provider.download.errors import PixxelAddressError
-from pixxel_provider.download.storage_session import StallTimer
 from tests.download.hosting import SIGNATURE, Host, failure, fetch, parts_of, storage_for
 from tests.loopback import Raw, Reply, dripping, pouring, reply
 from tests.support import FakeClock
@@ -181,30 +179,19 @@ def test_a_proxy_that_drips_ends_too(host: Host) -> None:
     assert failure(storage, f"https://8.8.4.4/?signature={SIGNATURE}").transient
 
 
-def test_redirects_have_no_time_of_their_own(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = FakeClock()
-    monkeypatch.setattr(
-        "pixxel_provider.download.storage_client.StallTimer", partial(StallTimer, monotonic=clock)
-    )
-
+def test_redirects_have_no_time_of_their_own(host: Host, clock: FakeClock) -> None:
     def slowly(_: bytes) -> Iterator[bytes]:
         clock.sleep(2)
         yield reply("302 Found", location="/again")
 
     host.replies = [Raw(slowly)] * 4
-    error: Any = failure(storage_for(host.origin, stall_timeout=5.0), host.url)
+    error: Any = failure(storage_for(host.origin, clock=clock), host.url)
     assert (error.reason, len(host.heads)) == ("timeout", 3)
 
 
-def test_the_time_that_a_part_takes_to_be_written_isnt_the_hosts(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = FakeClock()
-    monkeypatch.setattr(
-        "pixxel_provider.download.storage_client.StallTimer", partial(StallTimer, monotonic=clock)
-    )
+def test_the_time_that_a_part_takes_to_be_written_isnt_the_hosts(host: Host, clock: FakeClock) -> None:
     host.replies = [reply(body=bytes(3 * MIB))]
-    with storage_for(host.origin, stall_timeout=5.0).get(host.url, {}) as answer:
+    with storage_for(host.origin, clock=clock).get(host.signed, {}) as answer:
         for part in parts_of(answer):
             assert len(part) == MIB
             clock.sleep(60)
@@ -235,7 +222,7 @@ def test_a_flood_without_a_byte_of_the_package_is_cut_off(host: Host, start: byt
 
 def test_the_body_of_an_error_isnt_read(host: Host) -> None:
     host.replies = [pouring(reply("403 Forbidden", content_length=str(1 << 40)), bytes(MIB))]
-    with storage_for(host.origin).get(host.url, {}) as answer:
+    with storage_for(host.origin).get(host.signed, {}) as answer:
         assert answer.status == 403
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from importlib import import_module
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from pixxel_provider.operators import download as download_module
 from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
 from pixxel_provider.triggers.base import PixxelWaitTrigger
 from tests.download.hosting import everything_said
@@ -24,11 +23,14 @@ MODES = ("worker", "deferred")
 class DownloadRunner:
     """Runs a :class:`PixxelDownloadJobOperator` to its end; each run looks for secrets in all that it shows.
 
-    ``said`` holds the lines of the log, ``events`` what triggers fired, ``error`` the last exception.
+    ``path`` is the usual destination; ``said`` has the lines of the log, ``events`` what triggers fired,
+    ``error`` the last exception.
     """
 
-    def __init__(self, mode: str, pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.mode, self.pixxel = mode, pixxel
+    def __init__(
+        self, mode: str, pixxel: Any, monkeypatch: pytest.MonkeyPatch, path: Path = Path("/nowhere/p")
+    ) -> None:
+        self.mode, self.pixxel, self.path = mode, pixxel, path
         self.clock, self.ti = FakeClock(), FakeTaskInstance()
         self.clock.on_sleep.append(pixxel.advance)
         self.said: list[str] = []
@@ -36,15 +38,14 @@ class DownloadRunner:
         self.deferrals: list[TaskDeferred] = []
         self.error: BaseException | None = None
         self.trigger_fails_with: str | None = None
-        fake_time = SimpleNamespace(sleep=self.clock.sleep, monotonic=self.clock, time=self.clock)
-        monkeypatch.setattr(download_module, "time", fake_time)
         self.clock.put_in(monkeypatch)
         for speaker in (PixxelDownloadJobOperator, PixxelWaitTrigger):
             monkeypatch.setattr(speaker, "log", RecordingLog(self.said))
 
     def operator(self, **arguments: Any) -> PixxelDownloadJobOperator:
         usual = {"task_id": "download", "workflow_id": "wf-succeeds", "job_id": "job-finished"}
-        return PixxelDownloadJobOperator(**{**usual, "deferrable": self.mode == "deferred", **arguments})
+        usual |= {"destination": str(self.path), "deferrable": self.mode == "deferred"}
+        return PixxelDownloadJobOperator(**{**usual, **arguments})
 
     def run(self, **arguments: Any) -> Ended:
         """Run one try until Airflow would call it ended."""

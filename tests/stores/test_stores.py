@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
-import io
 import random
-import zipfile
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -16,6 +14,7 @@ from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.download.destination import read_destination
 from pixxel_provider.download.errors import PixxelDownloadError
 from pixxel_provider.download.object_store import PART, StoredFile
+from tests.download.archives import made
 from tests.operators.fetching import DownloadRunner
 from tests.stores.conftest import CONNECTION, Store
 from tests.stores.emulators import ACCOUNT, BUCKET
@@ -36,14 +35,6 @@ def fill(file: StoredFile, content: bytes = NEW) -> StoredFile:
     for at in range(0, len(content), STEP):
         file.write(content[at : at + STEP])
     return file
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file.getvalue()
 
 
 # ------------------------------------------------------------------------------------- the object itself
@@ -200,7 +191,7 @@ def test_a_package_that_isnt_what_was_promised_leaves_what_was_there(
 
 def test_a_zip_is_unpacked_below_a_prefix(runner: DownloadRunner, store: Store) -> None:
     members = {"a.txt": b"a", "deeper/b.bin": NEW, "deeper/c.txt": b"c" * 100}
-    runner.pixxel.set_package(content=zipped(members), seconds=0)
+    runner.pixxel.set_package(content=made(members), seconds=0)
     store.put("out/a.txt", b"a")
     store.put("out/neighbour.txt", OLD)
     ended = runner.run(destination=store.url("out/"), storage_conn_id=CONNECTION, unpack=True)
