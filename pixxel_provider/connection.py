@@ -68,7 +68,7 @@ class Settings:
     @cached_property
     def origin(self) -> str:
         """Scheme, host and port: the only place where the key may be sent."""
-        return origin_of(self.base_url)
+        return urls.parse(self.base_url).origin
 
     @property
     def exchange_timeout(self) -> float:
@@ -117,14 +117,6 @@ def read_connection(conn: Connection) -> Settings:
         )
     except PixxelInputError as error:
         raise PixxelInputError(f"connection {conn.conn_id!r}: {error.field}", error.problem) from None
-
-
-def origin_of(url: str) -> str:
-    """Return scheme, host and port of an address, the port always named.
-
-    :raises ValueError: it isn't a valid address.
-    """
-    return urls.parse(url).origin
 
 
 def is_loopback(host: str) -> bool:

@@ -201,19 +201,5 @@ def _bounded(value: Any) -> Any:
 
 
 _CLASSES: dict[str, type[PixxelError]] = {
-    kind.__name__: kind
-    for kind in (
-        PixxelError,
-        PixxelInputError,
-        PixxelUnknownStatusError,
-        PixxelConnectionError,
-        PixxelResponseError,
-        PixxelApiError,
-        PixxelBadRequestError,
-        PixxelAuthError,
-        PixxelNotFoundError,
-        PixxelTemporaryError,
-        PixxelRateLimitError,
-        PixxelServerError,
-    )
+    name: kind for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, PixxelError)
 }
