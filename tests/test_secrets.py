@@ -26,14 +26,9 @@ IN_A_JOB = {"id": "job-1", "status": "failed", "tasks": [{"name": "t", "err_msg"
 INDISCRETIONS: dict[str, dict[str, Any]] = {
     "echoed in an error": {"status": 401, "body": "echo"},
     "echoed with a 500": {"status": 500, "body": "echo"},
-    "in details": {
-        "status": 400,
-        "json": {"error": {"code": CANARY, "message": "m", "details": {"sent": CANARY}}},
-    },
+    "in details": {"status": 400, "json": IN_DETAILS},
     "in HTML": {"status": 403, "json": f"<html><title>{CANARY}</title>"},
-    "in a job": {
-        "json": {"id": "job-1", "status": "failed", "tasks": [{"name": "t", "err_msg": f"used {CANARY}"}]}
-    },
+    "in a job": {"json": IN_A_JOB},
     "in a redirect": {"status": 302, "location": f"http://{CANARY}.invalid/{CANARY}"},
     "dropped": {"drop": "reset"},
     "truncated": {"truncate": 10},

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -19,10 +18,6 @@ from pixxel_provider.api.messages import (
 
 def job(status: str = "running", **fields: Any) -> Job:
     return Job.read({"id": "j", "status": status, **fields})
-
-
-def size(value: Any) -> int:
-    return len(json.dumps(value, allow_nan=False))
 
 
 # ------------------------------------------------------------------------------------------- failure_text
