@@ -110,35 +110,28 @@ def test_the_host_may_have_a_scheme_a_port_and_a_path(fields: dict[str, Any], ex
 
 
 @pytest.mark.parametrize(
-    ("host", "expected"),
+    ("expected", "hosts"),
     [
-        ("ftp://api.example.com", "host must begin with https://"),
-        ("https://", "host names no host"),
-        ("https:/api.example.com", "host isn't an address such as https://host/path"),
-        ("HTTP:/localhost:8080", "host isn't an address such as https://host/path"),
-        ("https://a b", "host holds white space"),
-        ("http://evil.example\\@api.example.com", "host holds white space, a backslash"),
-        ("https://api.example.com:port", "host names a host whose brackets or port can't be read"),
-        ("https://api.example.com:0", "host names a port that isn't a number from 1 to 65535"),
-        ("https://[half", "host names a host whose brackets or port can't be read"),
-        ("::1]", "host names a host whose brackets or port can't be read"),
-        ("https://[::g]", "host names a host whose IPv6 address can't be read"),
-        ("fe80::1%eth0", "host names an IPv6 address with a zone, which isn't supported"),
-        ("a..example.com", "host names a host that no name service knows"),
-        ("127.1", "host names a host that is neither a name nor an IPv4 address"),
-        ("xn--\u00fc", "host names a host that no name service knows"),
-        ("https://user:secret@api.example.com", "host holds a user or password"),
-        ("https://api.example.com?key=1", "host holds a query"),
-        ("https://api.example.com#top", "host holds a query or a fragment"),
-        ("http://api.example.com", "host is plain http"),
-        ("http://10.0.0.1", "host is plain http"),
-        ("http://localhost.example.com", "host is plain http"),
+        ("must begin with https://", ["ftp://api.example.com"]),
+        ("names no host", ["https://"]),
+        ("isn't an address such as https://host/path", ["https:/api.example.com", "HTTP:/localhost:8080"]),
+        ("holds white space, a backslash", ["https://a b", "http://evil.example\\@api.example.com"]),
+        ("names a host whose brackets or port can't be read", ["https://a:port", "https://[half", "::1]"]),
+        ("names a port that isn't a number from 1 to 65535", ["https://api.example.com:0"]),
+        ("names a host whose IPv6 address can't be read", ["https://[::g]"]),
+        ("names an IPv6 address with a zone, which isn't supported", ["fe80::1%eth0"]),
+        ("names a host that no name service knows", ["a..example.com", "xn--\u00fc"]),
+        ("names a host that is neither a name nor an IPv4 address", ["127.1"]),
+        ("holds a user or password", ["https://user:secret@api.example.com"]),
+        ("holds a query or a fragment", ["https://api.example.com?key=1", "https://api.example.com#top"]),
+        ("is plain http", ["http://api.example.com", "http://10.0.0.1", "http://localhost.example.com"]),
     ],
 )
-def test_a_host_that_can_not_be_used_is_refused_in_words(host: str, expected: str) -> None:
-    words = problem(host=host)
-    assert words.startswith(expected)
-    assert "secret" not in words
+def test_a_host_that_can_not_be_used_is_refused_in_words(expected: str, hosts: list[str]) -> None:
+    for host in hosts:
+        words = problem(host=host)
+        assert words.startswith(f"host {expected}")
+        assert "secret" not in words
 
 
 def test_plain_http_can_be_allowed() -> None:
