@@ -378,14 +378,6 @@ class TestSessions:
 
         asyncio.run(ask())
 
-    def test_nothing_is_kept_for_loops_that_are_gone(self, pixxel: Any) -> None:
-        async def ask() -> None:
-            await PixxelAsyncHook().send(JOB)
-
-        for _ in range(3):
-            asyncio.run(ask())
-        assert len(sessions._HOLDERS) == 1
-
     def test_a_cancelled_first_user_leaves_the_session_to_the_others(self, pixxel: Any) -> None:
         async def ask() -> None:
             first = asyncio.ensure_future(PixxelAsyncHook().send(JOB))
