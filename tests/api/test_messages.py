@@ -14,11 +14,7 @@ from pixxel_provider.api.messages import (
     status_of,
     time_left,
 )
-
-
-def job(status: str = "running", **fields: Any) -> Job:
-    return Job.read({"id": "j", "status": status, **fields})
-
+from tests.support import job
 
 # ------------------------------------------------------------------------------------------- failure_text
 

@@ -26,6 +26,7 @@ from pixxel_provider.api.judges import JobPoll
 from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState, WaitPlan
 from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, WAITING_WORDS
 from tests.api.failures import BUSY, LASTING, PASSING, limited
+from tests.support import job
 
 NAME = "Pixxel job j of workflow w"
 ENDED = "2026-01-02T03:04:05Z"
@@ -50,10 +51,6 @@ class Log(list[tuple[str, str]]):
     @property
     def infos(self) -> list[str]:
         return [words for level, words in self if level == "info"]
-
-
-def job(status: str = "running", **fields: Any) -> Job:
-    return Job.read({"id": "j", "workflow_id": "w", "status": status, **fields})
 
 
 def task(name: str, status: str = "running", **fields: Any) -> dict[str, Any]:

@@ -10,10 +10,7 @@ import pytest
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.api.job import RAW_FIELDS, Job, check_include
 from pixxel_provider.api.truncation import METADATA_LIMIT
-
-
-def job(status: str = "running", **fields: Any) -> Job:
-    return Job.read({"id": "j", "status": status, **fields})
+from tests.support import job
 
 
 def size(value: Any) -> int:
