@@ -233,12 +233,9 @@ def _base_url(conn: Connection, *, allow_http: bool) -> str:
     authority = found.authority
     if port := _port(conn.port):
         # The address's own port takes precedence over the field.
-        authority = authority if _names_port(host) else replace(found, port=port).authority
+        named = re.match(r"[^:]+://(?:\[[^\]]*\]|[^/:\[]*):\d", host)
+        authority = authority if named else replace(found, port=port).authority
     return f"{found.scheme}://{authority}{found.path.rstrip('/')}"
-
-
-def _names_port(address: str) -> bool:
-    return re.match(r"[^:]+://(?:\[[^\]]*\]|[^/:\[]*):\d", address) is not None
 
 
 def _port(value: Any) -> int | None:

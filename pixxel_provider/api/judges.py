@@ -23,10 +23,10 @@ from pixxel_provider.api.messages import (
     is_running,
     name_of,
     plain,
+    progress_line,
     status_line,
     status_of,
     tasks_done,
-    time_left,
 )
 from pixxel_provider.api.models import Download
 from pixxel_provider.api.polling import Poll, PollResult
@@ -94,7 +94,7 @@ class JobPoll(Poll[Job]):
     def log_news(self, job: Job, seen: str, log: Log, new_status: bool) -> None:
         if new_status and not self.rules.knows(job.status):
             log.warning(f"{self.name} is in status {status_of(job)!r}, which isn't known: waiting on")
-        log.info(f"{self.name}: {', '.join(filter(None, (seen, time_left(job))))}")
+        log.info(f"{self.name}: {progress_line(job, seen)}")
 
 
 @dataclass(frozen=True)

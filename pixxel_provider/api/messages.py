@@ -62,12 +62,14 @@ def failure_text(job: Job) -> str:
     return clip(_one_line("; ".join(parts)), _PARAGRAPH_LIMIT)
 
 
-def progress_line(job: Job) -> str:
+def progress_line(job: Job, status: str = "") -> str:
     """Return a job's progress, and the time left if it is known.
 
     ``running, 40 %, 2 of 5 tasks done, now cloud-mask 1.2.0, about 3 min left``
+
+    :param status: its :func:`status_line`, if that is known already.
     """
-    return ", ".join(filter(None, (status_line(job), time_left(job))))
+    return ", ".join(filter(None, (status or status_line(job), time_left(job))))
 
 
 def status_line(job: Job) -> str:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import random
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tenacity import AsyncRetrying, Retrying
+from tenacity import Retrying
 
 from pixxel_provider.api import calls, retry
 from pixxel_provider.api.errors import (
@@ -52,18 +51,6 @@ class Server:
     def ask(self, call: calls.Call[Any], retry_for: float = retry.RETRY_FOR) -> str:
         return str(Retrying(sleep=self.slept.append, **policy(call, retry_for))(self))
 
-    def ask_in_a_loop(self, call: calls.Call[Any], retry_for: float = retry.RETRY_FOR) -> str:
-        async def sleep(seconds: float) -> None:
-            self.slept.append(seconds)
-
-        async def answer() -> str:
-            return self()
-
-        return str(asyncio.run(AsyncRetrying(sleep=sleep, **policy(call, retry_for))(answer)))
-
-
-ASKS = pytest.mark.parametrize("ask", [Server.ask, Server.ask_in_a_loop], ids=["sync", "async"])
-
 
 def always(error: PixxelError) -> Server:
     return Server(*[error] * 1_000)
@@ -87,64 +74,59 @@ def test_no_call_is_retried_after_a_permanent_error(call: calls.Call[Any], error
     assert not worth_retrying(call, error)
 
 
-# ---------------------------------------------------------------------------------------- tenacity's part
+# ------------------------------------------- tenacity's part; test_pixxel has it through both hooks as well
 
 
-@ASKS
-def test_a_call_that_fails_for_a_while_answers_in_the_end(ask: Any) -> None:
+def test_a_call_that_fails_for_a_while_answers_in_the_end() -> None:
     server = Server(*PASSING[:4])
 
-    assert ask(server, SAFE) == "answer"
+    assert server.ask(SAFE) == "answer"
     assert (server.asked, len(server.slept)) == (5, 4)
 
 
-@ASKS
 @pytest.mark.parametrize("error", STAYING[:-1], ids=repr)
-def test_a_permanent_error_is_raised_at_once_and_unchanged(ask: Any, error: BaseException) -> None:
+def test_a_permanent_error_is_raised_at_once_and_unchanged(error: BaseException) -> None:
     server = Server(error)
 
     with pytest.raises(type(error)) as caught:
-        ask(server, SAFE)
+        server.ask(SAFE)
     assert caught.value is error
     assert (server.asked, server.slept) == (1, [])
 
 
-@ASKS
-def test_a_billed_call_is_retried_only_while_it_was_rejected_or_never_sent(ask: Any) -> None:
+def test_a_billed_call_is_retried_only_while_it_was_rejected_or_never_sent() -> None:
     lost = PixxelConnectionError("time-out", reason="timeout", sent=True)
     server = Server(UNSENT, limited(1), UNSENT, LIMITED)
-    assert ask(server, BILLED) == "answer"
+    assert server.ask(BILLED) == "answer"
     assert server.asked == 5
 
     for errors in ([lost], [UNSENT, BUSY]):
         server = Server(*errors)
         with pytest.raises(type(errors[-1])) as caught:
-            ask(server, BILLED)
+            server.ask(BILLED)
         assert caught.value is errors[-1]
         assert (server.asked, len(server.slept)) == (len(errors), len(errors) - 1)
 
 
-@ASKS
-def test_the_delay_is_the_retry_after_of_the_server(ask: Any) -> None:
+def test_the_delay_is_the_retry_after_of_the_server() -> None:
     server = Server(limited(25), limited(30))
 
-    assert ask(server, SAFE) == "answer"
+    assert server.ask(SAFE) == "answer"
     assert server.slept == [25, 30]
 
 
-@ASKS
 @pytest.mark.parametrize(
     ("retry_after", "retry_for", "asked"),
     # 25 + 25 fit into 60 seconds, a third delay doesn't.
     [(25, 60, 3), (86_400, 60, 1), (25, 0, 1), (25, 24.5, 1), (25, 25.5, 2), (25, 49.5, 2), (25, 110, 5)],
 )
 def test_retries_end_before_a_delay_that_would_exceed_their_time(
-    ask: Any, retry_after: float, retry_for: float, asked: int
+    retry_after: float, retry_for: float, asked: int
 ) -> None:
     server = always(limited(retry_after))
 
     with pytest.raises(PixxelRateLimitError):
-        ask(server, SAFE, retry_for)
+        server.ask(SAFE, retry_for)
     assert (server.asked, server.slept) == (asked, [retry_after] * (asked - 1))
 
 
