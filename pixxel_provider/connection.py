@@ -68,7 +68,7 @@ class Settings:
     @cached_property
     def origin(self) -> str:
         """Scheme, host and port: the only place where the key may be sent."""
-        return origin_of(self.base_url)
+        return urls.parse(self.base_url).origin
 
     @property
     def exchange_timeout(self) -> float:
@@ -117,14 +117,6 @@ def read_connection(conn: Connection) -> Settings:
         )
     except PixxelInputError as error:
         raise PixxelInputError(f"connection {conn.conn_id!r}: {error.field}", error.problem) from None
-
-
-def origin_of(url: str) -> str:
-    """Return scheme, host and port of an address, the port always named.
-
-    :raises ValueError: it isn't a valid address.
-    """
-    return urls.parse(url).origin
 
 
 def is_loopback(host: str) -> bool:
@@ -241,12 +233,9 @@ def _base_url(conn: Connection, *, allow_http: bool) -> str:
     authority = found.authority
     if port := _port(conn.port):
         # The address's own port takes precedence over the field.
-        authority = authority if _names_port(host) else replace(found, port=port).authority
+        named = re.match(r"[^:]+://(?:\[[^\]]*\]|[^/:\[]*):\d", host)
+        authority = authority if named else replace(found, port=port).authority
     return f"{found.scheme}://{authority}{found.path.rstrip('/')}"
-
-
-def _names_port(address: str) -> bool:
-    return re.match(r"[^:]+://(?:\[[^\]]*\]|[^/:\[]*):\d", address) is not None
 
 
 def _port(value: Any) -> int | None:

@@ -14,12 +14,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from pixxel_provider.api.job import Job
 from pixxel_provider.clock import CLOCK
 
 #: The key of every test; a test that finds it in what people can see has found a leak.
 CANARY = "canary-5up3r-53cr3t-k3y"
 #: How many random histories a property is tried with; fewer where only another Airflow is in question.
 HISTORIES = int(os.environ.get("PIXXEL_TEST_HISTORIES", "500"))
+
+
+def job(status: str = "running", **fields: Any) -> Job:
+    """Return a job as the API's JSON makes it."""
+    return Job.read({"id": "j", "workflow_id": "w", "status": status, **fields})
 
 
 # The user that owns nothing, on every Linux and macOS.

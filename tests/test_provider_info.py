@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from importlib import import_module, metadata
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import jsonschema
 import pytest
 
 from pixxel_provider.provider_info import CONNECTION_FIELDS, FORM_BEHAVIOUR, get_provider_info
+from tests.support import run_python
 
 AIRFLOW = Path(airflow.__file__).parent
 
@@ -70,18 +69,15 @@ def test_the_form_fields_satisfy_airflows_schema_where_it_ships_one() -> None:
 
 
 def test_telling_airflow_imports_nothing_but_the_standard_library() -> None:
-    code = (
+    found = run_python(
         "import sys; from pixxel_provider.provider_info import get_provider_info; get_provider_info();"
         "print([m for m in ('airflow', 'requests', 'aiohttp', 'tenacity', 'fastapi') if m in sys.modules])"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert found.stdout.strip() == "[]"
+    assert found.strip() == "[]"
 
 
 def test_a_dag_file_that_names_a_sensor_pays_for_no_http_client() -> None:
-    code = (
+    found = run_python(
         "import sys; import airflow.providers.common.compat.sdk as sdk; sdk.BaseSensorOperator;"
         "before = set(sys.modules);"
         "import pixxel_provider.sensors.pixxel, pixxel_provider.operators.pixxel;"
@@ -89,7 +85,4 @@ def test_a_dag_file_that_names_a_sensor_pays_for_no_http_client() -> None:
         "print(sorted(m for m in new if not m.startswith('pixxel_provider')"
         " and m.split('.')[0] in ('requests', 'aiohttp', 'tenacity', 'fastapi', 'urllib3')))"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert found.stdout.strip().splitlines()[-1] == "[]"
+    assert found.strip().splitlines()[-1] == "[]"

@@ -7,6 +7,7 @@ import json
 import logging
 import pickle
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,14 +27,9 @@ IN_A_JOB = {"id": "job-1", "status": "failed", "tasks": [{"name": "t", "err_msg"
 INDISCRETIONS: dict[str, dict[str, Any]] = {
     "echoed in an error": {"status": 401, "body": "echo"},
     "echoed with a 500": {"status": 500, "body": "echo"},
-    "in details": {
-        "status": 400,
-        "json": {"error": {"code": CANARY, "message": "m", "details": {"sent": CANARY}}},
-    },
+    "in details": {"status": 400, "json": IN_DETAILS},
     "in HTML": {"status": 403, "json": f"<html><title>{CANARY}</title>"},
-    "in a job": {
-        "json": {"id": "job-1", "status": "failed", "tasks": [{"name": "t", "err_msg": f"used {CANARY}"}]}
-    },
+    "in a job": {"json": IN_A_JOB},
     "in a redirect": {"status": 302, "location": f"http://{CANARY}.invalid/{CANARY}"},
     "dropped": {"drop": "reset"},
     "truncated": {"truncate": 10},
@@ -41,26 +37,26 @@ INDISCRETIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture
+def printed(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
+    """Return what was logged, at any level, and written to standard output and error."""
+    caplog.set_level(logging.DEBUG)
+    return lambda: [caplog.text, *capfd.readouterr()]
+
+
 @pytest.mark.parametrize("fault", INDISCRETIONS.values(), ids=list(INDISCRETIONS))
 @pytest.mark.parametrize("mode", MODES)
 def test_a_wait_shows_no_key_to_anybody(
-    pixxel: Any,
-    mode: str,
-    fault: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
+    pixxel: Any, mode: str, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch, printed: Any
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     ti = FakeTaskInstance()
     runner = Runner(mode, pixxel, FakeClock(), monkeypatch, ti)
     pixxel.create_job("wf-succeeds", "job-1", seconds=100)
     if fault:
         pixxel.fail_next("get_job", times=0, after=1, **fault)
     ended = runner.run(timeout=200)
-    out, err = capfd.readouterr()
     events = [repr(deferral.trigger) + str(deferral.trigger.serialize()) for deferral in runner.deferrals]
-    seen = [ended.message, json.dumps(ended.returned), json.dumps(ti.xcoms), caplog.text, out, err]
+    seen = [ended.message, json.dumps(ended.returned), json.dumps(ti.xcoms), *printed()]
     for place in (*seen, *events, *runner.said):
         assert CANARY not in place
 
@@ -68,22 +64,15 @@ def test_a_wait_shows_no_key_to_anybody(
 @pytest.mark.parametrize("route", ["list_jobs", "estimate_cost", "create_job", "get_job"])
 @pytest.mark.parametrize("fault", INDISCRETIONS.values(), ids=list(INDISCRETIONS))
 def test_a_run_shows_no_key_to_anybody(
-    pixxel: Any,
-    fault: dict[str, Any],
-    route: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
+    pixxel: Any, fault: dict[str, Any], route: str, monkeypatch: pytest.MonkeyPatch, printed: Any
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     ti = FakeTaskInstance()
     runner = RunRunner("deferred", pixxel, FakeClock(), monkeypatch, ti, retries=0)
     if fault:
         pixxel.fail_next(route, times=0, **fault)
     ended = runner.run(timeout=200, max_cost=1000)
-    out, err = capfd.readouterr()
     stored = repr(runner.store.values) if runner.store else ""
-    seen = [ended.message, json.dumps(ended.returned), json.dumps(ti.xcoms), caplog.text, out, err, stored]
+    seen = [ended.message, json.dumps(ended.returned), json.dumps(ti.xcoms), *printed(), stored]
     for place in (*seen, *runner.said):
         assert CANARY not in place
 

@@ -121,7 +121,9 @@ class PixxelApiError(PixxelError):
             "message": self.message,
             "status_code": self.status_code,
             "code": self.code,
-            "details": _bounded(self.details),
+            "details": self.details
+            if len(json.dumps(self.details)) <= _DETAILS_LIMIT
+            else _short(self.details),
             "request": self.request,
             "retry_after": self._retry_after,
         }
@@ -196,24 +198,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= _DETAILS_LIMIT else text[:_DETAILS_LIMIT] + "…"
 
 
-def _bounded(value: Any) -> Any:
-    return value if len(json.dumps(value)) <= _DETAILS_LIMIT else _short(value)
-
-
 _CLASSES: dict[str, type[PixxelError]] = {
-    kind.__name__: kind
-    for kind in (
-        PixxelError,
-        PixxelInputError,
-        PixxelUnknownStatusError,
-        PixxelConnectionError,
-        PixxelResponseError,
-        PixxelApiError,
-        PixxelBadRequestError,
-        PixxelAuthError,
-        PixxelNotFoundError,
-        PixxelTemporaryError,
-        PixxelRateLimitError,
-        PixxelServerError,
-    )
+    name: kind for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, PixxelError)
 }

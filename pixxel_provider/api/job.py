@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Generic, TypeVar, overload
 
 from pixxel_provider.api import parsing, truncation
@@ -16,10 +15,12 @@ T = TypeVar("T")
 
 #: Fields that stay out of XCom unless named; ``spec`` is the job's, the others each task's.
 RAW_FIELDS = ("spec", "inputs", "result", "info_logs")
+_NUMBERS_AND_TEXTS = "id workflow_id status progress cost created_by time_taken estimated_duration".split()
+_ERROR_KEYS = ("from", "to", "err", "reason", "component_name")
 _TIMES = ("created_at", "updated_at", "finished_at", "exec_created_at", "exec_updated_at")
 
 
-class _Late(Generic[T]):
+class Late(Generic[T]):
     """An attribute that is read from ``raw`` on first access.
 
     A poll of a running job needs few of them, and a job may have 50 tasks. (functools.cached_property would
@@ -33,12 +34,12 @@ class _Late(Generic[T]):
         self._name = name
 
     @overload
-    def __get__(self, instance: None, owner: type) -> _Late[T]: ...
+    def __get__(self, instance: None, owner: type) -> Late[T]: ...
 
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
 
-    def __get__(self, instance: Any, owner: type) -> _Late[T] | T:
+    def __get__(self, instance: Any, owner: type) -> Late[T] | T:
         if instance is None:
             return self
         # The next access finds it there, before this method is called.
@@ -46,8 +47,8 @@ class _Late(Generic[T]):
         return value
 
 
-def _moment(key: str, meaning: str) -> _Late[datetime | None]:
-    return _Late(key, parsing.timestamp, f"{meaning} In UTC; None for not yet.")
+def _moment(key: str, meaning: str) -> Late[datetime | None]:
+    return Late(key, parsing.timestamp, f"{meaning} In UTC; None for not yet.")
 
 
 def _block(answer: Any) -> dict[str, str]:
@@ -88,17 +89,11 @@ class ValidationError:
         if isinstance(answer, str):
             return cls(err=parsing.text(answer))
         raw = _object(answer)
-        return cls(*(parsing.text(raw.get(key)) for key in ("from", "to", "err", "reason", "component_name")))
+        return cls(*(parsing.text(raw.get(key)) for key in _ERROR_KEYS))
 
     def fields(self) -> dict[str, str]:
         """Return the error under the API's own field names."""
-        return {
-            "from": self.source,
-            "to": self.target,
-            "err": self.err,
-            "reason": self.reason,
-            "component_name": self.component_name,
-        }
+        return dict(zip(_ERROR_KEYS, vars(self).values(), strict=True))
 
 
 def _texts(answer: Any) -> tuple[str, ...]:
@@ -114,17 +109,20 @@ class Task:
     status: str
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
-    progress = _Late("progress", parsing.percent, "Percent, 0 to 100.")
-    time_taken = _Late("time_taken", parsing.text, "As Pixxel wrote it.")
-    block = _Late("block_info", BlockInfo.read, "The processing block of the task.")
-    err_msg = _Late("err_msg", parsing.text, "Pixxel's message on a failure.")
-    failure_type = _Late("failure_type", parsing.text, "Pixxel's word for the kind of failure.")
-    state_msg = _Late("state_msg", parsing.text, "Pixxel's message on the status.")
-    depends_on = _Late("depends_on", _texts, "Names of the tasks that must end first.")
-    estimated_time_duration = _Late("estimated_time_duration", parsing.number, "Seconds.")
+    progress = Late("progress", parsing.percent, "Percent, 0 to 100.")
+    time_taken = Late("time_taken", parsing.text, "As Pixxel wrote it.")
+    block = Late("block_info", BlockInfo.read, "The processing block of the task.")
+    err_msg = Late("err_msg", parsing.text, "Pixxel's message on a failure.")
+    failure_type = Late("failure_type", parsing.text, "Pixxel's word for the kind of failure.")
+    state_msg = Late("state_msg", parsing.text, "Pixxel's message on the status.")
+    depends_on = Late("depends_on", _texts, "Names of the tasks that must end first.")
+    estimated_time_duration = Late("estimated_time_duration", parsing.number, "Seconds.")
     created_at = _moment("created_at", "When the task was created.")
     updated_at = _moment("updated_at", "When the task last changed.")
     finished_at = _moment("finished_at", "When the task ended.")
+    inputs = Late("inputs", parsing.raw_bytes, "The task's JSON input, decoded from its bytes.")
+    result = Late("result", parsing.raw_bytes, "The task's JSON result, decoded from its bytes.")
+    info_logs = Late("info_logs", parsing.raw_bytes, "The task's own log, decoded from its bytes.")
 
     @classmethod
     def read(cls, answer: Any) -> Task:
@@ -152,21 +150,6 @@ class Task:
             "err_msg": text(get("err_msg")),
             "failure_type": text(get("failure_type")),
         }
-
-    @cached_property
-    def inputs(self) -> Any:
-        """The task's JSON input, decoded from its bytes."""
-        return parsing.raw_bytes(self.raw.get("inputs"))
-
-    @cached_property
-    def result(self) -> Any:
-        """The task's JSON result, decoded from its bytes."""
-        return parsing.raw_bytes(self.raw.get("result"))
-
-    @cached_property
-    def info_logs(self) -> Any:
-        """The task's own log, decoded from its bytes."""
-        return parsing.raw_bytes(self.raw.get("info_logs"))
 
 
 #: How many tasks, and how many validation errors, of one job are read; a workflow has some tens of blocks.
@@ -198,16 +181,17 @@ class Job:
     """Credits (tokens)."""
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
-    created_by = _Late("created_by", parsing.text, "The user who created it.")
-    time_taken = _Late("time_taken", parsing.text, "As Pixxel wrote it.")
-    estimated_duration = _Late("estimated_duration", parsing.number, "Seconds.")
-    tasks = _Late("tasks", _tasks, "The first 5,000 steps; none in a job from a list.")
-    val_errors = _Late("val_errors", _val_errors, "Why Pixxel refused to run the workflow: the first 5,000.")
+    created_by = Late("created_by", parsing.text, "The user who created it.")
+    time_taken = Late("time_taken", parsing.text, "As Pixxel wrote it.")
+    estimated_duration = Late("estimated_duration", parsing.number, "Seconds.")
+    tasks = Late("tasks", _tasks, "The first 5,000 steps; none in a job from a list.")
+    val_errors = Late("val_errors", _val_errors, "Why Pixxel refused to run the workflow: the first 5,000.")
     created_at = _moment("created_at", "When the job was created.")
     updated_at = _moment("updated_at", "When the job last changed.")
     finished_at = _moment("finished_at", "When the job ended.")
     exec_created_at = _moment("exec_created_at", "When its execution was created.")
     exec_updated_at = _moment("exec_updated_at", "When its execution last changed.")
+    spec = Late("spec", parsing.raw_bytes, "The job's specification, decoded from its bytes.")
 
     @classmethod
     def read(cls, answer: Any) -> Job:
@@ -226,11 +210,6 @@ class Job:
                 raise PixxelResponseError(f"expected a job, got an object without a usable {key!r}")
         progress, cost = parsing.percent(get("progress")), parsing.number(get("cost"))
         return cls(job_id, text(get("workflow_id")), status, progress, cost, answer)
-
-    @cached_property
-    def spec(self) -> Any:
-        """The job's specification, decoded from its bytes."""
-        return parsing.raw_bytes(self.raw.get("spec"))
 
     def count(self, key: str) -> int:
         """Return how many entries the API sent under ``tasks`` or ``val_errors``, read or not."""
@@ -254,21 +233,14 @@ class Job:
         """
         raw = check_include(include)
         # What can't fit in any case is cut before anything is worked out for it.
-        most = truncation.most_entries()
+        most = truncation.METADATA_LIMIT // truncation.SHORTEST_ENTRY
         tasks = self.tasks
         if len(tasks) > most:
             # A stable sort: failed tasks come first, otherwise the API's order stays.
             tasks = tuple(sorted(tasks, key=lambda task: not task.has_failed)[:most])
         errors = self.val_errors[:most]
         found: dict[str, Any] = {
-            "id": self.id,
-            "workflow_id": self.workflow_id,
-            "status": self.status,
-            "progress": self.progress,
-            "cost": self.cost,
-            "created_by": self.created_by,
-            "time_taken": self.time_taken,
-            "estimated_duration": self.estimated_duration,
+            **{key: getattr(self, key) for key in _NUMBERS_AND_TEXTS},
             **{key: parsing.timestamp_text(self.raw.get(key)) for key in _TIMES},
             "tasks": [task.fields() for task in tasks],
             "val_errors": [error.fields() for error in errors],

@@ -23,18 +23,18 @@ from pixxel_provider.api.messages import (
     is_running,
     name_of,
     plain,
+    progress_line,
     status_line,
     status_of,
     tasks_done,
-    time_left,
 )
 from pixxel_provider.api.models import Download
 from pixxel_provider.api.polling import Poll, PollResult
 from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, StatusRules, Verdict, normalise
 
-# The API documents "pending" and "ready"; the rest are usual words for the same things.
+# The API documents "pending" and "ready"; the others are usual words with the same meanings.
 _READY = SUCCESS_WORDS | {"ready"}
-# A package that has expired is made again when it is asked for.
+# A package that has expired is made again when it is requested.
 _FAILED = FAILURE_WORDS - {"expired"}
 
 
@@ -63,7 +63,7 @@ class JobPoll(Poll[Job]):
         StatusRules.of(self.success_statuses, self.failure_statuses)
 
     def has_ended(self, job: Job) -> bool:
-        """Tell whether a job's status isn't one to wait on."""
+        """Return whether a job's status ends the wait."""
         return job.verdict(self.rules) is not Verdict.WAITING
 
     def result(self, job: Job) -> PollResult | None:
@@ -83,25 +83,25 @@ class JobPoll(Poll[Job]):
         return PollResult.from_error(error, job.metadata())
 
     def last_seen(self, job: Job) -> str:
-        # Without the time left, which differs by the time this is shown.
+        # Without the time left, which is no longer true when this is shown.
         return status_line(job)
 
     def news(self, job: Job) -> tuple[object, ...]:
-        # Sorted: the order of tasks isn't promised, and another one is no news.
+        # Sorted: Pixxel doesn't promise an order of tasks, and another order isn't a change.
         running = sorted(task.id for task in job.tasks if is_running(task))
         return normalise(job.status), job.progress, tasks_done(job), running
 
     def log_news(self, job: Job, seen: str, log: Log, new_status: bool) -> None:
         if new_status and not self.rules.knows(job.status):
             log.warning(f"{self.name} is in status {status_of(job)!r}, which isn't known: waiting on")
-        log.info(f"{self.name}: {', '.join(filter(None, (seen, time_left(job))))}")
+        log.info(f"{self.name}: {progress_line(job, seen)}")
 
 
 @dataclass(frozen=True)
 class PackagePoll(Poll[Download]):
     """Wait until a package can be downloaded.
 
-    :param pixxel_task_id: the task whose package it is; None for the whole job's.
+    :param pixxel_task_id: the task that made the package; None for the package of the whole job.
     """
 
     workflow_id: str
@@ -122,7 +122,7 @@ class PackagePoll(Poll[Download]):
         try:
             return calls.download_task(self.workflow_id, self.job_id, self.pixxel_task_id)
         except PixxelInputError as error:
-            # What Pixxel calls task_id has another name in a DAG, where that is the Airflow task's.
+            # In a DAG, task_id is the id of the Airflow task.
             name = "pixxel_task_id" if error.field == "task_id" else error.field
             raise PixxelInputError(name, error.problem) from None
 
@@ -144,5 +144,5 @@ class PackagePoll(Poll[Download]):
 
 
 def is_ready(package: Download) -> bool:
-    """Tell whether a package can be fetched."""
+    """Return whether a package can be downloaded."""
     return bool(package.signed_url) and normalise(package.status) in _READY

@@ -1,4 +1,4 @@
-"""A job in few words: the paragraph on a failure, and the line for the log."""
+"""Texts about a job: the paragraph on a failure, and the line for the log."""
 
 from __future__ import annotations
 
@@ -26,14 +26,11 @@ _ROUGHLY = (
 class Log(Protocol):
     """What Python's and structlog's loggers have in common."""
 
-    def info(self, message: str, /) -> Any:
-        """Log an expected event."""
+    def info(self, message: str, /) -> Any: ...
 
-    def warning(self, message: str, /) -> Any:
-        """Log something that may need attention."""
+    def warning(self, message: str, /) -> Any: ...
 
-    def error(self, message: str, /) -> Any:
-        """Log an error that ends the work."""
+    def error(self, message: str, /) -> Any: ...
 
 
 def name_of(workflow_id: str, job_id: str) -> str:
@@ -65,12 +62,14 @@ def failure_text(job: Job) -> str:
     return clip(_one_line("; ".join(parts)), _PARAGRAPH_LIMIT)
 
 
-def progress_line(job: Job) -> str:
+def progress_line(job: Job, status: str = "") -> str:
     """Return a job's progress, and the time left if it is known.
 
     ``running, 40 %, 2 of 5 tasks done, now cloud-mask 1.2.0, about 3 min left``
+
+    :param status: its :func:`status_line`, if that is known already.
     """
-    return ", ".join(filter(None, (status_line(job), time_left(job))))
+    return ", ".join(filter(None, (status or status_line(job), time_left(job))))
 
 
 def status_line(job: Job) -> str:
@@ -88,14 +87,14 @@ def status_line(job: Job) -> str:
 
 
 def time_left(job: Job) -> str:
-    """Return how long a job that runs has to go by Pixxel's estimate, at the moment of its last change."""
+    """Return the estimated time left of a running job, from the time of its last change."""
     from pixxel_provider.api.schedule import expected_end
 
     end = expected_end(job)
     if end is None or job.updated_at is None or normalise(job.status) not in RUNNING_WORDS:
         return ""
     left = (end - job.updated_at).total_seconds()
-    return "longer than estimated" if left < 0 else f"about {_about(left)} left"
+    return "longer than estimated" if left < 0 else f"about {in_words(left)} left"
 
 
 def tasks_done(job: Job) -> int:
@@ -104,11 +103,12 @@ def tasks_done(job: Job) -> int:
 
 
 def is_running(task: Task) -> bool:
-    """Tell whether a task is at work now."""
+    """Return whether a task is running now."""
     return normalise(task.status) in RUNNING_WORDS
 
 
-def _about(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """Return a duration as people round it: ``40 s``, ``3 min``, ``2 h``, ``10 days``."""
     for most, step, unit, name in _ROUGHLY:
         rounded = max(step, step * round(seconds / step))
         if rounded <= most:
@@ -122,14 +122,14 @@ def _label(task: Task) -> str:
 
 def _task_failure(task: Task) -> str:
     block = f" in block {task.block}" if str(task.block) else ""
-    why = ": ".join(part for part in (task.failure_type, clip(task.err_msg, 500)) if part)
+    why = ": ".join(filter(None, (task.failure_type, clip(task.err_msg, 500))))
     return f"task {(task.name or task.id)!r} failed{block}" + (f": {why}" if why else "")
 
 
 def _validation(error: ValidationError) -> str:
-    ends = " -> ".join(end for end in (error.source, error.target) if end)
-    words = ": ".join(part for part in (error.err, error.reason) if part) or "no reason given"
-    where = ", ".join(part for part in (ends, error.component_name) if part)
+    ends = " -> ".join(filter(None, (error.source, error.target)))
+    words = ": ".join(filter(None, (error.err, error.reason))) or "no reason given"
+    where = ", ".join(filter(None, (ends, error.component_name)))
     return clip(words, 500) + (f" ({where})" if where else "")
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from pixxel_provider.api import parsing
 from pixxel_provider.api.errors import PixxelResponseError
-from pixxel_provider.api.job import ValidationError, reading_kind
+from pixxel_provider.api.job import Late, ValidationError, reading_kind
 
 T = TypeVar("T")
 
@@ -31,28 +30,23 @@ class Workflow:
     val_errors: tuple[ValidationError, ...] = ()
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
+    spec = Late("spec", parsing.raw_bytes, "The workflow's specification, decoded from its bytes.")
+
     @classmethod
     def read(cls, answer: Any) -> Workflow:
         """Read a workflow; raises :class:`PixxelResponseError` if the answer has no ``id``."""
         raw = _with_id(answer, "a workflow")
         errors = raw.get("val_errors")
+        names = ("id", "name", "description", "project_id", "created_by")
+        texts: Any = {name: parsing.text(raw.get(name)) for name in names}
         return cls(
-            id=parsing.text(raw.get("id")),
-            name=parsing.text(raw.get("name")),
-            description=parsing.text(raw.get("description")),
-            project_id=parsing.text(raw.get("project_id")),
-            created_by=parsing.text(raw.get("created_by")),
+            **texts,
             estimated_cost=parsing.number(raw.get("estimated_cost")),
             created_at=parsing.timestamp(raw.get("created_at")),
             updated_at=parsing.timestamp(raw.get("updated_at")),
             val_errors=tuple(map(ValidationError.read, errors if isinstance(errors, list) else ())),
             raw=raw,
         )
-
-    @cached_property
-    def spec(self) -> Any:
-        """The workflow's specification, decoded from its bytes."""
-        return parsing.raw_bytes(self.raw.get("spec"))
 
 
 @dataclass(frozen=True)

@@ -99,21 +99,14 @@ def _moment(value: Any) -> datetime | None:
                 if parsed.tzinfo is None
                 else parsed.astimezone(timezone.utc)
             )
-        year, month, day, hour, minute, second, fraction, _, sign, hours, minutes = match.groups()
-        if int(year) <= 1:
+        *parts, fraction, _, sign, hours, minutes = match.groups()
+        if int(parts[0]) <= 1:
             # A zero time in another zone may lie before the first time that Python supports.
             return datetime.min.replace(tzinfo=timezone.utc)
         offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-        moment = datetime(
-            int(year),
-            int(month),
-            int(day),
-            int(hour or 0),
-            int(minute or 0),
-            int(second or 0),
-            int((fraction or "0").ljust(6, "0")[:6]),
-            timezone.utc,
-        )
+        parts.append((fraction or "0").ljust(6, "0")[:6])
+        numbers: Any = [int(part or 0) for part in parts]
+        moment = datetime(*numbers).replace(tzinfo=timezone.utc)
         return moment + offset if sign == "-" else moment - offset
     except (ValueError, OverflowError, OSError, TypeError, IndexError):
         return None

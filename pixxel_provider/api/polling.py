@@ -1,7 +1,7 @@
-"""What a wait knows between two requests: how it ends, and when to ask again.
+"""The state of a wait between two requests: when it ends, and when the next request is due.
 
-It neither sends, sleeps nor reads a clock. What is asked for, and what an answer means, says a :class:`Poll`;
-those of this package are in :mod:`pixxel_provider.api.judges`.
+Nothing here sends, sleeps or reads a clock. A :class:`Poll` defines the request and what its answer means;
+:mod:`pixxel_provider.api.judges` has those of this package.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The shortest gap between two requests, in seconds, whatever ``poke_interval`` says.
+#: The shortest delay between two requests, in seconds, whatever ``poke_interval`` is.
 SHORTEST_DELAY = 0.5
-#: The longest gap after the first of several failed requests, in seconds; it doubles with each.
+#: The longest delay after the first of several failed requests, in seconds; it doubles with each.
 _FIRST_RETRY_DELAY = 2.0
-#: A gap is this part of the interval at least; the rest is jitter.
+#: The fixed part of a delay; the rest is jitter.
 _FIXED_PART = 0.8
 
 
 @dataclass(frozen=True)
 class WaitPlan:
-    """When a wait asks, and for how long. Only JSON types, so that it travels into the triggerer as it is."""
+    """How often a wait polls, and for how long. JSON types only, as the triggerer gets it as JSON."""
 
     poke_interval: float = 30.0
-    """Seconds; the longest gap between two requests."""
+    """Seconds; the longest delay between two requests."""
     timeout: float = 7 * 24 * 3600.0
     """Seconds from the wait's start."""
     exponential_backoff: bool = False
@@ -51,7 +51,7 @@ class WaitPlan:
     max_wait: float | None = None
     """Seconds; the longest time between polls with ``exponential_backoff``."""
     not_found_grace: float = 60.0
-    """Seconds, from the first 404 in a row, that a job may be missing: it may be new, or a gateway astray."""
+    """Seconds, from the first 404 in a row, that a job may be missing: it may be new, or a gateway fails."""
     silent_fail: bool = False
     """Keep waiting after errors that would end the wait."""
 
@@ -64,19 +64,19 @@ class WaitPlan:
 
 @dataclass(frozen=True)
 class PollResult:
-    """How a wait ended, in JSON types: it is what the trigger's event carries."""
+    """How a wait ended, in JSON types: the payload of the trigger's event."""
 
     kind: str
     """``succeeded``, ``failed``, ``timed_out`` or ``error``."""
     message: str
     metadata: dict[str, Any] | None = None
-    """The job, where it has ended."""
+    """The job, if it has ended."""
     error: dict[str, Any] | None = None
     """:meth:`PixxelError.fields` of an error."""
 
     @classmethod
     def from_error(cls, error: PixxelError, metadata: dict[str, Any] | None = None) -> PollResult:
-        """Return the result that an error makes."""
+        """Return the result for an error that ends a wait."""
         return cls("error", str(error), metadata=metadata, error=error.fields())
 
     def exception(self) -> PixxelError:
@@ -86,15 +86,15 @@ class PollResult:
 
 @dataclass(frozen=True)
 class Poll(ABC, Generic[T]):
-    """What is waited for: the call to send, its name in messages, and what an answer means.
+    """What a wait is for: the call to send, its name in messages, and what an answer means.
 
-    A subclass is a frozen dataclass whose fields have JSON types, so that they travel into the triggerer.
+    A subclass is a frozen dataclass whose fields have JSON types, as the triggerer gets them as JSON.
     """
 
     asked: ClassVar[str] = "read"
     """The verb of messages, as in "it couldn't be read"."""
     unfinished: ClassVar[str] = "had not ended"
-    """What is said of it where the time was over."""
+    """What messages say about it after a timeout."""
     rules: ClassVar[StatusRules] = StatusRules()
     """Which statuses are known."""
 
@@ -105,28 +105,29 @@ class Poll(ABC, Generic[T]):
 
     @abstractmethod
     def call(self) -> Call[T]:
-        """Return the call that asks for it, which may be repeated; PixxelInputError for ids that can't be."""
+        """Return the call to repeat; raises PixxelInputError for ids that can't be sent."""
 
     @abstractmethod
     def result(self, answer: T) -> PollResult | PixxelError | None:
-        """Return how the wait ends with this answer, or the error it amounts to; None where it goes on."""
+        """Return the result of the wait, or the error that the answer stands for; None to keep waiting."""
 
     def explain(self, error: PixxelError) -> PixxelError:
-        """Return an error that ends the wait, with a hint where there is one."""
+        """Return an error that ends the wait, with a hint if there is one."""
         return error
 
     def last_seen(self, answer: T) -> str:
-        """Return what a timeout's message says of the last answer."""
+        """Return what the message of a timeout says about the last answer."""
         return status_of(answer)
 
     def news(self, answer: T) -> tuple[object, ...]:
-        """Return what is logged when it changes, the status first."""
+        """Return what is compared to decide whether to log an answer, the status first."""
         return (status_of(answer),)
 
     def log_news(self, answer: T, seen: str, log: Log, new_status: bool) -> None:
-        """Log an answer that brings news, which may be a new status.
+        """Log an answer that differs from the last one.
 
         :param seen: what :meth:`last_seen` returned.
+        :param new_status: whether its status differs.
         """
         status = status_of(answer)
         if self.rules.knows(status):
@@ -145,10 +146,9 @@ class Poll(ABC, Generic[T]):
 
 @dataclass(slots=True)
 class PollState:
-    """What one wait knows between two requests: failures, Retry-After, the grace, what was logged.
+    """The state of one wait: failures, Retry-After, the grace period, what was logged.
 
-    :param log: where news is logged.
-    :param jitter: a source of jitter, from 0 to 1.
+    :param jitter: returns a number from 0 to 1.
     """
 
     poll: Poll[Any]
@@ -156,9 +156,9 @@ class PollState:
     log: Log
     jitter: Callable[[], float] = random.random
     retries_soon: bool = True
-    """Ask again soon after an error. Not in reschedule mode, where each request takes a new process."""
+    """Retry soon after an error. Not in reschedule mode, where each request needs a new process."""
     longest_not_found: float = math.inf
-    """Seconds of 404s in a row that end the wait after the grace, where no process sees a longer row."""
+    """Seconds of 404s in a row that end the wait after the grace period, if no process sees a longer row."""
     _last_logged: tuple[object, ...] = field(default=(), init=False)
     _last_seen: str = field(default="", init=False)
     _last_error: str = field(default="", init=False)
@@ -169,9 +169,9 @@ class PollState:
     _retry_after: float = field(default=0.0, init=False)
 
     def judge(self, answer: Any) -> PollResult | None:
-        """Take in an answer, or the error in its place; return the result if that is one.
+        """Record an answer, or the error in its place; return the result if it ends the wait.
 
-        Transient errors never end a wait. What is missing is kept in mind: :meth:`overdue` decides.
+        Transient errors never end a wait. A 404 is only recorded: :meth:`overdue` decides.
         """
         result = answer if isinstance(answer, PixxelError) else self.poll.result(answer)
         if isinstance(result, PixxelError):
@@ -194,9 +194,9 @@ class PollState:
         self._failures += 1
         self._missing = error if isinstance(error, PixxelNotFoundError) else None
         if self._missing is None:
-            # Any other answer ends the row: a server with errors isn't to be believed about what is missing.
+            # Any other answer ends the row of 404s: a server with errors is unreliable about what is missing.
             self._missing_since = None
-        # A connection that can't be used stays so, and waiting for it is no service to anybody.
+        # A connection that can't be used stays so: waiting doesn't help.
         silent = self.plan.silent_fail and not isinstance(error, PixxelInputError)
         if error.transient or self._missing or silent:
             self._log_error(error)
@@ -204,9 +204,9 @@ class PollState:
         return PollResult.from_error(self.poll.explain(error))
 
     def overdue(self, elapsed: float) -> PollResult | None:
-        """Return the result that time brings: the deadline, or a 404 that lasted for the grace.
+        """Return the result if the deadline has passed, or a 404 has lasted for the grace period.
 
-        To be asked after each answer that didn't end the wait.
+        To be called after each answer that didn't end the wait.
         """
         if elapsed > self.plan.timeout:
             return self.timed_out()
@@ -219,15 +219,15 @@ class PollState:
         return PollResult.from_error(self._missing)
 
     def resume_not_found(self, since: float, elapsed: float) -> None:
-        """Take up a row of 404s that another process saw begin, unless that is too long ago to be the same.
+        """Continue a row of 404s that began in another process, unless that is too long ago.
 
-        :param since: the seconds that had been waited when it began.
+        :param since: when it began, in seconds from the wait's start.
         """
         if elapsed - since < self.plan.not_found_grace:
             self._missing_since, self._failures = since, 1
 
     def keeps_worker(self, elapsed: float) -> bool:
-        """Tell whether this process should ask again: no other one knows of its row of 404s."""
+        """Return whether this process should send the next request: no other one knows its row of 404s."""
         counts = self._missing is not None and not self.plan.silent_fail
         return counts and self.plan.not_found_grace <= max(self.longest_not_found, elapsed)
 
@@ -238,7 +238,7 @@ class PollState:
     def timed_out(self, limit: float | None = None) -> PollResult:
         """Return the result of a wait whose deadline has passed.
 
-        :param limit: the seconds that were over, where they weren't the plan's.
+        :param limit: the timeout in seconds, if it isn't the plan's.
         """
         # Of the last answer only: in reschedule mode nothing older is known.
         last = f"it was {self._last_seen or 'never seen'}."
@@ -257,21 +257,21 @@ class PollState:
         steady = plan.poke_interval
         if plan.exponential_backoff:
             steady = min(steady + elapsed, max(plan.max_wait or elapsed + steady, SHORTEST_DELAY))
-        gap = steady * (_FIXED_PART + (1 - _FIXED_PART) * self.jitter())
+        delay = steady * (_FIXED_PART + (1 - _FIXED_PART) * self.jitter())
         if self._failures and self.retries_soon:
-            # 2**30 gaps are beyond any deadline, and beyond it floats lose the doubling.
-            gap = min(gap, self.jitter() * _FIRST_RETRY_DELAY * 2.0 ** min(self._failures - 1, 30))
+            # 2**30 delays are longer than any timeout, and larger exponents overflow a float.
+            delay = min(delay, self.jitter() * _FIRST_RETRY_DELAY * 2.0 ** min(self._failures - 1, 30))
             if self._missing_since is not None:
-                # The request that decides comes just after the grace.
-                gap = min(gap, self._grace_left(elapsed) + SHORTEST_DELAY)
-        # Each a little later than asked: clients that were turned away together don't return together.
-        gap = max(gap, self._retry_after * (1 + self.jitter() / 10), SHORTEST_DELAY)
-        return min(gap, self.until_deadline(elapsed))
+                # The request that decides comes just after the grace period.
+                delay = min(delay, self._grace_left(elapsed) + SHORTEST_DELAY)
+        # Each a little later than requested, so that rejected clients don't all return at the same time.
+        delay = max(delay, self._retry_after * (1 + self.jitter() / 10), SHORTEST_DELAY)
+        return min(delay, self.until_deadline(elapsed))
 
     def initial_delay(self, until: float | None, now: float, elapsed: float) -> float:
-        """Return the seconds until the first request, as the server asked of an earlier process.
+        """Return the seconds to the first request, after a Retry-After that an earlier process received.
 
-        :param until: the moment that it named, in Unix seconds, like ``now``. Clocks may differ.
+        :param until: when it ends, in Unix seconds, like ``now``. Clocks may differ.
         """
         wished = 0.0 if until is None else min(until - now, LONGEST_RETRY_AFTER)
         return max(min(wished, self.plan.timeout - elapsed), 0.0)
@@ -290,7 +290,7 @@ class PollState:
     def _log_error(self, error: PixxelError) -> None:
         words = str(error)
         self._last_error = words if words.endswith((".", "!", "?")) else f"{words}."
-        # A server's words may name a request or count seconds down: they differ each time, and are no news.
+        # A server's message may contain a request id or a countdown: another text isn't another error.
         kind: object = self._last_error
         if isinstance(error, PixxelApiError):
             kind = (error.status_code, error.code)

@@ -9,13 +9,8 @@ from pixxel_provider.api.status import shows_failure
 
 #: The most that a job's metadata takes, in bytes of JSON.
 METADATA_LIMIT = 64 * 1024
-# Bytes of a validation error whose texts are all empty; a task has more.
-_SHORTEST_ENTRY = 67
-
-
-def most_entries() -> int:
-    """Return how many tasks or validation errors can fit at all."""
-    return METADATA_LIMIT // _SHORTEST_ENTRY
+#: Bytes of a validation error whose texts are all empty; a task has more.
+SHORTEST_ENTRY = 67
 
 
 def truncate(found: dict[str, Any], raw: tuple[str, ...], cut: set[str]) -> dict[str, Any]:
@@ -30,7 +25,10 @@ def truncate(found: dict[str, Any], raw: tuple[str, ...], cut: set[str]) -> dict
     found["truncated"] = gone
     by_size = sorted(raw, key=lambda name: _size([found.get(name), [t.get(name) for t in found["tasks"]]]))
     while by_size and _size(found) > METADATA_LIMIT:
-        _drop_raw(found, by_size.pop(), gone)
+        name = by_size.pop()
+        gone.append("spec" if name == "spec" else f"tasks.{name}")
+        for place in (found, *found["tasks"]):
+            place.pop(name, None)
     for limit in (2_000, 200):
         if _size(found) > METADATA_LIMIT:
             gone += [name for name in _clip_texts(found, limit) if name not in gone]
@@ -47,16 +45,6 @@ def truncate(found: dict[str, Any], raw: tuple[str, ...], cut: set[str]) -> dict
                 ranked = ranked[: len(ranked) // 2]
                 found[name] = ranked
     return found
-
-
-def _drop_raw(found: dict[str, Any], name: str, gone: list[str]) -> None:
-    if name == "spec":
-        del found["spec"]
-        gone.append("spec")
-        return
-    for task in found["tasks"]:
-        task.pop(name, None)
-    gone.append(f"tasks.{name}")
 
 
 def _clip_texts(found: dict[str, Any], limit: int) -> list[str]:

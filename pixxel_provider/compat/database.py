@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from airflow.models.renderedtifields import RenderedTaskInstanceFields
-from airflow.models.serialized_dag import SerializedDagModel
-from airflow.models.taskinstance import TaskInstance
-from airflow.models.taskreschedule import TaskReschedule
-from airflow.models.xcom import XComModel
-from airflow.utils.session import create_session
-
-__all__ = [
-    "RenderedTaskInstanceFields",
-    "SerializedDagModel",
-    "TaskInstance",
-    "TaskReschedule",
-    "XComModel",
-    "create_session",
-]
+from airflow.models.renderedtifields import RenderedTaskInstanceFields as RenderedTaskInstanceFields
+from airflow.models.serialized_dag import SerializedDagModel as SerializedDagModel
+from airflow.models.taskinstance import TaskInstance as TaskInstance
+from airflow.models.taskreschedule import TaskReschedule as TaskReschedule
+from airflow.models.xcom import XComModel as XComModel
+from airflow.utils.session import create_session as create_session

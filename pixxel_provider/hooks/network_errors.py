@@ -16,15 +16,12 @@ from pixxel_provider.connection import Settings
 
 def unreachable(settings: Settings, call: Call[Any], error: BaseException) -> PixxelConnectionError:
     """Turn a client library's exception into ours: the same message for the same cause, in both libraries."""
-    trouble = _reason(error)
-    if settings.proxy and trouble.reason in ("dns", "refused"):
+    found = _reason(error)
+    if settings.proxy and found.reason in ("dns", "refused"):
         # With a proxy, the proxy is the only host that a client resolves and connects to itself.
-        trouble = _PROXY
-    return PixxelConnectionError(
-        settings.redact(f"{call}: could not get an answer from {settings.origin}: {trouble.words}."),
-        reason=trouble.reason,
-        sent=trouble.sent,
-    )
+        found = _PROXY
+    message = settings.redact(f"{call}: could not get an answer from {settings.origin}: {found.words}.")
+    return PixxelConnectionError(message, reason=found.reason, sent=found.sent)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -40,10 +37,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(found))
         yield found
-        left += [found.__cause__, *found.args]
-        left += [
-            getattr(found, name, None) for name in ("reason", "os_error", "certificate_error", "_os_error")
-        ]
+        names = ("reason", "os_error", "certificate_error", "_os_error")
+        left += [found.__cause__, *found.args, *(getattr(found, name, None) for name in names)]
 
 
 class _Reason(NamedTuple):
@@ -56,28 +51,17 @@ class _Reason(NamedTuple):
 _PROXY = _Reason("proxy", "the proxy can't be reached or refuses", sent=False)
 _PROXY_NAMES = {"ClientProxyConnectionError", "ClientHttpProxyError"}
 _CONNECTING = {"NewConnectionError", "ConnectTimeoutError", "ConnectTimeout"}
+_DROPPED = _Reason("dropped", "the connection was dropped before the answer was complete")
 # The names of exceptions of requests, urllib3, http.client, asyncio and aiohttp, by their meaning.
-_BY_NAME = (
-    (
-        {"ConnectTimeoutError", "ConnectTimeout", "ConnectionTimeoutError"},
-        _Reason("timeout", "connecting took too long", sent=False),
+_BY_NAME = {
+    "ConnectTimeoutError ConnectTimeout ConnectionTimeoutError": _Reason(
+        "timeout", "connecting took too long", sent=False
     ),
-    (
-        {"TimeoutError", "ReadTimeoutError", "ReadTimeout", "ServerTimeoutError", "SocketTimeoutError"},
-        _Reason("timeout", "the answer took too long"),
+    "TimeoutError ReadTimeoutError ReadTimeout ServerTimeoutError SocketTimeoutError": _Reason(
+        "timeout", "the answer took too long"
     ),
-    (
-        {
-            "RemoteDisconnected",
-            "IncompleteRead",
-            "ServerDisconnectedError",
-            "ClientPayloadError",
-            "ProtocolError",
-        },
-        _Reason("dropped", "the connection was dropped before the answer was complete"),
-    ),
-)
-_DROPPED = _BY_NAME[-1][1]
+    "RemoteDisconnected IncompleteRead ServerDisconnectedError ClientPayloadError ProtocolError": _DROPPED,
+}
 _NOT_HTTP = {"ClientResponseError", "HttpProcessingError", "InvalidChunkLength"}
 
 
@@ -124,9 +108,9 @@ def _reason(error: BaseException) -> _Reason:
         return _Reason("refused", "the connection was refused", sent=False)
     if names & _NOT_HTTP or any(map(_is_not_http, chain)):
         return _Reason("other", "what came isn't valid HTTP")
-    for known, trouble in _BY_NAME:
-        if names & known:
-            return trouble
+    for known, meaning in _BY_NAME.items():
+        if not names.isdisjoint(known.split()):
+            return meaning
     if first(ConnectionError):
         return _DROPPED
     numbered = next((found for found in chain if isinstance(found, OSError) and found.errno), None)

@@ -239,7 +239,7 @@ class PixxelHook(BaseHook):
             if isinstance(step, protocol.ReadConnection):
                 got = self._read_anew(step.before)
             else:
-                got = self._exchange(self.settings, call, step)
+                got = self.exchange(self.settings, call, step)
             try:
                 step = steps.send(got)
             except StopIteration as done:
@@ -260,9 +260,13 @@ class PixxelHook(BaseHook):
             raise unread
         return self.settings
 
-    def _exchange(
+    def exchange(
         self, settings: Settings, call: Call[Any], request: protocol.Request
     ) -> protocol.Answer | None:
+        """Send one request and return its answer: the transport, in whose place a test may put another.
+
+        :return: None if a kept connection broke before the answer began.
+        """
         body = protocol.Body(call)
         if request.fresh:
             # The server may have closed a kept connection: then it isn't known whether the request arrived.

@@ -169,15 +169,10 @@ def test_any_text_is_one_segment_or_an_input_error(value: str) -> None:
     assert unquote(segments[5]) == value
 
 
-def test_a_missing_xcom_is_named_as_the_likely_reason() -> None:
-    with pytest.raises(PixxelInputError, match=r"^job_id must be a string, not NoneType; .*XCom"):
-        check_id("job_id", None)
-    with pytest.raises(PixxelInputError, match=r"^job_id must be a string, not int$"):
-        check_id("job_id", 7)
-
-
-def test_what_is_wrong_with_an_id_is_said() -> None:
+def test_what_is_wrong_with_an_id_is_named() -> None:
     for value, words in (
+        (None, r"^job_id must be a string, not NoneType; .*XCom"),
+        (7, r"^job_id must be a string, not int$"),
         ("", "is empty"),
         ("x" * 600, "600 characters"),
         ("\ud800", "valid Unicode"),
@@ -205,19 +200,12 @@ def test_windows_are_whole_numbers(field: str, least: int, make: Callable[[Any],
             make(value)
 
 
-@pytest.mark.parametrize(
-    "answer", [{"estimated_cost": 12}, {"estimated_cost": "12"}, {"estimated_cost": 12.0}]
-)
-def test_an_estimate_is_a_number_of_credits(answer: Any) -> None:
-    assert calls.estimate_cost("w").read(answer) == 12
-
-
-@pytest.mark.parametrize(
-    "answer", [None, [], 12, {}, {"estimated_cost": None}, {"estimated_cost": float("nan")}]
-)
-def test_an_estimate_that_says_nothing_is_not_free(answer: Any) -> None:
-    with pytest.raises(PixxelResponseError, match=r"^expected an estimated_cost, got "):
-        calls.estimate_cost("w").read(answer)
+def test_an_estimate_is_a_number_of_credits_and_without_one_not_free() -> None:
+    read = calls.estimate_cost("w").read
+    assert [read({"estimated_cost": cost}) for cost in (12, "12", 12.0)] == [12] * 3
+    for answer in (None, [], 12, {}, {"estimated_cost": None}, {"estimated_cost": float("nan")}):
+        with pytest.raises(PixxelResponseError, match=r"^expected an estimated_cost, got "):
+            read(answer)
 
 
 def test_a_ping_is_a_string() -> None:

@@ -1,4 +1,4 @@
-"""A package is waited for until it is ready, and what comes then is a zip within its limits or is refused."""
+"""A package is waited for until it is ready. Most of :class:`PollState` is tested in ``test_polling``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pixxel_provider.api.errors import (
     PixxelBadRequestError,
     PixxelConnectionError,
     PixxelInputError,
-    PixxelNotFoundError,
 )
 from pixxel_provider.api.judges import PackagePoll, is_ready
 from pixxel_provider.api.models import Download
@@ -22,18 +21,17 @@ from tests.support import RecordingLog
 PLAN = WaitPlan(timeout=60.0, not_found_grace=30.0, poke_interval=10.0)
 URL = f"https://storage.example/package.zip?signature={SIGNATURE}"
 NAME = "The package of Pixxel job job-1 of workflow wf-1"
-MIB = 1024 * 1024
 
 
 class Waiting:
-    """A wait for a package, and what it said."""
+    """A wait for a package, and what it logged."""
 
     def __init__(self, pixxel_task_id: str | None = None) -> None:
-        self.said: list[str] = []
+        self.logged: list[str] = []
         poll = PackagePoll("wf-1", "job-1", pixxel_task_id)
-        self.wait = PollState(poll, PLAN, log=RecordingLog(self.said), jitter=lambda: 0.5)
+        self.wait = PollState(poll, PLAN, log=RecordingLog(self.logged), jitter=lambda: 0.5)
 
-    def look(self, status: str, url: str = "") -> PollResult | None:
+    def poll(self, status: str, url: str = "") -> PollResult | None:
         return self.wait.judge(Download("d-1", status, url))
 
 
@@ -80,45 +78,45 @@ def test_other_ids_keep_their_names(task_id: str | None, field: str, ids: tuple[
     "status", ["ready", "READY", " Ready ", "completed", "succeeded", "success", "done", "finished"]
 )
 def test_a_package_that_is_ready_ends_the_wait(waiting: Waiting, status: str) -> None:
-    assert waiting.look(status, URL) == PollResult("succeeded", f"{NAME} is ready")
+    assert waiting.poll(status, URL) == PollResult("succeeded", f"{NAME} is ready")
     assert is_ready(Download("d-1", status, URL))
-    assert waiting.said == []
+    assert waiting.logged == []
 
 
 def test_a_package_of_a_task_is_called_so() -> None:
-    result = Waiting("task-7").look("ready", URL)
+    result = Waiting("task-7").poll("ready", URL)
     assert result.message == "The package of task task-7 of Pixxel job job-1 of workflow wf-1 is ready"
 
 
 def test_a_package_that_is_ready_without_a_url_is_waited_on_with_one_warning(waiting: Waiting) -> None:
-    assert waiting.look("ready") is None
-    assert waiting.look("ready") is None
-    assert waiting.said == [f"warning: {NAME} is ready, and there is no signed_url. Waiting on."]
+    assert waiting.poll("ready") is None
+    assert waiting.poll("ready") is None
+    assert waiting.logged == [f"warning: {NAME} is ready, and there is no signed_url. Waiting on."]
     assert not is_ready(Download("d-1", "ready", ""))
-    result = waiting.look("ready", URL)
+    result = waiting.poll("ready", URL)
     assert result.kind == "succeeded"
-    assert waiting.said[1:] == [f"info: {NAME} can be asked for again"]
+    assert waiting.logged[1:] == [f"info: {NAME} can be asked for again"]
 
 
 @pytest.mark.parametrize("status", ["pending", "Queued", "in-progress", "expired"])
 @pytest.mark.parametrize("url", ["", URL])
-def test_a_package_in_the_making_is_waited_for_and_said_once(waiting: Waiting, status: str, url: str) -> None:
+def test_a_package_that_is_being_made_is_logged_once(waiting: Waiting, status: str, url: str) -> None:
     for _ in range(3):
-        assert waiting.look(status, url) is None
-    assert waiting.said == [f"info: {NAME} is {status}"]
+        assert waiting.poll(status, url) is None
+    assert waiting.logged == [f"info: {NAME} is {status}"]
     assert not is_ready(Download("d-1", status, url))
 
 
-def test_each_status_is_said_when_it_is_another(waiting: Waiting) -> None:
+def test_each_change_of_the_status_is_logged(waiting: Waiting) -> None:
     for status in ("queued", "running", "running", "queued"):
-        assert waiting.look(status) is None
-    assert [line.rpartition(" ")[2] for line in waiting.said] == ["queued", "running", "queued"]
+        assert waiting.poll(status) is None
+    assert [line.rpartition(" ")[2] for line in waiting.logged] == ["queued", "running", "queued"]
 
 
 def test_a_status_that_nobody_knows_is_waited_on_with_a_warning(waiting: Waiting) -> None:
     for _ in range(2):
-        assert waiting.look("zipping", URL) is None
-    assert waiting.said == [f"warning: {NAME} is 'zipping', which isn't known: waiting on"]
+        assert waiting.poll("zipping", URL) is None
+    assert waiting.logged == [f"warning: {NAME} is 'zipping', which isn't known: waiting on"]
     assert not is_ready(Download("d-1", "zipping", URL))
 
 
@@ -127,13 +125,13 @@ def test_a_status_that_nobody_knows_is_waited_on_with_a_warning(waiting: Waiting
 def test_a_package_that_failed_is_an_error_also_where_a_url_comes_with_it(
     waiting: Waiting, status: str, url: str
 ) -> None:
-    result = waiting.look(status, url)
+    result = waiting.poll(status, url)
     assert result.kind == "error"
     assert result.message == f"{NAME} could not be made: Pixxel says it is {status!r}."
     assert SIGNATURE not in repr(result)
 
 
-# ------------------------------------------------------------------------------------------------- trouble
+# ---------------------------------------------------------- errors; the rest of PollState is in test_polling
 
 
 @pytest.mark.parametrize(
@@ -145,7 +143,7 @@ def test_a_package_that_failed_is_an_error_also_where_a_url_comes_with_it(
         ("what?", "what? Only"),
     ],
 )
-def test_a_bad_request_says_what_has_to_come_first(waiting: Waiting, words: str, said: str) -> None:
+def test_a_bad_request_names_what_has_to_come_first(waiting: Waiting, words: str, said: str) -> None:
     result = waiting.wait.judge(PixxelBadRequestError(words, status_code=400, code="nope"))
     assert result.kind == "error"
     found = result.exception()
@@ -161,44 +159,16 @@ def test_a_refusal_ends_the_wait(waiting: Waiting) -> None:
     assert isinstance(result.exception(), PixxelAuthError)
 
 
-def test_trouble_that_may_pass_is_waited_out_and_its_end_is_said(waiting: Waiting) -> None:
-    for _ in range(2):
-        assert waiting.wait.judge(PixxelConnectionError("no answer")) is None
-    assert waiting.look("pending") is None
-    assert waiting.said == [
-        "warning: no answer. Waiting on.",
-        f"info: {NAME} can be asked for again",
-        f"info: {NAME} is pending",
-    ]
-
-
-def test_the_same_trouble_is_said_once_and_again_when_it_comes_back(waiting: Waiting) -> None:
+def test_a_transient_error_and_its_end_are_logged_once_each_time(waiting: Waiting) -> None:
+    steady = waiting.wait.next_delay(0.0)
     for _ in range(2):
         for _ in range(3):
             assert waiting.wait.judge(PixxelConnectionError("no answer")) is None
-        assert waiting.look("pending") is None
-    assert waiting.said.count("warning: no answer. Waiting on.") == 2
-
-
-def test_trouble_shortens_the_gap_and_its_end_restores_it(waiting: Waiting) -> None:
-    waiting.look("pending")
-    steady = waiting.wait.next_delay(0.0)
-    waiting.wait.judge(PixxelConnectionError("no answer"))
-    assert waiting.wait.next_delay(0.0) < steady
-    waiting.look("pending")
-    assert waiting.wait.next_delay(0.0) == steady
-
-
-def test_what_isnt_found_is_given_the_grace_and_forgotten_when_it_comes(waiting: Waiting) -> None:
-    assert waiting.wait.judge(PixxelNotFoundError("no such job", status_code=404)) is None
-    assert waiting.wait.overdue(7.0) is None
-    assert waiting.wait.overdue(37.0) is None
-    result = waiting.wait.overdue(37.1)
-    assert isinstance(result.exception(), PixxelNotFoundError)
-    waiting.look("pending")
-    assert waiting.wait.overdue(37.1) is None
-    assert waiting.wait.judge(PixxelNotFoundError("no route", status_code=404)) is None
-    assert waiting.wait.overdue(60.0) is None
+        assert waiting.wait.next_delay(0.0) < steady
+        assert waiting.poll("pending") is None
+        assert waiting.wait.next_delay(0.0) == steady
+    again = ["warning: no answer. Waiting on.", f"info: {NAME} can be asked for again"]
+    assert waiting.logged == [*again, f"info: {NAME} is pending", *again]
 
 
 @pytest.mark.parametrize(
@@ -212,9 +182,7 @@ def test_what_isnt_found_is_given_the_grace_and_forgotten_when_it_comes(waiting:
         ([PixxelConnectionError("no answer"), "pending"], "it was pending."),
     ],
 )
-def test_a_deadline_that_passed_says_what_was_seen_last(
-    waiting: Waiting, answers: list[Any], last: str
-) -> None:
+def test_a_timeout_names_what_was_seen_last(waiting: Waiting, answers: list[Any], last: str) -> None:
     for answer in answers:
         waiting.wait.judge(Download("d-1", answer, "") if isinstance(answer, str) else answer)
     words = f"{NAME} was not ready when the timeout of {{}} s was over; {last}"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -15,15 +14,7 @@ from pixxel_provider.api.messages import (
     status_of,
     time_left,
 )
-
-
-def job(status: str = "running", **fields: Any) -> Job:
-    return Job.read({"id": "j", "status": status, **fields})
-
-
-def size(value: Any) -> int:
-    return len(json.dumps(value, allow_nan=False))
-
+from tests.support import job
 
 # ------------------------------------------------------------------------------------------- failure_text
 

@@ -26,6 +26,7 @@ from pixxel_provider.api.judges import JobPoll
 from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState, WaitPlan
 from pixxel_provider.api.status import FAILURE_WORDS, SUCCESS_WORDS, WAITING_WORDS
 from tests.api.failures import BUSY, LASTING, PASSING, limited
+from tests.support import job
 
 NAME = "Pixxel job j of workflow w"
 ENDED = "2026-01-02T03:04:05Z"
@@ -35,7 +36,7 @@ MISSING = PixxelNotFoundError("no such job", status_code=404)
 
 
 class Log(list[tuple[str, str]]):
-    """What a wait has said."""
+    """What a wait has logged."""
 
     def info(self, words: str) -> None:
         self.append(("info", words))
@@ -50,10 +51,6 @@ class Log(list[tuple[str, str]]):
     @property
     def infos(self) -> list[str]:
         return [words for level, words in self if level == "info"]
-
-
-def job(status: str = "running", **fields: Any) -> Job:
-    return Job.read({"id": "j", "workflow_id": "w", "status": status, **fields})
 
 
 def task(name: str, status: str = "running", **fields: Any) -> dict[str, Any]:
@@ -147,7 +144,7 @@ def test_a_failure_ends_the_wait_with_the_reason(status: str) -> None:
     assert log == []
 
 
-def test_an_unknown_status_waits_and_is_remarked_on_once() -> None:
+def test_an_unknown_status_waits_with_one_warning_whatever_its_progress() -> None:
     wait, log = begin()
 
     assert [wait.judge(job("awaiting_tasking")) for _ in range(100)] == [None] * 100
@@ -155,18 +152,13 @@ def test_an_unknown_status_waits_and_is_remarked_on_once() -> None:
         ("warning", f"{NAME} is in status 'awaiting_tasking', which isn't known: waiting on"),
         ("info", f"{NAME}: awaiting_tasking"),
     ]
-
-
-def test_an_unknown_status_that_makes_progress_is_not_remarked_on_again() -> None:
-    wait, log = begin()
     for percent in range(100):
         wait.judge(job("Awaiting Tasking" if percent % 2 else "awaiting_tasking", progress=percent))
-
     assert len(log.warnings) == 1
-    assert len(log.infos) == 100
+    assert len(log.infos) == 101
 
 
-def test_each_unknown_status_is_remarked_on() -> None:
+def test_each_unknown_status_has_its_warning() -> None:
     wait, log = begin()
     for status in ("odd", "odd", "odder", "running", "running"):
         wait.judge(job(status))
@@ -194,28 +186,32 @@ def test_a_zero_time_is_no_end(finished_at: Any) -> None:
     assert wait.judge(job("archived", finished_at=finished_at)) is None
 
 
-@pytest.mark.parametrize("finished_at", [None, ENDED])
-def test_what_the_arguments_name_decides(finished_at: Any) -> None:
-    odd = job("Archived", finished_at=finished_at)
+@pytest.mark.parametrize(
+    ("success", "failure", "status", "finished_at", "kind"),
+    [
+        (["archived"], None, "Archived", None, "succeeded"),
+        (["archived"], None, "Archived", ENDED, "succeeded"),
+        (None, ["ARCHIVED"], "Archived", None, "failed"),
+        (None, ["ARCHIVED"], "Archived", ENDED, "failed"),
+        (["running"], None, "running", None, "succeeded"),
+        (["archived"], None, "failed", None, "failed"),
+        (["archived"], None, "completed", ENDED, "error"),
+    ],
+)
+def test_a_status_means_what_the_arguments_say(
+    success: Any, failure: Any, status: str, finished_at: Any, kind: str
+) -> None:
+    wait, log = begin(success_statuses=success, failure_statuses=failure)
 
-    assert begin(success_statuses=["archived"])[0].judge(odd).kind == "succeeded"  # type: ignore[union-attr]
-    assert begin(failure_statuses=["ARCHIVED"])[0].judge(odd).kind == "failed"  # type: ignore[union-attr]
+    assert wait.judge(job(status, finished_at=finished_at)).kind == kind
+    assert log == []
 
 
-def test_what_the_arguments_leave_out_is_no_longer_an_end() -> None:
+def test_a_status_that_the_arguments_leave_out_no_longer_ends_the_wait() -> None:
     wait, log = begin(success_statuses=["archived"])
 
     assert wait.judge(job("completed")) is None
     assert "'completed', which isn't known" in log.warnings[0]
-    assert wait.judge(job("completed", finished_at=ENDED)).kind == "error"  # type: ignore[union-attr]
-    assert wait.judge(job("failed")).kind == "failed"  # type: ignore[union-attr]
-
-
-def test_a_status_that_the_arguments_name_is_no_surprise() -> None:
-    wait, log = begin(success_statuses=["running"])
-
-    assert wait.judge(job("running")).kind == "succeeded"  # type: ignore[union-attr]
-    assert log == []
 
 
 def test_messages_stay_short_whatever_the_status_holds() -> None:
@@ -235,31 +231,22 @@ def test_messages_stay_short_whatever_the_status_holds() -> None:
     assert all(len(words) < 800 and "\n" not in words for words in messages)
 
 
-# ------------------------------------------------------------------------------------------------ trouble
+# ------------------------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize("error", PASSING, ids=str)
-def test_trouble_that_may_pass_never_ends_a_wait_and_is_said_once(error: PixxelError) -> None:
-    wait, log = begin(timeout=1e6)
-
-    for look in range(100):
-        assert wait.judge(error) is None
-        assert wait.overdue(look * 1e4) is None
-    assert log == [("warning", f"{error} Waiting on.")]
-
-
-@pytest.mark.parametrize("error", PASSING, ids=str)
-def test_a_wait_outlasts_trouble_of_three_days(error: PixxelError) -> None:
-    wait, _ = begin(timeout=7 * 86_400.0)
-    outage = [job()] + [error] * (3 * 86_400 // 30)
-    result, elapsed = drive(wait, [*outage, job("completed")])
-    assert result.kind == "succeeded"
+def test_a_wait_outlasts_days_of_a_transient_error_with_one_warning(error: PixxelError) -> None:
+    wait, log = begin(timeout=7 * 86_400.0)
+    result, elapsed = drive(wait, [error] * (3 * 86_400 // 30))
+    assert result is None
     assert elapsed > 2.9 * 86_400
+    assert log == [("warning", f"{error} Waiting on.")]
+    assert wait.judge(job("completed")).kind == "succeeded"
 
 
 @pytest.mark.parametrize("error", LASTING, ids=str)
 @pytest.mark.parametrize("seen", [False, True])
-def test_trouble_that_stays_ends_a_wait_at_once_with_the_words_of_the_server(
+def test_a_permanent_error_ends_a_wait_at_once_with_the_message_of_the_server(
     error: PixxelError, seen: bool
 ) -> None:
     wait, log = begin()
@@ -273,7 +260,7 @@ def test_trouble_that_stays_ends_a_wait_at_once_with_the_words_of_the_server(
     assert log.warnings == []
 
 
-def test_the_end_of_trouble_is_said_once() -> None:
+def test_the_first_answer_after_errors_is_logged_once() -> None:
     wait, log = begin()
     for answer in (job(), BUSY, BUSY, job(), job(), BUSY, job()):
         wait.judge(answer)
@@ -287,7 +274,7 @@ def test_the_end_of_trouble_is_said_once() -> None:
     ]
 
 
-def test_another_trouble_is_news_and_other_words_for_the_same_are_not() -> None:
+def test_another_error_is_logged_and_another_message_of_the_same_is_not() -> None:
     wait, log = begin()
     for second in range(50):
         wait.judge(PixxelRateLimitError(f"try again in {second} s", status_code=429, code="limit"))
@@ -301,7 +288,7 @@ def test_another_trouble_is_news_and_other_words_for_the_same_are_not() -> None:
     assert len(log) == 6
 
 
-def test_the_last_words_of_the_server_are_those_of_the_time_out() -> None:
+def test_the_message_of_a_timeout_ends_with_the_last_error() -> None:
     wait, _ = begin(timeout=100)
     for second in range(3):
         wait.judge(PixxelServerError(f"incident {second}", status_code=503))
@@ -367,16 +354,16 @@ def test_single_blips_never_end_a_wait_however_many_there_are(pattern: list[Any]
 
 
 @pytest.mark.parametrize("poke_interval", [5.0, 30.0, 600.0])
-def test_within_the_grace_it_looks_often_and_decides_just_after_it(poke_interval: float) -> None:
+def test_within_the_grace_it_polls_often_and_decides_just_after_it(poke_interval: float) -> None:
     wait, _ = begin(poke_interval=poke_interval, not_found_grace=60.0)
     wait.judge(job())
-    looks, elapsed = 0, 5_000.0
+    polls, elapsed = 0, 5_000.0
     while wait.judge(MISSING) is None and wait.overdue(elapsed) is None:
-        looks += 1
+        polls += 1
         elapsed += wait.next_delay(elapsed)
 
     assert 60.0 < elapsed - 5_000.0 <= 60.0 + SHORTEST_DELAY
-    assert looks >= 5
+    assert polls >= 5
 
 
 def test_a_row_that_another_process_saw_begin_goes_on_here() -> None:
@@ -437,7 +424,7 @@ def test_only_for_a_missing_job_a_process_stays(answer: Any) -> None:
     assert not silent.keeps_worker(0.0)
 
 
-def test_no_grace_means_that_a_missing_job_ends_the_wait_on_the_first_look() -> None:
+def test_no_grace_means_that_a_missing_job_ends_the_wait_at_the_first_poll() -> None:
     wait, _ = begin(not_found_grace=0.0)
     wait.judge(MISSING)
 
@@ -458,10 +445,10 @@ def test_time_is_over_only_after_the_deadline() -> None:
     )
 
 
-def test_a_job_that_finished_while_nobody_looked_is_a_finished_job() -> None:
-    for status, kind in (("completed", "succeeded"), ("failed", "failed")):
-        result, elapsed = drive(begin(timeout=600.0)[0], [job(status)], start=86_400.0)
-        assert (result.kind, elapsed) == (kind, 86_400.0)
+@pytest.mark.parametrize(("status", "kind"), [("completed", "succeeded"), ("failed", "failed")])
+def test_the_status_is_judged_before_the_deadline(status: str, kind: str) -> None:
+    result, elapsed = drive(begin(timeout=600.0)[0], [job(status)], start=86_400.0)
+    assert (result.kind, elapsed) == (kind, 86_400.0)
 
 
 def test_the_deadline_comes_before_the_grace() -> None:
@@ -482,9 +469,9 @@ def test_the_deadline_comes_before_the_grace() -> None:
         ([job("queued"), BUSY], "it couldn't be read: Pixxel answered HTTP 503: busy."),
         ([BUSY, job("queued")], "it was queued."),
     ],
-    ids=["never", "trouble", "seen", "seen, then trouble", "trouble, then seen"],
+    ids=["never", "error", "seen", "seen, then an error", "an error, then seen"],
 )
-def test_a_time_out_says_what_the_last_look_saw(answers: Any, words: str) -> None:
+def test_a_timeout_names_what_the_last_poll_saw(answers: Any, words: str) -> None:
     wait, _ = begin(timeout=1_209_600.0)
     for answer in answers:
         wait.judge(answer)
@@ -495,7 +482,7 @@ def test_a_time_out_says_what_the_last_look_saw(answers: Any, words: str) -> Non
     assert wait.timed_out().metadata is None
 
 
-def test_a_wait_looks_once_more_right_after_its_deadline() -> None:
+def test_a_wait_polls_once_more_right_after_its_deadline() -> None:
     for jitter in (0.0, 1.0):
         wait, _ = begin(timeout=100.0, jitter=lambda jitter=jitter: jitter)
         result, elapsed = drive(wait, [job()] * 1_000)
@@ -512,17 +499,18 @@ def test_a_wait_looks_once_more_right_after_its_deadline() -> None:
 def test_silent_fail_waits_on_after_errors_and_says_so_once(error: PixxelError) -> None:
     wait, log = begin(silent_fail=True, timeout=1e6)
 
-    for look in range(100):
+    for poll in range(100):
         assert wait.judge(error) is None
-        assert wait.overdue(look * 1e4) is None
+        assert wait.overdue(poll * 1e4) is None
     assert log.warnings == [f"{str(error).removesuffix('.')}. Waiting on."]
     assert log.infos == []
 
 
-def test_silent_fail_does_not_wait_for_a_connection_that_can_not_be_used() -> None:
-    wait, _ = begin(silent_fail=True)
-    result = wait.judge(PixxelInputError("pixxel_conn_id", "is 'nowhere', and no such connection is defined"))
-    assert result.kind == "error"
+@pytest.mark.parametrize(
+    ("answer", "kind"), [(PixxelInputError("pixxel_conn_id", "is 'x'"), "error"), (job("failed"), "failed")]
+)
+def test_silent_fail_hides_neither_an_unusable_connection_nor_a_failed_job(answer: Any, kind: str) -> None:
+    assert begin(silent_fail=True)[0].judge(answer).kind == kind
 
 
 def test_answers_that_can_not_be_read_are_said_once_whatever_they_say() -> None:
@@ -564,10 +552,6 @@ def test_silent_fail_outlasts_the_grace_but_not_the_deadline() -> None:
     assert wait.overdue(601.0).kind == "timed_out"  # type: ignore[union-attr]
 
 
-def test_silent_fail_does_not_hide_a_failed_job() -> None:
-    assert begin(silent_fail=True)[0].judge(job("failed")).kind == "failed"  # type: ignore[union-attr]
-
-
 # ------------------------------------------------------------------------------------------------ the log
 
 
@@ -577,7 +561,7 @@ def estimated(updated_at: str, **fields: Any) -> Job:
     return job(created_at=noon, estimated_duration=300, updated_at=f"2026-01-02T{updated_at}Z", **fields)
 
 
-def test_the_time_left_is_told_with_news_and_is_none_itself() -> None:
+def test_the_time_left_is_logged_with_changes_and_is_none_itself() -> None:
     wait, log = begin()
     for minute in range(9):
         wait.judge(estimated(f"12:0{minute}:00", progress=20))
@@ -608,10 +592,10 @@ def test_a_wait_that_is_over_tells_no_time_left_of_long_ago() -> None:
     ],
     ids=["the same", "spelling", "order of tasks", "what nobody waits for"],
 )
-def test_looks_without_news_are_not_logged(answers: list[Job]) -> None:
+def test_polls_without_a_change_are_not_logged(answers: list[Job]) -> None:
     wait, log = begin()
-    for look in range(100):
-        wait.judge(answers[look % len(answers)])
+    for poll in range(100):
+        wait.judge(answers[poll % len(answers)])
 
     assert len(log) == 1
 
@@ -640,63 +624,48 @@ def test_what_changed_is_logged_once(before: Job, after: Job) -> None:
 # ----------------------------------------------------------------------------------------------- the gaps
 
 
-@pytest.mark.parametrize(("jitter", "gap"), [(0.0, 24.0), (0.5, 27.0), (1.0, 30.0)])
-def test_the_interval_is_the_longest_gap_and_a_fifth_of_it_is_jitter(jitter: float, gap: float) -> None:
-    wait, _ = begin(jitter=lambda: jitter)
-    wait.judge(job())
-
-    assert wait.next_delay(0.0) == pytest.approx(gap)
-    assert wait.next_delay(5_000.0) == pytest.approx(gap)
-
-
-@pytest.mark.parametrize("poke_interval", [0.0, 0.1, -5.0])
-def test_no_gap_is_shorter_than_half_a_second(poke_interval: float) -> None:
-    wait, _ = begin(poke_interval=poke_interval, jitter=lambda: 0.0)
-
-    assert wait.next_delay(0.0) == SHORTEST_DELAY == 0.5
-
-
 @pytest.mark.parametrize(
-    ("elapsed", "gap"), [(0.0, 30.0), (30.0, 60.0), (90.0, 120.0), (210.0, 240.0), (5_000.0, 5_030.0)]
+    ("plan", "jitter", "delays"),
+    [
+        # A fifth of the interval is jitter, and no delay is shorter than half a second.
+        ({}, 0.0, [24] * 4),
+        ({}, 0.5, [27] * 4),
+        ({}, 1.0, [30] * 4),
+        ({"poke_interval": 0.0}, 0.0, [SHORTEST_DELAY] * 4),
+        ({"poke_interval": 0.1}, 0.0, [SHORTEST_DELAY] * 4),
+        ({"poke_interval": -5.0}, 0.0, [0.5] * 4),
+        # With backoff, it grows by the time waited, up to max_wait.
+        ({"exponential_backoff": True}, 1.0, [30, 60, 120, 240, 480, 960, 1_920, 3_840]),
+        (
+            {"exponential_backoff": True, "max_wait": 200.0, "poke_interval": 10.0},
+            1.0,
+            [10, 20, 40, 80, 160, 200, 200, 200],
+        ),
+        ({"exponential_backoff": True, "max_wait": 5.0}, 1.0, [5, 5]),
+        ({"exponential_backoff": True, "max_wait": 0.1}, 1.0, [SHORTEST_DELAY] * 2),
+        ({"exponential_backoff": False, "max_wait": 5.0}, 1.0, [30, 30]),
+    ],
 )
-def test_with_backoff_the_gap_grows_with_the_time_waited(elapsed: float, gap: float) -> None:
-    assert begin(exponential_backoff=True)[0].next_delay(elapsed) == pytest.approx(gap)
-    assert begin(exponential_backoff=False)[0].next_delay(elapsed) == pytest.approx(30.0)
+def test_delays_follow_the_interval_or_the_backoff(
+    plan: dict[str, Any], jitter: float, delays: list[float]
+) -> None:
+    wait, _ = begin(jitter=lambda: jitter, **plan)
+    found, elapsed = [], 0.0
+    for _ in delays:
+        wait.judge(job())
+        found.append(wait.next_delay(elapsed))
+        elapsed += found[-1]
 
-
-def test_with_backoff_gaps_double_and_stop_growing_at_max_wait() -> None:
-    wait, _ = begin(exponential_backoff=True, max_wait=200.0, poke_interval=10.0)
-    gaps, elapsed = [], 0.0
-    for _ in range(8):
-        gaps.append(wait.next_delay(elapsed))
-        elapsed += gaps[-1]
-
-    assert gaps == pytest.approx([10, 20, 40, 80, 160, 200, 200, 200])
-
-
-def test_max_wait_also_holds_for_the_first_gap_and_only_with_backoff() -> None:
-    assert begin(exponential_backoff=True, max_wait=5.0)[0].next_delay(0.0) == pytest.approx(5.0)
-    assert begin(exponential_backoff=True, max_wait=0.1)[0].next_delay(0.0) == SHORTEST_DELAY
-    assert begin(exponential_backoff=False, max_wait=5.0)[0].next_delay(0.0) == pytest.approx(30.0)
+    assert found == pytest.approx(delays)
 
 
 @pytest.mark.parametrize("retries_soon", [True, False])
-def test_the_server_decides_when_it_is_asked_again(retries_soon: bool) -> None:
-    wait, _ = begin(retries_soon=retries_soon, jitter=lambda: 0.0)
-    wait.judge(limited(300.0))
-
-    assert wait.next_delay(0.0) == 300.0
-    wait.judge(limited(45.0))
-    assert wait.next_delay(0.0) == 45.0
-
-
-def test_those_turned_away_together_do_not_return_together() -> None:
-    def next_delay(jitter: float) -> float:
-        wait = PollState(JobPoll("w", "j"), WaitPlan(), log=Log(), jitter=lambda: jitter)
-        wait.judge(PixxelRateLimitError("slow down", status_code=429, retry_after=200))
-        return wait.next_delay(0)
-
-    assert [next_delay(0), next_delay(0.5), next_delay(1)] == [200, pytest.approx(210), pytest.approx(220)]
+@pytest.mark.parametrize("jitter", [0, 0.5, 1])
+def test_a_retry_after_decides_with_a_tenth_of_jitter_on_top(retries_soon: bool, jitter: float) -> None:
+    wait, _ = begin(retries_soon=retries_soon, jitter=lambda: jitter)
+    for seconds in (300.0, 45.0):
+        wait.judge(limited(seconds))
+        assert wait.next_delay(0.0) == pytest.approx(seconds * (1 + jitter / 10))
 
 
 @pytest.mark.parametrize(("elapsed", "gap"), [(0.0, 100.5), (90.0, 10.5), (100.0, 0.5), (5_000.0, 0.5)])
@@ -708,7 +677,7 @@ def test_no_gap_passes_the_deadline_by_more_than_half_a_second(elapsed: float, g
     assert wait.next_delay(elapsed) == pytest.approx(gap)
 
 
-def test_after_trouble_the_next_looks_come_soon_and_then_less_and_less_often() -> None:
+def test_after_errors_the_next_requests_come_soon_and_then_less_and_less_often() -> None:
     wait, _ = begin()
     gaps = []
     for _ in range(8):
@@ -722,7 +691,7 @@ def test_after_trouble_the_next_looks_come_soon_and_then_less_and_less_often() -
     assert wait.next_delay(0.0) == pytest.approx(2)
 
 
-def test_gaps_after_trouble_have_full_jitter() -> None:
+def test_delays_after_errors_have_full_jitter() -> None:
     source = random.Random(7)
     gaps = []
     for _ in range(500):
@@ -737,12 +706,12 @@ def test_gaps_after_trouble_have_full_jitter() -> None:
 
 
 GAPS: dict[str, tuple[dict[str, Any], list[Any], float]] = {
-    "what the server asked for holds for one gap, other trouble": ({}, [limited(300.0), BUSY], 4.0),
-    "what the server asked for holds for one gap, an answer": ({}, [limited(300.0), job()], 30.0),
+    "a Retry-After holds for one delay, another error": ({}, [limited(300.0), BUSY], 4.0),
+    "a Retry-After holds for one delay, an answer": ({}, [limited(300.0), job()], 30.0),
     "a short Retry-After does not shorten the interval": ({"retries_soon": False}, [limited(1.0)], 30.0),
-    "a missing job is looked for soon": ({}, [MISSING], 2.0),
-    "trouble does not hurry where each look costs a process": ({"retries_soon": False}, [BUSY] * 3, 30.0),
-    "trouble never makes a gap longer than the interval": ({"poke_interval": 1.0}, [BUSY] * 5_000, 1.0),
+    "a missing job is polled soon": ({}, [MISSING], 2.0),
+    "an error shortens nothing if each request costs a process": ({"retries_soon": False}, [BUSY] * 3, 30.0),
+    "an error never makes a delay longer than the interval": ({"poke_interval": 1.0}, [BUSY] * 5_000, 1.0),
 }
 
 
@@ -818,19 +787,14 @@ def test_whatever_happens_a_wait_never_raises_and_its_gaps_stay_within_bounds(
 # -------------------------------------------------------------------------------------- plans and results
 
 
-def test_a_plan_travels_as_json() -> None:
-    plan = WaitPlan(1.0, 2.0, True, 3.0, 4.0, True)
-
-    assert WaitPlan(**json.loads(json.dumps(vars(plan)))) == plan
-    assert WaitPlan(**vars(WaitPlan())) == WaitPlan()
-
-
-def test_what_is_waited_for_travels_as_json() -> None:
+def test_a_plan_and_a_poll_are_the_same_after_json() -> None:
+    for plan in (WaitPlan(1.0, 2.0, True, 3.0, 4.0, True), WaitPlan()):
+        assert WaitPlan(**json.loads(json.dumps(vars(plan)))) == plan
     for poll in (JobPoll("w", "j", ["a"], ["b"]), JobPoll("w", "j")):
         assert JobPoll(**json.loads(json.dumps(poll.fields()))) == poll
 
 
-def test_a_wait_of_a_week_looks_every_half_minute_unless_told_otherwise() -> None:
+def test_by_default_a_wait_of_a_week_polls_every_half_minute() -> None:
     plan = WaitPlan()
 
     assert (plan.poke_interval, plan.timeout, plan.not_found_grace) == (30.0, 604_800.0, 60.0)
@@ -873,7 +837,7 @@ def test_a_wait_refuses_rules_that_contradict_each_other() -> None:
         JobPoll("w", "j", ["a"], ["A"]).check()
 
 
-def test_the_error_behind_an_ending_comes_back() -> None:
+def test_a_result_keeps_its_error_through_json_or_at_least_its_message() -> None:
     result = PollResult.from_error(PixxelAuthError("no", status_code=403), {"id": "j"})
     arrived = PollResult(**json.loads(json.dumps(vars(result))))
 
@@ -881,12 +845,8 @@ def test_the_error_behind_an_ending_comes_back() -> None:
     assert isinstance(arrived.exception(), PixxelAuthError)
     assert arrived.exception().status_code == 403
     assert str(arrived.exception()) == result.message
-
-
-def test_an_ending_that_lost_its_error_keeps_its_words() -> None:
-    found = PollResult("error", "what happened").exception()
-
-    assert (type(found), str(found)) == (PixxelError, "what happened")
+    without = PollResult("error", "what happened").exception()
+    assert (type(without), str(without)) == (PixxelError, "what happened")
 
 
 def test_a_wait_has_its_own_chance_where_none_is_given() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import random
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tenacity import AsyncRetrying, Retrying
+from tenacity import Retrying
 
 from pixxel_provider.api import calls, retry
 from pixxel_provider.api.errors import (
@@ -52,134 +51,86 @@ class Server:
     def ask(self, call: calls.Call[Any], retry_for: float = retry.RETRY_FOR) -> str:
         return str(Retrying(sleep=self.slept.append, **policy(call, retry_for))(self))
 
-    def ask_in_a_loop(self, call: calls.Call[Any], retry_for: float = retry.RETRY_FOR) -> str:
-        async def sleep(seconds: float) -> None:
-            self.slept.append(seconds)
-
-        async def answer() -> str:
-            return self()
-
-        return str(asyncio.run(AsyncRetrying(sleep=sleep, **policy(call, retry_for))(answer)))
-
-
-ASKS = pytest.mark.parametrize("ask", [Server.ask, Server.ask_in_a_loop], ids=["sync", "async"])
-
 
 def always(error: PixxelError) -> Server:
     return Server(*[error] * 1_000)
 
 
-# ------------------------------------------------------------------------------------ what is tried again
+# ---------------------------------------------------------------------------------------- what is retried
 
 
 @pytest.mark.parametrize("error", PASSING, ids=str)
-def test_a_safe_call_is_worth_another_try_after_trouble_that_may_pass(error: PixxelError) -> None:
-    assert worth_retrying(SAFE, error)
+def test_a_safe_call_is_retried_after_a_transient_error_and_a_billed_one_only_if_not_accepted(
+    error: PixxelError,
+) -> None:
+    safe = [SAFE, calls.list_jobs("w"), calls.download_job("w", "j"), calls.download_task("w", "j", "t")]
+    assert all(worth_retrying(call, error) for call in safe)
+    assert worth_retrying(BILLED, error) == (error in (LIMITED, UNSENT))
 
 
 @pytest.mark.parametrize("error", STAYING, ids=repr)
 @pytest.mark.parametrize("call", [SAFE, BILLED], ids=str)
-def test_no_call_is_tried_again_after_trouble_that_stays(call: calls.Call[Any], error: BaseException) -> None:
+def test_no_call_is_retried_after_a_permanent_error(call: calls.Call[Any], error: BaseException) -> None:
     assert not worth_retrying(call, error)
 
 
-@pytest.mark.parametrize("error", PASSING, ids=str)
-def test_a_billed_call_is_sent_again_only_where_it_cannot_have_been_accepted(error: PixxelError) -> None:
-    assert worth_retrying(BILLED, error) == (error in (LIMITED, UNSENT))
+# ------------------------------------------- tenacity's part; test_pixxel has it through both hooks as well
 
 
-def test_every_put_and_get_is_safe_to_try() -> None:
-    assert all(
-        worth_retrying(call, BUSY)
-        for call in (calls.list_jobs("w"), calls.download_job("w", "j"), calls.download_task("w", "j", "t"))
-    )
-
-
-# ---------------------------------------------------------------------------------------- tenacity's part
-
-
-@ASKS
-def test_a_call_that_fails_for_a_while_answers_in_the_end(ask: Any) -> None:
+def test_a_call_that_fails_for_a_while_answers_in_the_end() -> None:
     server = Server(*PASSING[:4])
 
-    assert ask(server, SAFE) == "answer"
+    assert server.ask(SAFE) == "answer"
     assert (server.asked, len(server.slept)) == (5, 4)
 
 
-@ASKS
 @pytest.mark.parametrize("error", STAYING[:-1], ids=repr)
-def test_trouble_that_stays_is_raised_at_once_and_as_it_is(ask: Any, error: BaseException) -> None:
+def test_a_permanent_error_is_raised_at_once_and_unchanged(error: BaseException) -> None:
     server = Server(error)
 
     with pytest.raises(type(error)) as caught:
-        ask(server, SAFE)
+        server.ask(SAFE)
     assert caught.value is error
     assert (server.asked, server.slept) == (1, [])
 
 
-@ASKS
-def test_a_billed_call_is_sent_once_where_its_answer_was_lost(ask: Any) -> None:
-    server = Server(PixxelConnectionError("time-out", reason="timeout", sent=True))
-
-    with pytest.raises(PixxelConnectionError, match=r"time-out"):
-        ask(server, BILLED)
-    assert (server.asked, server.slept) == (1, [])
-
-
-@ASKS
-def test_a_billed_call_that_was_turned_away_or_never_left_is_sent_again(ask: Any) -> None:
+def test_a_billed_call_is_retried_only_while_it_was_rejected_or_never_sent() -> None:
+    lost = PixxelConnectionError("time-out", reason="timeout", sent=True)
     server = Server(UNSENT, limited(1), UNSENT, LIMITED)
-
-    assert ask(server, BILLED) == "answer"
+    assert server.ask(BILLED) == "answer"
     assert server.asked == 5
 
-
-@ASKS
-def test_a_billed_call_stops_at_the_first_try_that_may_have_been_accepted(ask: Any) -> None:
-    server = Server(UNSENT, BUSY)
-
-    with pytest.raises(PixxelServerError):
-        ask(server, BILLED)
-    assert server.asked == 2
+    for errors in ([lost], [UNSENT, BUSY]):
+        server = Server(*errors)
+        with pytest.raises(type(errors[-1])) as caught:
+            server.ask(BILLED)
+        assert caught.value is errors[-1]
+        assert (server.asked, len(server.slept)) == (len(errors), len(errors) - 1)
 
 
-@ASKS
-def test_the_server_says_how_long_to_wait(ask: Any) -> None:
+def test_the_delay_is_the_retry_after_of_the_server() -> None:
     server = Server(limited(25), limited(30))
 
-    assert ask(server, SAFE) == "answer"
+    assert server.ask(SAFE) == "answer"
     assert server.slept == [25, 30]
 
 
-@ASKS
-def test_patience_ends_before_a_pause_that_would_outlast_it(ask: Any) -> None:
-    server = always(limited(25))
+@pytest.mark.parametrize(
+    ("retry_after", "retry_for", "asked"),
+    # 25 + 25 fit into 60 seconds, a third delay doesn't.
+    [(25, 60, 3), (86_400, 60, 1), (25, 0, 1), (25, 24.5, 1), (25, 25.5, 2), (25, 49.5, 2), (25, 110, 5)],
+)
+def test_retries_end_before_a_delay_that_would_exceed_their_time(
+    retry_after: float, retry_for: float, asked: int
+) -> None:
+    server = always(limited(retry_after))
 
     with pytest.raises(PixxelRateLimitError):
-        ask(server, SAFE)
-    # 25 + 25 fit into 60 seconds, a third pause doesn't.
-    assert (server.asked, server.slept) == (3, [25, 25])
+        server.ask(SAFE, retry_for)
+    assert (server.asked, server.slept) == (asked, [retry_after] * (asked - 1))
 
 
-@ASKS
-@pytest.mark.parametrize(("retry_for", "asked"), [(0.0, 1), (24.5, 1), (25.5, 2), (49.5, 2), (110.0, 5)])
-def test_patience_is_a_time_and_no_count(ask: Any, retry_for: float, asked: int) -> None:
-    server = always(limited(25))
-
-    with pytest.raises(PixxelRateLimitError):
-        ask(server, SAFE, retry_for)
-    assert server.asked == asked
-
-
-def test_a_server_that_wants_a_day_is_not_waited_for() -> None:
-    server = always(limited(86_400))
-
-    with pytest.raises(PixxelRateLimitError):
-        server.ask(SAFE)
-    assert server.slept == []
-
-
-def test_pauses_double_up_to_the_longest_and_are_fully_jittered() -> None:
+def test_delays_double_up_to_the_longest_and_have_full_jitter() -> None:
     random.seed(20260102)
     runs = []
     for _ in range(200):
@@ -199,7 +150,7 @@ def test_pauses_double_up_to_the_longest_and_are_fully_jittered() -> None:
     assert max(map(len, runs)) < 50
 
 
-def test_a_short_retry_after_does_not_shorten_the_pause() -> None:
+def test_a_short_retry_after_does_not_shorten_the_delay() -> None:
     random.seed(20260102)
     server = always(limited(0.5))
 
@@ -220,46 +171,36 @@ def test_time_that_passes_while_asking_counts_too() -> None:
 # -------------------------------------------------------------------------------------------- Retry-After
 
 
+A_MINUTE_LATER = [
+    "Fri, 02 Jan 2026 03:05:05 GMT",
+    "Fri, 02 Jan 2026 04:05:05 +0100",
+    "Friday, 02-Jan-26 03:05:05 GMT",
+    "Fri Jan  2 03:05:05 2026",
+    "2026-01-02T03:05:05Z",
+]
+NEW_YEAR = "Fri, 01 Jan 2027 00:00:00 GMT"
+
+
 @pytest.mark.parametrize(
-    ("header", "seconds"),
+    ("seconds", "headers"),
     [
-        ("0", 0),
-        ("120", 120),
-        (" 7 ", 7),
-        ("1.5", 1.5),
-        ("-5", 0),
-        ("900", 900),
-        ("901", 900),
-        ("86400", 900),
-        ("999999999", 900),
-        ("inf", 900),
-        ("1e400", 900),
-        ("9" * 5_000, 900),
-        ("-inf", 0),
-        ("Fri, 02 Jan 2026 03:05:05 GMT", 60),
-        ("Fri, 02 Jan 2026 04:05:05 +0100", 60),
-        ("Friday, 02-Jan-26 03:05:05 GMT", 60),
-        ("Fri Jan  2 03:05:05 2026", 60),
-        ("2026-01-02T03:05:05Z", 60),
-        ("Fri, 02 Jan 2026 03:00:00 GMT", 0),
-        ("Fri, 01 Jan 2027 00:00:00 GMT", 900),
+        (0, ["0", "-5", "-inf", "Fri, 02 Jan 2026 03:00:00 GMT"]),
+        (1.5, ["1.5"]),
+        (7, [" 7 "]),
+        (60, A_MINUTE_LATER),
+        (120, ["120"]),
+        (900, ["900", "901", "86400", "999999999", "inf", "1e400", "9" * 5_000, NEW_YEAR]),
     ],
 )
-def test_retry_after_is_read_from_seconds_and_from_a_date(header: str, seconds: float) -> None:
-    assert read_retry_after(header, NOW) == seconds
-    assert read_retry_after(header, NOW.astimezone(timezone(timedelta(hours=5.5)))) == seconds
+def test_retry_after_is_read_from_seconds_and_from_a_date(seconds: float, headers: list[str]) -> None:
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=5.5)))
+    for header in headers:
+        assert read_retry_after(header, NOW) == read_retry_after(header, elsewhere) == seconds
 
 
 @pytest.mark.parametrize("header", [None, "", "  ", "soon", "nan", "10 minutes", "\ud800", "12,5"])
 def test_a_retry_after_that_says_nothing_is_none(header: str | None) -> None:
     assert read_retry_after(header, NOW) is None
-
-
-@given(st.text(max_size=40) | st.floats().map(str) | st.integers().map(str))
-def test_whatever_the_header_holds_the_pause_is_sensible(header: str) -> None:
-    found = read_retry_after(header, NOW)
-
-    assert found is None or 0 <= found <= LONGEST_RETRY_AFTER
 
 
 @given(st.integers(0, 900))
@@ -323,8 +264,8 @@ def test_without_a_date_of_the_answer_our_clock_counts(date: str | None) -> None
     assert read_retry_after("Fri, 02 Jan 2026 03:05:05 GMT", NOW, date) == 60
 
 
-@given(st.text(max_size=60), st.text(max_size=60) | st.none())
-def test_no_header_and_no_date_break_it(header: str, date: str | None) -> None:
+@given(st.text(max_size=60) | st.floats().map(str) | st.integers().map(str), st.text(max_size=60) | st.none())
+def test_any_header_and_any_date_give_a_delay_within_the_limit_or_none(header: str, date: str | None) -> None:
     found = read_retry_after(header, NOW, date)
 
     assert found is None or 0 <= found <= LONGEST_RETRY_AFTER

@@ -94,17 +94,13 @@ def test_an_argument_replaces_its_own_defaults_whole() -> None:
     assert not rules.knows("completed")
 
 
-def test_an_argument_takes_its_words_from_the_other_defaults() -> None:
-    assert "failed" not in StatusRules.of(success_statuses=["Failed"]).failure
-    assert "done" not in StatusRules.of(failure_statuses=["done"]).success
+def test_an_argument_takes_its_words_from_the_other_defaults_and_from_the_waiting_ones() -> None:
     assert StatusRules.of(success_statuses=["Failed"]).verdict("failed", ended=True) is Verdict.SUCCEEDED
     assert StatusRules.of(failure_statuses=["done"]).verdict("done", ended=True) is Verdict.FAILED
     assert StatusRules.of(failure_statuses=["done"]).verdict("completed", ended=True) is Verdict.SUCCEEDED
-
-
-def test_a_waiting_word_can_be_made_an_end() -> None:
     assert StatusRules.of(success_statuses=["paused"]).verdict("paused", ended=False) is Verdict.SUCCEEDED
     assert StatusRules.of(failure_statuses=["paused"]).verdict("paused", ended=False) is Verdict.FAILED
+    assert StatusRules.of(success_statuses=[]).verdict("completed", ended=False) is Verdict.WAITING
 
 
 @pytest.mark.parametrize("given_words", [["a", "B"], ("a", "B"), {"a", "B"}, iter(["a", "B"])])
@@ -112,25 +108,17 @@ def test_any_collection_of_words_will_do(given_words: Any) -> None:
     assert StatusRules.of(success_statuses=given_words).success == {"a", "b"}
 
 
-def test_an_empty_list_means_that_no_status_does() -> None:
-    assert StatusRules.of(success_statuses=[]).verdict("completed", ended=False) is Verdict.WAITING
-
-
 @pytest.mark.parametrize("argument", ["success_statuses", "failure_statuses"])
 @pytest.mark.parametrize(
     "words", ["completed", b"completed", 7, object(), [7], [None], [""], [" -_ "], [["a"]]]
 )
-def test_what_is_not_a_list_of_words_is_refused_by_name(argument: str, words: Any) -> None:
+def test_what_is_not_a_list_of_words_is_refused_by_name_and_type(argument: str, words: Any) -> None:
     with pytest.raises(PixxelInputError) as caught:
         StatusRules.of(**{argument: words})
 
     assert caught.value.field == argument
-
-
-@pytest.mark.parametrize(("words", "kind"), [("done", "str"), (b"done", "bytes"), (7, "int")])
-def test_what_is_no_list_is_called_what_it_is(words: Any, kind: str) -> None:
-    with pytest.raises(PixxelInputError, match=rf"^success_statuses must be a list of statuses, not {kind}$"):
-        StatusRules.of(success_statuses=words)
+    kind = type(words).__name__
+    assert isinstance(words, list) or caught.value.problem == f"must be a list of statuses, not {kind}"
 
 
 def test_a_status_cannot_be_success_and_failure() -> None:

@@ -51,10 +51,6 @@ def test_no_call_is_left_out() -> None:
     assert made == {call.name for call in CALLS}
 
 
-def test_only_creating_a_job_must_not_be_sent_twice() -> None:
-    assert {call.name for call in CALLS if not call.safe} == {"create_job"}
-
-
 def example(schema: dict[str, Any]) -> Any:
     """Return the plainest answer that satisfies a schema of the document."""
     for part in schema.get("allOf", ()):

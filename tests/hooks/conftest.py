@@ -2,24 +2,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import PixxelError
-from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 from tests.loopback import RawServer
+from tests.support import FakeClock
 
 
 @dataclass
 class Client:
-    """One of the two hooks, asked the same way; ``pauses`` holds what it slept between tries."""
+    """One of the two hooks, asked the same way."""
 
     kind: str
-    pauses: list[float]
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    @property
+    def pauses(self) -> list[float]:
+        """The delays between its attempts."""
+        return self.clock.slept
 
     def send(self, call: Call[Any], retry_for: float = 0, conn_id: str = "pixxel_default") -> Any:
         return self.send_all([call], retry_for, conn_id)[0]
@@ -27,16 +32,15 @@ class Client:
     def send_all(
         self, calls: list[Call[Any]], retry_for: float = 0, conn_id: str = "pixxel_default"
     ) -> list[Any]:
-        clock = Clock(sleep=self.pauses.append, async_sleep=self._pause)
         if self.kind == "sync":
-            hook = PixxelHook(conn_id, clock=clock)
+            hook = PixxelHook(conn_id, clock=self.clock)
             try:
                 return [hook.send(call, retry_for=retry_for) for call in calls]
             finally:
                 hook.close()
 
         async def ask() -> list[Any]:
-            hook = PixxelAsyncHook(conn_id, clock=clock)
+            hook = PixxelAsyncHook(conn_id, clock=self.clock)
             return [await hook.send(call, retry_for=retry_for) for call in calls]
 
         return asyncio.run(ask())
@@ -46,14 +50,11 @@ class Client:
             self.send(call, **options)
         return caught.value
 
-    async def _pause(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-
 
 @pytest.fixture(params=["sync", "async"])
 def client(request: pytest.FixtureRequest) -> Client:
     """Both hooks in turn: whatever is tested through this holds for each."""
-    return Client(request.param, [])
+    return Client(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -65,4 +66,4 @@ def server() -> Iterator[RawServer]:
 @pytest.fixture
 def both() -> Callable[[Callable[[Client], Any]], tuple[Any, Any]]:
     """Do the same through both hooks and return both results."""
-    return lambda do: (do(Client("sync", [])), do(Client("async", [])))
+    return lambda do: (do(Client("sync")), do(Client("async")))

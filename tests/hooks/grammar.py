@@ -75,12 +75,8 @@ class Draft:
         for count in [*self.sizes, len(self.body)]:
             data, rest = rest[: max(count, 1)], rest[max(count, 1) :]
             if data:
-                found += (
-                    size.replace(b"%x", b"%x" % len(data)).replace(b"%X", b"%X" % len(data))
-                    + line
-                    + data
-                    + line
-                )
+                written = size.replace(b"%x", b"%x" % len(data)).replace(b"%X", b"%X" % len(data))
+                found += written + line + data + line
         return found + end
 
 
@@ -163,11 +159,8 @@ def _with_changes(rng: random.Random, value: Any) -> Any:
         return {**value, key: _with_changes(rng, value[key])}
     if isinstance(value, list) and value and rng.random() < 0.7:
         place = rng.randrange(len(value))
-        return [
-            *value[:place],
-            _with_changes(rng, value[place]),
-            *value[place + 1 :] * rng.choice([0, 1, 30]),
-        ]
+        rest = value[place + 1 :] * rng.choice([0, 1, 30])
+        return [*value[:place], _with_changes(rng, value[place]), *rest]
     return rng.choice(ODD)
 
 
@@ -234,39 +227,21 @@ def _status(rng: random.Random, draft: Draft) -> None:
 
 
 def _version(rng: random.Random, draft: Draft) -> None:
-    versions = (
-        b"HTTP/1.0 HTTP/1.0 HTTP/0.9 HTTP/1.2 HTTP/2 HTTP/2.0 HTTP/3 http/1.1 HTTP/1. HTTP ICY RTSP/1.0"
-    )
-    draft.version = rng.choice(
-        [*versions.split(), b"", KEY, b"HTTP/1.1 ", b" HTTP/1.1", b"\xef\xbb\xbfHTTP/1.1"]
-    )
+    names = b"HTTP/1.0 HTTP/1.0 HTTP/0.9 HTTP/1.2 HTTP/2 HTTP/2.0 HTTP/3 http/1.1 HTTP/1. HTTP ICY RTSP/1.0"
+    odd = [b"", KEY, b"HTTP/1.1 ", b" HTTP/1.1", b"\xef\xbb\xbfHTTP/1.1"]
+    draft.version = rng.choice([*names.split(), *odd])
 
 
 def _reason(rng: random.Random, draft: Draft) -> None:
-    reasons = [
-        b"",
-        b" ",
-        b"  OK",
-        b" " + KEY,
-        b" Sch\xf6n",
-        " ✓".encode(),
-        b" \0",
-        b" a\tb",
-        b" " + b"r" * 9_000,
-        b" " + b"r" * 66_000,
-    ]
-    draft.reason = rng.choice(reasons)
+    reasons = [b"", b" ", b"  OK", b" Sch\xf6n", " ✓".encode(), b" \0", b" a\tb"]
+    draft.reason = rng.choice([*reasons, b" " + KEY, b" " + b"r" * 9_000, b" " + b"r" * 66_000])
 
 
 def _before(rng: random.Random, draft: Draft) -> None:
-    line = b"HTTP/1.1 %s X\r\n%s\r\n"
-    one = line % (
-        rng.choice([b"100", b"102", b"103", b"103", b"101", b"199"]),
-        rng.choice([b"", b"Link: </a>\r\n"]),
-    )
-    draft.before = rng.choice(
-        [one, one, one * 3, one * 150, b"\r\n", b"\n", b"\0", one.replace(b"\r\n\r\n", b"\r\n")]
-    )
+    status = rng.choice([b"100", b"102", b"103", b"103", b"101", b"199"])
+    one = b"HTTP/1.1 %s X\r\n%s\r\n" % (status, rng.choice([b"", b"Link: </a>\r\n"]))
+    unended = one.replace(b"\r\n\r\n", b"\r\n")
+    draft.before = rng.choice([one, one, one * 3, one * 150, b"\r\n", b"\n", b"\0", unended])
 
 
 def _after(rng: random.Random, draft: Draft) -> None:

@@ -1,4 +1,4 @@
-"""While requests fail, the connection is read anew now and then: somebody may be mending it."""
+"""While requests fail, the connection is read again at intervals, as a person may correct it."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_connection_that_is_mended_is_heard_of(
-    hook: Hook, pixxel: Any, vault: type[Vault], what: str
-) -> None:
+def test_a_corrected_connection_is_used(hook: Hook, pixxel: Any, vault: type[Vault], what: str) -> None:
     vault.values["in_vault"] = BROKEN[what](pixxel.url)
     for _ in range(5):
         assert isinstance(hook.ask(), PixxelError)
@@ -104,14 +102,14 @@ def test_it_is_read_once_where_nothing_fails(hook: Hook) -> None:
     assert hook.read == 1
 
 
-def test_being_asked_to_slow_down_is_no_reason(hook: Hook, pixxel: Any) -> None:
+def test_a_429_is_no_reason_to_read_it_again(hook: Hook, pixxel: Any) -> None:
     pixxel.fail_next("get_job", status=429, times=0)
     for _ in range(50):
         assert isinstance(hook.ask(), PixxelRateLimitError)
     assert hook.read == 1
 
 
-def test_it_is_heard_of_within_one_call(hook: Hook, pixxel: Any, vault: type[Vault]) -> None:
+def test_a_corrected_connection_is_used_within_one_call(hook: Hook, pixxel: Any, vault: type[Vault]) -> None:
     vault.values["in_vault"] = connection("http://127.0.0.1:9")
     slept = []
 
@@ -199,29 +197,25 @@ class TestTls:
         with RawServer(tls=server_context(certificate)) as server:
             yield server
 
-    def test_after_a_new_key_its_certificates_count_too(
-        self, hook: Hook, vault: type[Vault], served: RawServer, certificate: Path, tmp_path: Path
+    @pytest.mark.parametrize(
+        ("changes", "reason"), [({"verify": "true"}, "tls"), ({"proxy": "http://127.0.0.1:9"}, "proxy")]
+    )
+    def test_after_a_new_key_its_certificates_and_its_proxy_count_too(
+        self,
+        hook: Hook,
+        vault: type[Vault],
+        served: RawServer,
+        certificate: Path,
+        changes: dict[str, str],
+        reason: str,
     ) -> None:
-        bundle = tmp_path / "bundle.pem"
-        shutil.copy(certificate, bundle)
+        trusting = {"verify": str(certificate)}
         served.answer_with(knows("old"))
-        vault.values["in_vault"] = connection(served.origin, "old", verify=str(bundle))
+        vault.values["in_vault"] = connection(served.origin, "old", **trusting)
         assert hook.ask().status == "completed"
         served.answer_with(knows("new"))
-        vault.values["in_vault"] = connection(served.origin, "new", verify="true")
-        assert hook.ask().reason == "tls"
-
-    def test_after_a_new_key_its_proxy_counts_too(
-        self, hook: Hook, vault: type[Vault], served: RawServer, certificate: Path
-    ) -> None:
-        served.answer_with(knows("old"))
-        vault.values["in_vault"] = connection(served.origin, "old", verify=str(certificate))
-        assert hook.ask().status == "completed"
-        served.answer_with(knows("new"))
-        vault.values["in_vault"] = connection(
-            served.origin, "new", verify=str(certificate), proxy="http://127.0.0.1:9"
-        )
-        assert hook.ask().reason == "proxy"
+        vault.values["in_vault"] = connection(served.origin, "new", **{**trusting, **changes})
+        assert hook.ask().reason == reason
 
     def test_a_file_of_certificates_that_is_written_anew_is_read_anew(
         self, hook: Hook, vault: type[Vault], served: RawServer, certificate: Path, tmp_path: Path

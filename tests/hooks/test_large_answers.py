@@ -19,7 +19,7 @@ from tests.loopback import RawServer
 
 #: Seconds of CPU.
 LONGEST_GAP = 0.5
-#: An object is decoded in one go, whoever else waits: the limit of names bounds that.
+#: An object is decoded in one go, whatever else is due: the limit of names bounds that.
 LONGER = {"two million names": 4.0}
 #: A collection of garbage doesn't come each time.
 TRIES = 3

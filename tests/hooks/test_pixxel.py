@@ -20,17 +20,16 @@ from pixxel_provider.api.errors import (
     PixxelConnectionError,
     PixxelError,
     PixxelInputError,
-    PixxelNotFoundError,
-    PixxelRateLimitError,
     PixxelResponseError,
     PixxelServerError,
-    PixxelTemporaryError,
+    api_error_class,
 )
 from pixxel_provider.clock import Clock
 from pixxel_provider.hooks import protocol, sessions
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 
 JOB = calls.get_job("wf-succeeds", "job-finished")
+CREATE = calls.create_job("wf-succeeds", "project-agriculture")
 
 
 def connect(pixxel: Any, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
@@ -57,50 +56,41 @@ def test_both_hooks_read_the_same_answer(pixxel: Any, both: Any, call: Any) -> N
     assert sync is not None
 
 
-FAULTS: dict[str, tuple[dict[str, Any], type[PixxelError], bool]] = {
-    "400": ({"status": 400}, PixxelBadRequestError, False),
-    "401": ({"status": 401}, PixxelAuthError, False),
-    "403": ({"status": 403}, PixxelAuthError, False),
-    "404": ({"status": 404}, PixxelNotFoundError, False),
-    "405": ({"status": 405}, PixxelApiError, False),
-    "408": ({"status": 408}, PixxelTemporaryError, True),
-    "409": ({"status": 409}, PixxelApiError, False),
-    "429": ({"status": 429}, PixxelRateLimitError, True),
-    "500": ({"status": 500}, PixxelServerError, True),
-    "502 as HTML": ({"status": 502, "body": "html"}, PixxelServerError, True),
-    "503 as plain text": ({"status": 503, "body": "plain"}, PixxelServerError, True),
-    "504 without a body": ({"status": 504, "body": "none"}, PixxelServerError, True),
-    "403 without a body": ({"status": 403, "body": "none"}, PixxelAuthError, False),
-    "error with a list for a body": ({"status": 500, "json": [1]}, PixxelServerError, True),
-    "error with a number for an envelope": (
-        {"status": 400, "json": {"error": 7}},
-        PixxelBadRequestError,
-        False,
-    ),
-    "error with a string": ({"status": 400, "json": {"error": "no such"}}, PixxelBadRequestError, False),
-    "dropped": ({"drop": "close"}, PixxelConnectionError, True),
-    "reset": ({"drop": "reset"}, PixxelConnectionError, True),
-    "truncated": ({"truncate": 30}, PixxelConnectionError, True),
-    "HTML": ({"body": "html"}, PixxelResponseError, True),
-    "plain text": ({"body": "plain"}, PixxelResponseError, True),
-    "0 bytes": ({"body": "none"}, PixxelResponseError, True),
-    "null": ({"json": None}, PixxelResponseError, True),
-    "a list": ({"json": [{}]}, PixxelResponseError, True),
-    "a string": ({"json": "job"}, PixxelResponseError, True),
-    "an empty object": ({"json": {}}, PixxelResponseError, True),
-    "nested rubbish": ({"body": "nested"}, PixxelResponseError, True),
-    "nested too deep": ({"body": "deep"}, PixxelResponseError, True),
-    "50 MB": ({"body": "huge", "megabytes": 50}, PixxelResponseError, True),
-    "another host": ({"status": 302, "location": "http://localhost:1/v0"}, PixxelResponseError, True),
-    "no address": ({"status": 302, "location": "http://[half"}, PixxelResponseError, True),
-    "in circles": ({"status": 307, "location": "/v0/round"}, PixxelResponseError, True),
-    "304": ({"status": 304, "body": "none"}, PixxelResponseError, True),
+FAULTS: dict[str, tuple[dict[str, Any], type[PixxelError]]] = {
+    **{
+        str(status): ({"status": status}, api_error_class(status))
+        for status in (400, 401, 403, 404, 405, 408, 409, 429, 500)
+    },
+    "502 as HTML": ({"status": 502, "body": "html"}, PixxelServerError),
+    "503 as plain text": ({"status": 503, "body": "plain"}, PixxelServerError),
+    "504 without a body": ({"status": 504, "body": "none"}, PixxelServerError),
+    "403 without a body": ({"status": 403, "body": "none"}, PixxelAuthError),
+    "error with a list for a body": ({"status": 500, "json": [1]}, PixxelServerError),
+    "error with a number for an envelope": ({"status": 400, "json": {"error": 7}}, PixxelBadRequestError),
+    "error with a string": ({"status": 400, "json": {"error": "no such"}}, PixxelBadRequestError),
+    "dropped": ({"drop": "close"}, PixxelConnectionError),
+    "reset": ({"drop": "reset"}, PixxelConnectionError),
+    "truncated": ({"truncate": 30}, PixxelConnectionError),
+    "HTML": ({"body": "html"}, PixxelResponseError),
+    "plain text": ({"body": "plain"}, PixxelResponseError),
+    "0 bytes": ({"body": "none"}, PixxelResponseError),
+    "null": ({"json": None}, PixxelResponseError),
+    "a list": ({"json": [{}]}, PixxelResponseError),
+    "a string": ({"json": "job"}, PixxelResponseError),
+    "an empty object": ({"json": {}}, PixxelResponseError),
+    "nested rubbish": ({"body": "nested"}, PixxelResponseError),
+    "nested too deep": ({"body": "deep"}, PixxelResponseError),
+    "50 MB": ({"body": "huge", "megabytes": 50}, PixxelResponseError),
+    "another host": ({"status": 302, "location": "http://localhost:1/v0"}, PixxelResponseError),
+    "no address": ({"status": 302, "location": "http://[half"}, PixxelResponseError),
+    "in circles": ({"status": 307, "location": "/v0/round"}, PixxelResponseError),
+    "304": ({"status": 304, "body": "none"}, PixxelResponseError),
 }
 
 
-@pytest.mark.parametrize(("fault", "kind", "transient"), FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize(("fault", "kind"), FAULTS.values(), ids=FAULTS.keys())
 def test_both_hooks_raise_the_same_error(
-    pixxel: Any, both: Any, fault: dict[str, Any], kind: type[PixxelError], transient: bool
+    pixxel: Any, both: Any, fault: dict[str, Any], kind: type[PixxelError]
 ) -> None:
     def ask(client: Any) -> PixxelError:
         pixxel.reset()
@@ -111,7 +101,6 @@ def test_both_hooks_raise_the_same_error(
     assert type(sync) is kind
     assert type(asynchronous) is kind
     assert sync.fields() == asynchronous.fields()
-    assert sync.transient is transient
     assert "GET /v0/workflows/wf-succeeds/jobs/job-finished" in str(sync)
     assert pixxel.key not in str(sync)
 
@@ -148,14 +137,11 @@ def test_an_answer_that_takes_too_long_is_transient(
     assert sync.fields()["sent"] is True
 
 
-# What of the connection is wrong, and what is told of the request then.
+# What is wrong with the connection, and the reason in the error.
 UNREACHED: dict[str, tuple[dict[str, Any], str]] = {
     "a refused connection": ({"host": "http://127.0.0.1:1"}, "refused"),
     "an unknown host": ({"host": "https://no-such-host.invalid"}, "dns"),
-    "a proxy that does not exist": (
-        {"extra": {"proxy": "http://no-such-proxy.invalid:3128"}},
-        "proxy",
-    ),
+    "a proxy that does not exist": ({"extra": {"proxy": "http://no-such-proxy.invalid:3128"}}, "proxy"),
 }
 
 
@@ -221,57 +207,51 @@ def test_a_redirect_to_another_host_never_carries_the_key(pixxel: Any, client: A
 
 def test_a_request_that_must_not_be_sent_twice_follows_no_redirect(pixxel: Any, client: Any) -> None:
     pixxel.fail_next("create_job", status=307, location="/v0/workflows/wf-succeeds/jobs?project_id=p")
-    error = client.error(calls.create_job("wf-succeeds", "project-agriculture"))
+    error = client.error(CREATE)
     assert "must not be sent twice" in str(error)
     assert pixxel.requests("create_job") == 1
 
 
-def test_trouble_that_passes_is_waited_out(pixxel: Any, client: Any) -> None:
-    pixxel.fail_next("get_job", status=503, times=3)
+@pytest.mark.parametrize(
+    ("fault", "attempts"), [({"status": 503, "times": 3}, 4), ({"status": 429, "retry_after": 17}, 2)]
+)
+def test_transient_errors_are_retried_after_a_retry_after_at_the_earliest(
+    pixxel: Any, client: Any, fault: dict[str, Any], attempts: int
+) -> None:
+    pixxel.fail_next("get_job", **fault)
     assert client.send(JOB, retry_for=60).status == "completed"
-    assert pixxel.requests("get_job") == 4
-    assert len(client.pauses) == 3
+    assert pixxel.requests("get_job") == attempts == len(client.pauses) + 1
+    assert min(client.pauses) >= fault.get("retry_after", 0)
 
 
-def test_retry_after_is_the_least_pause(pixxel: Any, client: Any) -> None:
-    pixxel.fail_next("get_job", status=429, retry_after=17)
-    client.send(JOB, retry_for=60)
-    assert client.pauses[0] >= 17
-
-
-def test_patience_ends_with_the_servers_own_words(pixxel: Any, client: Any) -> None:
+def test_retries_end_with_the_servers_own_error(pixxel: Any, client: Any) -> None:
     pixxel.fail_next("get_job", status=503, times=0)
     assert isinstance(client.error(JOB, retry_for=60), PixxelServerError)
     assert sum(client.pauses) <= 60
     assert pixxel.requests("get_job") == len(client.pauses) + 1
 
 
-def test_a_retry_after_beyond_patience_is_not_waited_for(pixxel: Any, client: Any) -> None:
-    pixxel.fail_next("get_job", status=429, retry_after=3600, times=0)
-    assert client.error(JOB, retry_for=60).retry_after == 900
-    assert client.pauses == []
-    assert pixxel.requests("get_job") == 1
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_what_trying_again_can_not_mend_is_not_tried_again(pixxel: Any, client: Any, status: int) -> None:
-    pixxel.fail_next("get_job", status=status, times=0)
-    client.error(JOB, retry_for=60)
-    assert pixxel.requests("get_job") == 1
-
-
-@pytest.mark.parametrize("fault", [{"status": 503}, {"drop": "reset"}, {"body": "html"}, {"truncate": 5}])
-def test_a_billed_request_whose_answer_was_lost_is_not_sent_again(
-    pixxel: Any, client: Any, fault: dict[str, Any]
+@pytest.mark.parametrize(
+    ("call", "fault", "retry_after"),
+    [
+        (JOB, {"status": 429, "retry_after": 3600}, 900),
+        *((JOB, {"status": status}, None) for status in (400, 401, 403, 404)),
+        *((CREATE, fault, None) for fault in ({"status": 503}, {"drop": "reset"}, {"body": "html"})),
+        (CREATE, {"truncate": 5}, None),
+    ],
+)
+def test_permanent_errors_lost_bills_and_a_long_retry_after_are_not_retried(
+    pixxel: Any, client: Any, call: Any, fault: dict[str, Any], retry_after: float | None
 ) -> None:
-    pixxel.fail_next("create_job", times=0, **fault)
-    client.error(calls.create_job("wf-succeeds", "project-agriculture"), retry_for=60)
-    assert pixxel.requests("create_job") == 1
+    pixxel.fail_next(call.name, times=0, **fault)
+    assert client.error(call, retry_for=60).retry_after == retry_after
+    assert client.pauses == []
+    assert pixxel.requests(call.name) == 1
 
 
-def test_a_billed_request_that_was_turned_away_is_sent_again(pixxel: Any, client: Any) -> None:
+def test_a_billed_request_that_was_rejected_is_sent_again(pixxel: Any, client: Any) -> None:
     pixxel.fail_next("create_job", status=429, times=2)
-    assert client.send(calls.create_job("wf-succeeds", "project-agriculture"), retry_for=60).id
+    assert client.send(CREATE, retry_for=60).id
     assert pixxel.requests("create_job") == 3
 
 
@@ -398,14 +378,6 @@ class TestSessions:
 
         asyncio.run(ask())
 
-    def test_nothing_is_kept_for_loops_that_are_gone(self, pixxel: Any) -> None:
-        async def ask() -> None:
-            await PixxelAsyncHook().send(JOB)
-
-        for _ in range(3):
-            asyncio.run(ask())
-        assert len(sessions._HOLDERS) == 1
-
     def test_a_cancelled_first_user_leaves_the_session_to_the_others(self, pixxel: Any) -> None:
         async def ask() -> None:
             first = asyncio.ensure_future(PixxelAsyncHook().send(JOB))
@@ -415,13 +387,6 @@ class TestSessions:
             assert (await second).status == "completed"
 
         asyncio.run(ask())
-
-
-def pages(pixxel: Any, *pages: list[str], total: Any) -> None:
-    """Let the next lists of workflows be these ids, with that total."""
-    for ids in pages:
-        answer = {"workflows": [{"id": each} for each in ids], "pagination": {"total": total}}
-        pixxel.fail_next("list_workflows", json=answer)
 
 
 class TestNamedMethods:
@@ -452,33 +417,30 @@ class TestNamedMethods:
         assert all("project_id=project-coast" in query for query in asked)
         assert len(asked) == 2
 
-    @pytest.mark.parametrize("total", [0, 1, 2, 6, 100, -1, "many", None])
-    def test_a_total_that_is_wrong_neither_loses_a_workflow_nor_asks_forever(
-        self, pixxel: Any, total: Any
+    @pytest.mark.parametrize(
+        ("pages", "total", "limit", "ids", "requests"),
+        [
+            # A wrong total loses no workflow, and an empty page is the last.
+            *(
+                (["ab", "cd", "ef", ""], total, 2, "abcdef", 4)
+                for total in (0, 1, 2, 6, 100, -1, "many", None)
+            ),
+            *(([""], total, 50, "", 1) for total in (0, 3, 100, None)),
+            # A server may make pages smaller, and a workflow may move to the next page.
+            (["ab", "cd", "e"], 5, 50, "abcde", 3),
+            (["ab", "bc", ""], 3, 2, "abc", 3),
+            # One that repeats its first page isn't asked forever.
+            (["ab"] * 9, None, 2, "ab", 2),
+        ],
+    )
+    def test_each_workflow_of_all_pages_comes_once(
+        self, pixxel: Any, pages: list[str], total: Any, limit: int, ids: str, requests: int
     ) -> None:
-        pages(pixxel, ["a", "b"], ["c", "d"], ["e", "f"], [], total=total)
-        assert [workflow.id for workflow in PixxelHook().list_workflows(limit=2)] == list("abcdef")
-        assert pixxel.requests("list_workflows") == 4
-
-    @pytest.mark.parametrize("total", [0, 3, 100, None])
-    def test_an_empty_page_is_the_last(self, pixxel: Any, total: Any) -> None:
-        pages(pixxel, [], total=total)
-        assert list(PixxelHook().list_workflows()) == []
-        assert pixxel.requests("list_workflows") == 1
-
-    def test_pages_that_the_server_makes_smaller_than_asked_all_come(self, pixxel: Any) -> None:
-        pages(pixxel, ["a", "b"], ["c", "d"], ["e"], total=5)
-        assert [workflow.id for workflow in PixxelHook().list_workflows(limit=50)] == list("abcde")
-        assert pixxel.requests("list_workflows") == 3
-
-    def test_a_workflow_that_moves_to_the_next_page_comes_once(self, pixxel: Any) -> None:
-        pages(pixxel, ["a", "b"], ["b", "c"], [], total=3)
-        assert [workflow.id for workflow in PixxelHook().list_workflows(limit=2)] == list("abc")
-
-    def test_a_server_that_repeats_its_first_page_is_not_asked_forever(self, pixxel: Any) -> None:
-        pages(pixxel, *[["a", "b"]] * 9, total=None)
-        assert [workflow.id for workflow in PixxelHook().list_workflows(limit=2)] == list("ab")
-        assert pixxel.requests("list_workflows") == 2
+        for page in pages:
+            answer = {"workflows": [{"id": each} for each in page], "pagination": {"total": total}}
+            pixxel.fail_next("list_workflows", json=answer)
+        assert [workflow.id for workflow in PixxelHook().list_workflows(limit=limit)] == list(ids)
+        assert pixxel.requests("list_workflows") == requests
 
     def test_close_can_be_followed_by_more(self, pixxel: Any) -> None:
         hook = PixxelHook()
@@ -522,30 +484,24 @@ class TestTestConnection:
         assert pixxel.key not in words
 
     @pytest.mark.parametrize(
-        ("route", "fault", "expected"),
+        ("route", "fault", "conn_id", "expected", "requests"),
         [
-            ("*", {"body": "html", "times": 0}, "isn't a Pixxel API"),
-            ("list_projects", {"status": 404}, "is a Pixxel API, but"),
+            ("*", {"body": "html", "times": 0}, "pixxel_default", "isn't a Pixxel API", 2),
+            ("list_projects", {"status": 404}, "pixxel_default", "is a Pixxel API, but", 2),
+            ("list_projects", {"status": 503, "times": 0}, "pixxel_default", "HTTP 503", 1),
+            ("*", {}, "nowhere", "nowhere", 0),
         ],
-        ids=["another kind of server", "a Pixxel API whose projects are missing"],
+        ids=["another kind of server", "a Pixxel API without projects", "a busy one", "no connection"],
     )
-    def test_another_server_is_told_apart(
-        self, pixxel: Any, route: str, fault: dict[str, Any], expected: str
+    def test_each_request_is_sent_once_and_the_message_names_the_reason(
+        self, pixxel: Any, route: str, fault: dict[str, Any], conn_id: str, expected: str, requests: int
     ) -> None:
-        pixxel.fail_next(route, **fault)
-        works, words = PixxelHook().test_connection()
+        if fault:
+            pixxel.fail_next(route, **fault)
+        works, words = PixxelHook(conn_id).test_connection()
         assert not works
         assert expected in words
-
-    def test_an_undefined_connection_is_told(self) -> None:
-        works, words = PixxelHook("nowhere").test_connection()
-        assert not works
-        assert "nowhere" in words
-
-    def test_it_asks_once_whatever_happens(self, pixxel: Any) -> None:
-        pixxel.fail_next("list_projects", status=503, times=0)
-        assert not PixxelHook().test_connection()[0]
-        assert pixxel.counters.total == 1
+        assert pixxel.counters.total == requests
 
 
 def test_the_connection_form_of_old_airflow_has_the_fields_of_the_new(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from pixxel_provider.api import calls
 from pixxel_provider.hooks import sessions
+from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from pixxel_provider.hooks.sessions import reading_turn
+from tests.vault import Vault
 
 
 def test_answers_that_arrive_together_are_read_in_turns_of_their_own() -> None:
@@ -32,7 +35,7 @@ def test_answers_that_arrive_together_are_read_in_turns_of_their_own() -> None:
     assert len(set(turns)) == 20
 
 
-def test_one_who_gives_up_waiting_for_a_turn_holds_up_nobody() -> None:
+def test_a_cancelled_wait_for_a_turn_blocks_nobody() -> None:
     async def work() -> str:
         async with reading_turn():
             impatient = asyncio.create_task(reading_turn().__aenter__())
@@ -45,11 +48,21 @@ def test_one_who_gives_up_waiting_for_a_turn_holds_up_nobody() -> None:
     assert asyncio.run(asyncio.wait_for(work(), 5)) == "read"
 
 
-def test_loops_that_are_closed_are_forgotten() -> None:
+def test_nothing_is_kept_for_loops_that_are_closed(pixxel: object) -> None:
     async def work() -> None:
-        async with reading_turn():
-            pass
+        await PixxelAsyncHook().send(calls.ping())
 
     for _ in range(3):
         asyncio.run(work())
+    assert len(sessions._HOLDERS) == 1
     assert len([loop for loop, _ in sessions._TURNS if loop.is_closed()]) <= 1
+
+
+def test_waits_that_begin_together_read_the_connection_once(vault: type[Vault]) -> None:
+    async def work() -> None:
+        hook = PixxelAsyncHook("in_vault")
+        found = await asyncio.gather(*(hook.get_settings() for _ in range(20)))
+        assert len(set(map(id, found))) == 1
+
+    asyncio.run(work())
+    assert vault.asked == ["in_vault"]

@@ -31,16 +31,12 @@ def connect(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return set_connection
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(connect: Any, both: Any) -> None:
+def test_a_certificate_that_no_authority_signed_is_refused(connect: Any, both: Any) -> None:
     connect(True)
     sync, asynchronous = both(lambda client: client.error(calls.ping()))
     assert sync.fields() == asynchronous.fields()
     assert (sync.reason, sync.sent) == ("tls", False)
     assert "the certificate isn't trusted" in str(sync)
-
-
-def test_the_test_button_tells_tls_trouble_apart(connect: Any) -> None:
-    connect(True)
     works, words = PixxelHook().test_connection()
     assert not works
     assert "TLS: the certificate isn't trusted" in words
@@ -52,16 +48,13 @@ def test_a_ca_bundle_of_the_connection_is_trusted(connect: Any, client: Any, cer
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_verification_can_be_switched_off(connect: Any, client: Any) -> None:
-    connect(False)
-    assert client.send(calls.ping()) == "pong"
-
-
-def test_the_environments_bundle_is_trusted_by_both(
-    connect: Any, client: Any, certificate: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("verify", "from_environment"), [(False, False), (True, True)])
+def test_verification_can_be_switched_off_or_use_the_environments_bundle(
+    connect: Any, client: Any, certificate: Path, monkeypatch: Any, verify: bool, from_environment: bool
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    connect(True)
+    if from_environment:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    connect(verify)
     assert client.send(calls.ping()) == "pong"
 
 
@@ -71,7 +64,7 @@ def test_a_folder_of_certificates_is_taken_too(connect: Any, client: Any, certif
     assert client.error(calls.ping()).reason == "tls"
 
 
-def test_a_bundle_that_can_not_be_read_now_is_trouble_that_may_pass(
+def test_a_bundle_that_can_not_be_read_now_is_a_transient_error(
     connect: Any, client: Any, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "bundle.pem"

@@ -447,7 +447,7 @@ def live(history: History, pixxel: Any, patch: pytest.MonkeyPatch) -> None:
     runner.lose_trigger = history.mute_triggers
     life = Life(history, pixxel, runner)
     runner.kill = life.kill
-    patch.setattr(PixxelHook, "_exchange", life.exchange(PixxelHook._exchange))
+    patch.setattr(PixxelHook, "exchange", life.exchange(PixxelHook.exchange))
     arguments = {
         "workflow_id": WORKFLOW,
         "project_id": PROJECT,

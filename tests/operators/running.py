@@ -106,20 +106,20 @@ class RunRunner(Runner):
             push(ti, key, json.loads(json.dumps(value, allow_nan=False)), **more)
 
         monkeypatch.setattr(type(ti), "xcom_push", xcom_push)
-        send = PixxelHook._send_once
+        send = PixxelHook.exchange
         self._lost: list[PixxelError] = []
 
-        def send_once(hook: Any, call: Any) -> Any:
+        def exchange(hook: Any, settings: Any, call: Any, request: Any) -> Any:
             lost = self._lost.pop() if call.name == "create_job" and self._lost else None
             if lost is None or self._accepted:
                 self.step(f"before {call.name}")
-                answer = send(hook, call)
+                answer = send(hook, settings, call, request)
                 self.step(f"after {call.name}")
             if lost is not None:
                 raise lost
             return answer
 
-        monkeypatch.setattr(PixxelHook, "_send_once", send_once)
+        monkeypatch.setattr(PixxelHook, "exchange", exchange)
         monkeypatch.setattr(CLOCK, "sleep", self._nap)
 
     def lose(self, kind: str, *, accepted: bool = True, times: int = 1) -> None:

@@ -255,14 +255,14 @@ def test_where_no_job_appears_a_person_is_asked_and_nothing_is_sent_again(runner
 
 def test_where_several_appear_a_person_chooses(runs: RunRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.lose("timeout")
-    send = PixxelHook._send_once
+    send = PixxelHook.exchange
 
-    def send_once(hook: Any, call: Any) -> Any:
+    def exchange(hook: Any, settings: Any, call: Any, request: Any) -> Any:
         if call.name == "create_job":
             runs.pixxel.create_job("wf-succeeds", "somebody-elses", created_by="user-other")
-        return send(hook, call)
+        return send(hook, settings, call, request)
 
-    monkeypatch.setattr(PixxelHook, "_send_once", send_once)
+    monkeypatch.setattr(PixxelHook, "exchange", exchange)
     ended = runs.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     for created in runs.jobs():
