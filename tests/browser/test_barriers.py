@@ -15,7 +15,7 @@ SIZES = {"wide": WIDE, "narrow": NARROW}
 @pytest.mark.parametrize("task", SCENARIOS)
 def test_a_jobs_page_has_no_barriers(visit: Any, stage: Any, task: str) -> None:
     page = visit().look(stage.place(task).page)
-    page.wait_for_selector("main > dl, main > .calm")
+    page.wait_for_selector("main > dl, main > .message")
     unfold(page, 2)
     assert barriers_in_both_themes(page) == []
 

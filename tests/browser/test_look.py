@@ -50,7 +50,7 @@ def test_nothing_is_wider_than_a_small_screen(visit: Any, stage: Any, theme: str
     seen = visit(theme=theme, size=NARROW)
     for task in SCENARIOS:
         page = seen.look(stage.place(task).page)
-        page.wait_for_selector("main > dl, main > .calm")
+        page.wait_for_selector("main > dl, main > .message")
         assert overflow(page) <= 0, task
         seen.picture(f"narrow-{task}-{theme}")
         unfold(page)

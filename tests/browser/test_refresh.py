@@ -102,7 +102,7 @@ def test_trouble_leaves_what_is_known_and_slows_the_page_down(quick: Any, stage:
     page.wait_for_selector("dl")
     page.route("**/data", lambda route: route.fulfill(status=503, body="no"))
     answered(quick, 6)
-    trouble = page.get_by_text("Trying again at")
+    trouble = page.get_by_text("Next attempt at")
     expect(trouble).to_be_visible()
     expect(page.locator("main")).to_contain_text("job-running")
     quick.picture("refresh-trouble")
