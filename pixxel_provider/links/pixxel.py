@@ -13,7 +13,7 @@ from pixxel_provider.xcom import LINK, pull_link, push_link
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
-# Where a task keeps in memory what it has published.
+# The attribute of a task that has the link it published.
 _PUBLISHED = "_published_link"
 
 

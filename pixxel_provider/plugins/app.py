@@ -116,10 +116,11 @@ async def job_data(request: Request, instance: _Instance) -> JSONResponse:
         return JSONResponse(views.without_job(instance, datetime.now(timezone.utc)))
     client: PageClient = request.app.state.client
     deadline = time.monotonic() + JOB_WAIT
-    answer = await client.job(key, JOB_WAIT)
+    answer = await client.jobs.get(key, JOB_WAIT)
     estimate = instance.number("estimated_cost")
     if estimate is None and answer.value is not None:
-        estimate = await client.estimate(key, max(0.0, deadline - time.monotonic()))
+        left = max(0.0, deadline - time.monotonic())
+        estimate = (await client.estimates.get(key[:2], left)).value
     now = datetime.now(timezone.utc)
     return await _json(request, lambda: views.job_page(instance, key, answer, estimate, now))
 
@@ -129,7 +130,7 @@ async def job_raw(request: Request, instance: _Instance) -> PlainTextResponse:
     key = instance.job
     if key is None:
         raise HTTPException(404, "This task has no job.")
-    answer = await request.app.state.client.job(key, JOB_WAIT)
+    answer = await request.app.state.client.jobs.get(key, JOB_WAIT)
     if answer.value is None:
         raise HTTPException(502, views.redacted(str(answer.error)))
     return PlainTextResponse(await _render(request, partial(views.raw_text, answer.value)))
@@ -151,7 +152,7 @@ async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
     rows, total = await run_in_threadpool(read)
     # The newest first, each once.
     keys = dict.fromkeys(row.job for row in rows if row.is_live and row.job is not None)
-    jobs, complete = await request.app.state.client.several(keys, _LIST_WAIT)
+    jobs, complete = await request.app.state.client.batch.get(keys, _LIST_WAIT)
     return await _json(request, lambda: views.jobs_page(rows, total, jobs, now, complete=complete))
 
 

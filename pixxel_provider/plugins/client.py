@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,8 +12,8 @@ from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import Verdict
 from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.plugins import page_hook
-from pixxel_provider.plugins.cache import AnswerCache, CachedAnswer
-from pixxel_provider.plugins.job_batch import JobBatch, JobKey
+from pixxel_provider.plugins.cache import AnswerCache
+from pixxel_provider.plugins.job_batch import JobBatch, JobKey, Workflow
 from pixxel_provider.plugins.redaction import Redactor
 from pixxel_provider.plugins.threads import Threads
 
@@ -76,15 +76,15 @@ class PageClient:
 
     def __init__(self, clock: Clock = CLOCK) -> None:
         threads = Threads(at_once=AT_ONCE, waiting=WAITING)
-        self._jobs: AnswerCache[JobKey, PageJob] = AnswerCache(
+        self.jobs: AnswerCache[JobKey, PageJob] = AnswerCache(
             threads,
             _request_job,
             lambda job: RUNNING_LASTS if job.slim.verdict() is Verdict.WAITING else ENDED_LASTS,
             size=lambda job: len(job.packed) + len(job.readable) + _SLIM_BYTES,
-            on_answer=lambda key, job, at: self._batch.update(key, job.slim, at),
+            on_answer=lambda key, job, at: self.batch.update(key, job.slim, at),
             clock=clock,
         )
-        self._lists: AnswerCache[tuple[str, str], dict[str, Job]] = AnswerCache(
+        lists: AnswerCache[Workflow, dict[str, Job]] = AnswerCache(
             threads,
             _request_list,
             lambda _: LIST_LASTS,
@@ -92,22 +92,10 @@ class PageClient:
             size=lambda jobs: len(jobs) * _SLIM_BYTES,
             clock=clock,
         )
-        self._estimates: AnswerCache[tuple[str, str], int | float] = AnswerCache(
+        self.estimates: AnswerCache[Workflow, int | float] = AnswerCache(
             threads, _request_estimate, lambda _: ESTIMATE_LASTS, clock=clock
         )
-        self._batch = JobBatch(self._jobs.get, self._lists.get)
-
-    async def job(self, key: JobKey, max_wait: float) -> CachedAnswer[PageJob]:
-        """Return a job as it was at most a few seconds ago, or the newest cached one."""
-        return await self._jobs.get(key, max_wait)
-
-    async def estimate(self, key: JobKey, max_wait: float) -> int | float | None:
-        """Return Pixxel's estimate for a job of the workflow, None if it has none."""
-        return (await self._estimates.get(key[:2], max_wait)).value
-
-    async def several(self, keys: Collection[JobKey], max_wait: float) -> tuple[Mapping[JobKey, Job], bool]:
-        """Return the cached jobs among these, and whether that is all of them."""
-        return await self._batch.get(keys, max_wait)
+        self.batch = JobBatch(self.jobs.get, lists.get)
 
 
 def slim(job: Job, redact: Redactor) -> Job:
@@ -162,7 +150,7 @@ def _request_job(key: JobKey) -> PageJob:
     return PageJob.of(job, settings.console_link(key.workflow_id, key.job_id), redact, counts)
 
 
-def _request_list(workflow: tuple[str, str]) -> dict[str, Job]:
+def _request_list(workflow: Workflow) -> dict[str, Job]:
     conn_id, workflow_id = workflow
     call = calls.list_jobs(workflow_id)
     cut = replace(call, read=lambda answer: call.read(_cut(answer, {"jobs": MOST_LISTED})))
@@ -170,6 +158,6 @@ def _request_list(workflow: tuple[str, str]) -> dict[str, Job]:
     return {job.id: slim(job, redact) for job in jobs}
 
 
-def _request_estimate(workflow: tuple[str, str]) -> int | float:
+def _request_estimate(workflow: Workflow) -> int | float:
     conn_id, workflow_id = workflow
     return page_hook.request(conn_id, calls.estimate_cost(workflow_id))[2]

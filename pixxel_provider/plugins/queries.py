@@ -37,7 +37,7 @@ MOST_ROWS = 500
 _KEYS = (*JOB_KEYS, *END_KEYS, ESTIMATED_COST)
 # What Airflow puts in the place of a secret.
 _MASK = "***"
-# How long before its end a wait may have begun, to be found among those that ended recently.
+# The longest wait that is listed once it has ended.
 _LONGEST = timedelta(days=8)
 # Databases limit the number of values in a statement.
 _MOST_VALUES = 5_000

@@ -203,9 +203,12 @@ def _raw_task(task: Task) -> dict[str, Any]:
     return {**task.raw, **decoded}
 
 
+def _fields(of: Any, names: str, show: Callable[[Any], Any] = lambda value: value) -> dict[str, Any]:
+    return {name: show(getattr(of, name)) for name in names.split()}
+
+
 def _instance(instance: Instance) -> dict[str, Any]:
-    names = ("dag_id", "run_id", "task_id", "map_index", "state", "try_number")
-    return {name: getattr(instance, name) for name in names}
+    return _fields(instance, "dag_id run_id task_id map_index state try_number")
 
 
 def _meaning(verdict: Verdict, status: str, instance: Instance) -> str:
@@ -229,19 +232,14 @@ def _job(
     redact = page_job.redact.shown
     failed = meaning in (Verdict.FAILED.value, Verdict.UNCLEAR.value)
     return {
-        "id": redact(job.id),
+        **_fields(job, "id status created_by", redact),
+        **_fields(job, "created_at updated_at finished_at", _time),
+        **_fields(job, "progress cost"),
         "workflow_id": redact(key.workflow_id),
         "conn_id": key.conn_id,
-        "status": redact(job.status),
         "meaning": meaning,
-        "progress": job.progress,
-        "cost": job.cost,
         "estimated_cost": estimate,
-        "created_by": redact(job.created_by),
-        "created_at": _time(job.created_at),
         "started_at": _time(schedule.started_at(job)),
-        "updated_at": _time(job.updated_at),
-        "finished_at": _time(job.finished_at),
         "expected_end": _time(schedule.expected_end(job)),
         # Nothing is known of tasks that are left out.
         "tasks_done": tasks_done(job) if 0 < page_job.tasks <= MOST_TASKS else None,
@@ -255,21 +253,13 @@ def _tasks(job: Job, redact: Redact) -> list[dict[str, Any]]:
     spans = schedule.task_spans(job)
     return [
         {
-            "id": redact(task.id),
-            "name": redact(task.name),
-            "status": redact(task.status),
+            **_fields(task, "id name status state_msg err_msg failure_type time_taken", redact),
+            **_fields(span, "start end expected_end", _time),
             "meaning": _task_meaning(task),
             "progress": task.progress,
-            "block": {name: redact(getattr(task.block, name)) for name in ("id", "name", "version")},
-            "start": _time(span.start),
-            "end": _time(span.end),
-            "expected_end": _time(span.expected_end),
-            "depends_on": [redact(name) for name in task.depends_on[:20]],
             "depth": span.depth,
-            "state_msg": redact(task.state_msg),
-            "err_msg": redact(task.err_msg),
-            "failure_type": redact(task.failure_type),
-            "time_taken": redact(task.time_taken),
+            "block": _fields(task.block, "id name version", redact),
+            "depends_on": [redact(name) for name in task.depends_on[:20]],
         }
         for task, span in zip(job.tasks, spans, strict=True)
     ]
@@ -292,9 +282,8 @@ def _row(instance: Instance, job: Job | None) -> dict[str, Any]:
     verdict = job.verdict() if job is not None else StatusRules().verdict(status, ended=bool(status))
     return {
         **_instance(instance),
+        **_fields(instance, "start end", _time),
         "operator": instance.operator,
-        "start": _time(instance.start),
-        "end": _time(instance.end),
         "workflow_id": redacted(known.text("workflow_id")),
         "job_id": redacted(known.text("job_id")),
         "status": redacted(status),

@@ -50,13 +50,13 @@ class Pages:
 
     def job(self, job: str | JobKey = "job-finished") -> Any:
         """Return the answer for a job."""
-        return asyncio.run(self.client.job(key(job) if isinstance(job, str) else job, MAX_WAIT))
+        return asyncio.run(self.client.jobs.get(key(job) if isinstance(job, str) else job, MAX_WAIT))
 
     def estimate(self, job_id: str = "job-finished") -> Any:
-        return asyncio.run(self.client.estimate(key(job_id), MAX_WAIT))
+        return asyncio.run(self.client.estimates.get(key(job_id)[:2], MAX_WAIT)).value
 
     def several(self, keys: list[JobKey]) -> tuple[Any, bool]:
-        return asyncio.run(self.client.several(keys, MAX_WAIT))
+        return asyncio.run(self.client.batch.get(keys, MAX_WAIT))
 
     def sent_after(self, job: JobKey, *pauses: float) -> list[int]:
         """Request a job after each pause; return how many requests had been sent each time."""
@@ -380,7 +380,7 @@ def test_four_requests_run_at_once_and_no_more(pixxel: Any, monkeypatch: pytest.
     client = PageClient()
 
     async def callers() -> int:
-        waiting = [asyncio.ensure_future(client.job(key(f"job-{n}"), MAX_WAIT)) for n in range(10)]
+        waiting = [asyncio.ensure_future(client.jobs.get(key(f"job-{n}"), MAX_WAIT)) for n in range(10)]
         for _ in range(4):
             assert await asyncio.to_thread(begun.acquire, timeout=MAX_WAIT)
         assert not await asyncio.to_thread(begun.acquire, timeout=0.1)

@@ -56,12 +56,12 @@ def test_a_fifth_caller_has_an_answer_while_four_have_none(
 
     async def callers() -> tuple[list[Any], Any, Any]:
         four = [
-            asyncio.ensure_future(client.job(JobKey("dripping", "w", f"j{number}"), 0.1))
+            asyncio.ensure_future(client.jobs.get(JobKey("dripping", "w", f"j{number}"), 0.1))
             for number in range(AT_ONCE)
         ]
         await asyncio.to_thread(endless.wait_for_requests, AT_ONCE)
-        fifth = await client.job(JobKey("pixxel_default", "wf-succeeds", "job-finished"), 20)
-        listed = await client.several([JobKey("pixxel_default", "wf-succeeds", "job-finished-earlier")], 20)
+        fifth = await client.jobs.get(JobKey("pixxel_default", "wf-succeeds", "job-finished"), 20)
+        listed = await client.batch.get([JobKey("pixxel_default", "wf-succeeds", "job-finished-earlier")], 20)
         return await asyncio.gather(*four), fifth, listed
 
     four, fifth, listed = asyncio.run(callers())
@@ -85,7 +85,7 @@ async def app(scope, receive, send):
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
-    await client.job(JobKey("dripping", "w", scope["path"]), JOB_WAIT)
+    await client.jobs.get(JobKey("dripping", "w", scope["path"]), JOB_WAIT)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"shown"})
 
@@ -150,7 +150,7 @@ def test_an_answer_is_read_up_to_four_mib(monkeypatch: pytest.MonkeyPatch) -> No
         client = PageClient()
 
         def answer(job_id: str) -> Any:
-            return asyncio.run(client.job(JobKey("pixxel_default", "w", job_id), 60))
+            return asyncio.run(client.jobs.get(JobKey("pixxel_default", "w", job_id), 60))
 
         assert answer("small").value is not None
         error = answer("large").error
@@ -179,7 +179,7 @@ def render(key, answer):
 
 async def show(client, keys):
     shown = 0
-    for key, answer in zip(keys, await asyncio.gather(*(client.job(key, 120) for key in keys))):
+    for key, answer in zip(keys, await asyncio.gather(*(client.jobs.get(key, 120) for key in keys))):
         shown += await asyncio.to_thread(render, key, answer)
     return shown
 
@@ -243,11 +243,11 @@ def test_the_list_shows_known_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         client, key = PageClient(clock), JobKey("pixxel_default", "w", "j")  # type: ignore[arg-type]
 
         async def refreshes() -> tuple[Any, float]:
-            assert (await client.several([key], 20))[1]
+            assert (await client.batch.get([key], 20))[1]
             slow.set()
             clock.sleep(60)
             began = time.monotonic()
-            found = await client.several([key], 20)
+            found = await client.batch.get([key], 20)
             took = time.monotonic() - began
             go.set()
             return found, took

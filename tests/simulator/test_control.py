@@ -145,7 +145,7 @@ def test_a_body_that_isnt_json_is_refused(client: Client) -> None:
     assert "not JSON" in message(answer)
 
 
-def test_ids_that_are_unknown_or_taken_are_told_apart(client: Client) -> None:
+def test_unknown_ids_are_404_and_taken_ones_409(client: Client) -> None:
     assert client.control("PATCH", "/jobs/nope", {}).status_code == 404
     assert client.control("POST", "/jobs", {"workflow_id": "nope"}).status_code == 404
     taken = {"id": "job-finished", "workflow_id": "wf-succeeds"}

@@ -126,7 +126,7 @@ def test_a_range_is_answered_with_a_part_if_there_is_one(
     headers: dict[str, str],
 ) -> None:
     pixxel.set_package(content=TEN, seconds=0, **options)
-    answer = fetch(client.ask(), Range=wanted)
+    answer = fetch(client.signed_url(), Range=wanted)
     assert answer.status_code == status
     assert content is None or answer.content == content
     assert headers.items() <= {name.lower(): value for name, value in answer.headers.items()}.items()
@@ -134,7 +134,7 @@ def test_a_range_is_answered_with_a_part_if_there_is_one(
 
 def test_if_range_holds_for_the_same_package_only(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0)
-    url = client.ask()
+    url = client.signed_url()
     first = fetch(url)
     for name in ("etag", "last-modified"):
         assert fetch(url, Range="bytes=5-", If_Range=first.headers[name]).status_code == 206
@@ -147,7 +147,7 @@ def test_if_range_holds_for_the_same_package_only(pixxel: Simulator, client: Cli
 def test_the_end_of_a_package_larger_than_memory_is_fetched(pixxel: Simulator, client: Client) -> None:
     size = 1 << 44
     pixxel.set_package(size=size, seconds=0)
-    answer = fetch(client.ask(), Range="bytes=-1000")
+    answer = fetch(client.signed_url(), Range="bytes=-1000")
     assert answer.headers["content-range"] == f"bytes {size - 1000}-{size - 1}/{size}"
     assert answer.content == whole(made_up(size), size - 1000)
 
@@ -155,21 +155,19 @@ def test_the_end_of_a_package_larger_than_memory_is_fetched(pixxel: Simulator, c
 def test_a_client_that_disconnects_ends_the_download(pixxel: Simulator, client: Client) -> None:
     size = 1 << 44
     pixxel.set_package(size=size, seconds=0)
-    with requests.get(client.ask(), stream=True, timeout=10) as answer:
+    with requests.get(client.signed_url(), stream=True, timeout=10) as answer:
         assert len(answer.raw.read(1000)) == 1000
     while pixxel.counters.snapshot()["in_flight"]:
         client.get("/ping")
     assert pixxel.counters.snapshot()["bytes_sent"] < size
 
 
-def test_a_url_holds_for_its_lifetime_and_another_ask_gives_another(
-    pixxel: Simulator, client: Client
-) -> None:
+def test_each_request_gives_another_url_for_its_lifetime(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0, lifetime=5)
-    first, second = client.ask(), client.ask()
+    first, second = client.signed_url(), client.signed_url()
     assert first != second
     pixxel.advance(4)
-    third = client.ask()
+    third = client.signed_url()
     assert [fetch(url).status_code for url in (first, second, third)] == [200, 200, 200]
     pixxel.advance(1)
     assert [fetch(url).status_code for url in (first, second, third)] == [403, 403, 200]
@@ -178,8 +176,8 @@ def test_a_url_holds_for_its_lifetime_and_another_ask_gives_another(
 def test_downloads_are_counted_and_disturbed_by_job(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=TEN, seconds=0)
     pixxel.fail_next("download_file", status=503, job_id="job-finished-earlier")
-    assert fetch(client.ask()).status_code == 200
-    assert fetch(client.ask(DOWNLOAD.replace("finished", "finished-earlier"))).status_code == 503
+    assert fetch(client.signed_url()).status_code == 200
+    assert fetch(client.signed_url(DOWNLOAD.replace("finished", "finished-earlier"))).status_code == 503
     assert pixxel.requests("download_file", "job-finished") == 1
 
 
@@ -195,6 +193,6 @@ def test_no_log_holds_a_signed_url(caplog: pytest.LogCaptureFixture, monkeypatch
     # A request is logged after its answer was sent: the log is complete when the server has ended.
     with serve(clock=frozen()) as pixxel:
         pixxel.set_package(content=TEN, seconds=0)
-        assert fetch(Client(pixxel).ask()).content == TEN
+        assert fetch(Client(pixxel).signed_url()).content == TEN
     assert "/_files/" in caplog.text
     assert "signature" not in caplog.text

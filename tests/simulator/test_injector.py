@@ -79,7 +79,7 @@ def test_a_status_without_content_has_none(pixxel: Simulator, client: Client, st
     assert client.job("job-finished").status_code == 200
 
 
-def test_a_redirect_says_where(pixxel: Simulator, client: Client) -> None:
+def test_a_redirect_has_its_location(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("get_job", location="http://localhost:1/elsewhere")
     answer = client.job("job-finished")
     assert (answer.status_code, answer.headers["location"]) == (302, "http://localhost:1/elsewhere")

@@ -25,7 +25,7 @@ CONTENT = whole(made_up(SIZE))
 @pytest.fixture
 def url(pixxel: Simulator, client: Client) -> str:
     pixxel.set_package(size=SIZE, seconds=0)
-    return client.ask()
+    return client.signed_url()
 
 
 def received(url: str, limit: float = 10.0, **headers: str) -> tuple[dict[str, str], bytes, bool]:
@@ -67,7 +67,7 @@ def test_a_client_that_resumes_gets_to_the_end(pixxel: Simulator, url: str, kept
 def test_a_cut_off_package_of_terabytes_ends_soon(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(size=1 << 44, seconds=0)
     pixxel.fail_next("download_file", truncate=5)
-    assert received(client.ask())[1:] == (whole(made_up(5)), False)
+    assert received(client.signed_url())[1:] == (whole(made_up(5)), False)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_late_answer_can_be_tampered_with(pixxel: Simulator, client: Client) -
 
 def test_downloads_at_once_share_the_server(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(size=1 << 44, seconds=0)
-    url = client.ask()
+    url = client.signed_url()
     leave = threading.Event()
 
     def drain() -> None:

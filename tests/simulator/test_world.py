@@ -203,7 +203,7 @@ def test_a_list_shows_an_ordered_job_after_the_delay(pixxel: Simulator, client: 
     assert job_id in client.listed()
 
 
-def test_jobs_made_behind_the_api_are_listed_at_once_unless_told(pixxel: Simulator, client: Client) -> None:
+def test_jobs_made_behind_the_api_are_listed_at_once_by_default(pixxel: Simulator, client: Client) -> None:
     pixxel.world.list_delay = 30
     pixxel.create_job(job_id="at-once", created_by="someone")
     client.control("POST", "/jobs", {"workflow_id": "wf-succeeds", "id": "later", "list_delay": 5})
