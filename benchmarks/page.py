@@ -295,9 +295,10 @@ def measure() -> None:
         return seconds * 1000, answer
 
     from pixxel_provider.plugins import client as pages
+    from pixxel_provider.plugins import job_batch
 
-    # Else the list shows what it knows, and what it asks for comes later.
-    pages._KNOWN_WAIT = 10.0
+    # Else the list shows known jobs at once, and newer answers come with a later refresh.
+    job_batch.KNOWN_WAIT = 10.0
     for name in ("RUNNING_LASTS", "ENDED_LASTS", "LIST_LASTS", "ESTIMATE_LASTS"):
         setattr(pages, name, 0.0)
     base = PixxelHook(DEFAULT_CONNECTION_ID).settings.base_url

@@ -154,7 +154,7 @@ def figures() -> dict[str, str]:
     """Return the numbers that pages name, from where the code keeps them."""
     from pixxel_provider import poller
     from pixxel_provider.job_creation import reconcile
-    from pixxel_provider.plugins import client
+    from pixxel_provider.plugins import client, job_batch
     from pixxel_provider.triggers import start_from_trigger
     from pixxel_provider.waiting import base, sensor
 
@@ -181,8 +181,8 @@ def figures() -> dict[str, str]:
         "answer_limit": f"{calls.ANSWER_LIMIT // 2**20} MiB",
         "user_agent": f"``{protocol.USER_AGENT}``",
         "redirects": str(protocol.REDIRECTS),
-        "from_list": str(client.FROM_LIST),
-        "most_requests": str(client.MOST_QUESTIONS),
+        "from_list": str(job_batch.FROM_LIST),
+        "most_requests": str(job_batch.MAX_REQUESTS),
     }
 
 

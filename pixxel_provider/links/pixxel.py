@@ -13,7 +13,7 @@ from pixxel_provider.xcom import LINK, pull_link, push_link
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
-# Where a task keeps in memory what it has published.
+# The attribute of a task that has the link it published.
 _PUBLISHED = "_published_link"
 
 
@@ -33,13 +33,13 @@ class PixxelJobLink(BaseOperatorLink):
         Airflow 3 calls this on the worker when the task ends, and logs an error for a missing XCom: it is
         read only if an earlier process of this try has published it.
         """
-        found = getattr(operator, _PUBLISHED, None)
-        if found is None and is_first_process(ti_key):
-            # XComs of earlier processes are gone, unless this one goes on after a deferral.
-            found = ""
-        elif found is None and getattr(operator, "start_from_trigger", False):
-            found = _of_connection(operator)
-        return found if found is not None else pull_link(ti_key)
+        link = getattr(operator, _PUBLISHED, None)
+        if link is None and is_first_process(ti_key):
+            # XComs of earlier processes are gone, unless this one continues after a deferral.
+            link = ""
+        elif link is None and getattr(operator, "start_from_trigger", False):
+            link = _of_connection(operator)
+        return link if link is not None else pull_link(ti_key)
 
 
 def _of_connection(operator: Any) -> str | None:

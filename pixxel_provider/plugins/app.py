@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -30,13 +31,13 @@ from pixxel_provider.plugins.client import PageClient
 T = TypeVar("T")
 
 #: For how long the page of all waits shows those that have ended.
-LATELY = timedelta(hours=24)
+RECENT = timedelta(hours=24)
 #: Seconds that a page waits for Pixxel before it shows what is cached.
-RETRY_FOR = 5.0
-# The same for the list, for jobs that aren't cached.
-_PATIENCE_OF_THE_LIST = 1.0
-# Pages that are made at the same time: a large one needs memory and CPU that Airflow's own pages then lack.
-_MADE_AT_ONCE = 2
+JOB_WAIT = 5.0
+# The same for the list, if it has jobs that aren't cached.
+_LIST_WAIT = 1.0
+# Pages rendered at the same time: a large one needs memory and CPU that Airflow's own pages then lack.
+_RENDERED_AT_ONCE = 2
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -55,7 +56,7 @@ _HEADERS = (
 
 _reads_instances = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
 _reads_website = Depends(requires_access_view(AccessView.WEBSITE))
-_is_somebody = Depends(requires_authenticated())
+_is_logged_in = Depends(requires_authenticated())
 
 
 class WithHeaders:
@@ -73,14 +74,11 @@ class WithHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
-def make_app(client: PageClient | None = None) -> WithHeaders:
-    """Return the app that serves the pages.
-
-    :param client: sends the requests to Pixxel.
-    """
+def make_app() -> WithHeaders:
+    """Return the app that serves the pages."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.client = client or PageClient()
-    app.state.turns = asyncio.Semaphore(_MADE_AT_ONCE)
+    app.state.client = PageClient()
+    app.state.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
     job = "/job/{dag_id}/{run_id}/{task_id}/{map_index}"
     for path, endpoint, guards in (
         (job, job_page, [_reads_instances]),
@@ -88,22 +86,22 @@ def make_app(client: PageClient | None = None) -> WithHeaders:
         (f"{job}/raw", job_raw, [_reads_instances]),
         ("/jobs", jobs_page, [_reads_website, _reads_instances]),
         ("/jobs/data", jobs_data, [_reads_website, _reads_instances]),
-        ("/static/{name}", static, [_is_somebody]),
+        ("/static/{name}", static, [_is_logged_in]),
     ):
         app.add_api_route(path, endpoint, dependencies=guards, response_class=Response)
     return WithHeaders(app)
 
 
-def _find(dag_id: str, run_id: str, task_id: str, map_index: str) -> tuple[queries.Instance, bool]:
+def _find(dag_id: str, run_id: str, task_id: str, map_index: str) -> queries.Instance:
     # An unmapped task has the placeholder of its URL, which Airflow left unchanged.
     index = int(map_index) if _INDEX.fullmatch(map_index) else -1
-    found, pixxels = queries.find(dag_id, run_id, task_id, index)
-    if found is None:
+    instance = queries.find(dag_id, run_id, task_id, index)
+    if instance is None:
         raise HTTPException(404, "There is no such task instance.")
-    return found, pixxels
+    return instance
 
 
-_Found = Annotated[tuple[queries.Instance, bool], Depends(_find)]
+_Instance = Annotated[queries.Instance, Depends(_find)]
 
 
 def job_page(request: Request) -> HTMLResponse:
@@ -111,32 +109,31 @@ def job_page(request: Request) -> HTMLResponse:
     return _page(request, "job.html")
 
 
-async def job_data(request: Request, found: _Found) -> JSONResponse:
+async def job_data(request: Request, instance: _Instance) -> JSONResponse:
     """Return the data of the page of a job."""
-    instance, pixxels = found
     key = instance.job
     if key is None:
-        return JSONResponse(views.without_job(instance, datetime.now(timezone.utc), pixxels=pixxels))
+        return JSONResponse(views.without_job(instance, datetime.now(timezone.utc)))
     client: PageClient = request.app.state.client
-    until = time.monotonic() + RETRY_FOR
-    seen = await client.job(key, RETRY_FOR)
+    deadline = time.monotonic() + JOB_WAIT
+    answer = await client.jobs.get(key, JOB_WAIT)
     estimate = instance.number("estimated_cost")
-    if estimate is None and seen.value is not None:
-        estimate = await client.estimate(key, max(0.0, until - time.monotonic()))
+    if estimate is None and answer.value is not None:
+        left = max(0.0, deadline - time.monotonic())
+        estimate = (await client.estimates.get(key[:2], left)).value
     now = datetime.now(timezone.utc)
-    return await _json(request, lambda: views.job_page(instance, key, seen, estimate, now))
+    return await _json(request, lambda: views.job_page(instance, key, answer, estimate, now))
 
 
-async def job_raw(request: Request, found: _Found) -> PlainTextResponse:
+async def job_raw(request: Request, instance: _Instance) -> PlainTextResponse:
     """Return the job's metadata as Pixxel sent it, byte fields decoded."""
-    key = found[0].job
+    key = instance.job
     if key is None:
         raise HTTPException(404, "This task has no job.")
-    seen = await request.app.state.client.job(key, RETRY_FOR)
-    if seen.value is None:
-        raise HTTPException(502, views.words(str(seen.trouble)))
-    job = seen.value
-    return PlainTextResponse(await _made(request, lambda: views.raw_text(job)))
+    answer = await request.app.state.client.jobs.get(key, JOB_WAIT)
+    if answer.value is None:
+        raise HTTPException(502, views.redacted(str(answer.error)))
+    return PlainTextResponse(await _render(request, partial(views.raw_text, answer.value)))
 
 
 def jobs_page(request: Request) -> HTMLResponse:
@@ -150,12 +147,12 @@ async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
 
     def read() -> tuple[list[queries.Instance], int]:
         readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
-        return queries.lately(readable, now - LATELY)
+        return queries.recent(readable, now - RECENT)
 
     rows, total = await run_in_threadpool(read)
     # The newest first, each once.
     keys = dict.fromkeys(row.job for row in rows if row.is_live and row.job is not None)
-    jobs, complete = await request.app.state.client.several(keys, _PATIENCE_OF_THE_LIST)
+    jobs, complete = await request.app.state.client.batch.get(keys, _LIST_WAIT)
     return await _json(request, lambda: views.jobs_page(rows, total, jobs, now, complete=complete))
 
 
@@ -167,14 +164,14 @@ def static(name: str) -> Response:
     return Response(file.read_bytes(), media_type=_KINDS[file.suffix])
 
 
-async def _made(request: Request, make: Callable[[], T]) -> T:
-    # In a thread: a large page takes a while to make and to write, and the loop is the whole API server's.
-    async with request.app.state.turns:
+async def _render(request: Request, make: Callable[[], T]) -> T:
+    # In a thread: a large page takes a while, and the loop is the whole API server's.
+    async with request.app.state.rendering:
         return await run_in_threadpool(make)
 
 
 async def _json(request: Request, make: Callable[[], Any]) -> JSONResponse:
-    return await _made(request, lambda: JSONResponse(make()))
+    return await _render(request, lambda: JSONResponse(make()))
 
 
 def _page(request: Request, name: str) -> HTMLResponse:

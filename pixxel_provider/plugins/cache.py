@@ -8,25 +8,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
 from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.plugins.threads import Threads
 
+K = TypeVar("K", bound=tuple[str, ...])
 V = TypeVar("V")
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which a request that failed is sent again.
-TROUBLE_LASTS = 5.0
+ERROR_LASTS = 5.0
 #: The longest delay, in seconds, whatever a server's Retry-After: a person is waiting.
 LONGEST_PAUSE = 300.0
 #: Seconds after which an answer that nobody requested is dropped.
 KEPT_FOR = 600.0
+#: Bytes of answers that a cache keeps.
+ROOM = 32 * 2**20
 _UNEXPECTED = "An unexpected error occurred; it is in the log of Airflow's API server."
 
 
@@ -37,115 +41,103 @@ class CachedAnswer(Generic[V]):
     value: V | None = None
     at: datetime | None = None
     """When that was the answer."""
-    trouble: PixxelError | None = None
+    error: PixxelError | None = None
 
 
 @dataclass
 class _Entry(Generic[V]):
-    found: CachedAnswer[V]
+    answer: CachedAnswer[V]
     fresh_until: float = 0.0
-    asking: asyncio.Task[None] | None = None
+    request: asyncio.Task[None] | None = None
     size: int = 0
-    looked_at: float = 0.0
+    used_at: float = 0.0
 
 
-class AnswerCache(Generic[V]):
+class AnswerCache(Generic[K, V]):
     """Answers by key: fresh ones from the cache, others requested, once at a time.
 
-    :param threads: where the requests run.
+    A key begins with a connection's id, which has threads of its own: a server that hangs blocks no other.
+
+    :param send: sends the request for a key, in a thread; raises PixxelError.
+    :param lifetime: returns for how many seconds an answer is fresh.
     :param keep: how many answers are kept; the least recently requested are dropped.
     :param room: how many bytes they may have together.
     :param size: returns the bytes of an answer.
-    :param told: called with each answer, also with one that nobody waits for any more.
+    :param on_answer: called with each answer, also with one that nobody waits for any more.
     """
 
     def __init__(
         self,
         threads: Threads,
+        send: Callable[[K], V],
+        lifetime: Callable[[V], float],
         *,
-        keep: int,
-        room: int,
-        size: Callable[[V], int],
-        told: Callable[[Any, V, datetime], None] = lambda *_: None,
+        keep: int = 256,
+        room: int = ROOM,
+        size: Callable[[V], int] = lambda _: 0,
+        on_answer: Callable[[K, V, datetime], None] = lambda *_: None,
         clock: Clock = CLOCK,
     ) -> None:
-        self._threads, self._keep, self._room, self._size = threads, keep, room, size
-        self._told, self._clock = told, clock
-        self._entries: OrderedDict[Hashable, _Entry[V]] = OrderedDict()
+        self._threads, self._send, self._lifetime = threads, send, lifetime
+        self._keep, self._room, self._size = keep, room, size
+        self._on_answer, self._clock = on_answer, clock
+        self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
         self._sweep_at = 0.0
 
-    async def get(
-        self,
-        key: Hashable,
-        ask: Callable[[], V],
-        lasts: Callable[[V], float],
-        *,
-        lane: Hashable,
-        max_wait: float,
-    ) -> CachedAnswer[V]:
+    async def get(self, key: K, max_wait: float) -> CachedAnswer[V]:
         """Return the answer for a key.
 
-        :param ask: sends the request, in a thread; raises PixxelError.
-        :param lasts: returns for how many seconds an answer is fresh.
-        :param lane: whose threads it uses: the connection's, so that a server that hangs blocks no other.
         :param max_wait: seconds to wait for a missing answer; then the cached one is returned.
         """
-        self._forget()
+        self._evict()
         entry = self._entries.setdefault(key, _Entry(CachedAnswer()))
         self._entries.move_to_end(key)
-        entry.looked_at = self._clock.monotonic()
-        if entry.asking is None and entry.looked_at >= entry.fresh_until:
-            future = self._threads.submit(lane, ask)
+        entry.used_at = self._clock.monotonic()
+        if entry.request is None and entry.used_at >= entry.fresh_until:
+            future = self._threads.submit(key[0], partial(self._send, key))
             if future is not None:
-                answer: asyncio.Future[V] = asyncio.wrap_future(future)
-                entry.asking = asyncio.ensure_future(self._refresh(key, entry, answer, lasts))
-        if entry.asking is not None:
+                refresh = self._refresh(key, entry, asyncio.wrap_future(future))
+                entry.request = asyncio.ensure_future(refresh)
+        if entry.request is not None:
             # Not wait_for: one caller's timeout must not cancel the request for the others.
-            await asyncio.wait({entry.asking}, timeout=max_wait)
-        if entry.found.value is None and entry.found.trouble is None:
-            return CachedAnswer(
-                trouble=PixxelConnectionError("Pixxel hasn't answered yet.", reason="timeout")
-            )
-        return entry.found
+            await asyncio.wait({entry.request}, timeout=max_wait)
+        if entry.answer.value is None and entry.answer.error is None:
+            return CachedAnswer(error=PixxelConnectionError("Pixxel hasn't answered yet.", reason="timeout"))
+        return entry.answer
 
-    async def _refresh(
-        self, key: Hashable, entry: _Entry[V], answer: asyncio.Future[V], lasts: Callable[[V], float]
-    ) -> None:
+    async def _refresh(self, key: K, entry: _Entry[V], answer: asyncio.Future[V]) -> None:
         try:
             value = await answer
             now = datetime.now(timezone.utc)
-            entry.found, entry.size = CachedAnswer(value, now), self._size(value)
-            self._told(key, value, now)
-            pause = lasts(value)
-        except PixxelError as trouble:
+            entry.answer, entry.size = CachedAnswer(value, now), self._size(value)
+            self._on_answer(key, value, now)
+            pause = self._lifetime(value)
+        except PixxelError as error:
             # Without its traceback, which would keep the answer's bytes.
-            trouble.__context__ = None
-            entry.found = replace(entry.found, trouble=trouble.with_traceback(None))
-            pause = min(max(trouble.retry_after or 0.0, TROUBLE_LASTS), LONGEST_PAUSE)
+            error.__context__ = None
+            entry.answer = replace(entry.answer, error=error.with_traceback(None))
+            pause = min(max(error.retry_after or 0.0, ERROR_LASTS), LONGEST_PAUSE)
         except Exception:
             # Any exception: its message may contain what isn't meant for a browser.
             log.exception("The request to Pixxel for a page failed")
-            entry.found = replace(entry.found, trouble=PixxelError(_UNEXPECTED))
-            pause = TROUBLE_LASTS
+            entry.answer = replace(entry.answer, error=PixxelError(_UNEXPECTED))
+            pause = ERROR_LASTS
         finally:
-            entry.asking = None
+            entry.request = None
         entry.fresh_until = self._clock.monotonic() + pause
-        self._forget()
-        self._sweep_later()
+        self._evict()
+        # Once more, for what is left when nobody requests anything any more.
+        if self._clock.monotonic() >= self._sweep_at:
+            self._sweep_at = self._clock.monotonic() + KEPT_FOR
+            asyncio.get_running_loop().call_later(KEPT_FOR + 1, self._evict)
 
-    def _forget(self) -> None:
-        """Forget what nobody has looked at for long, and of the rest what there is no room for."""
+    def _evict(self) -> None:
+        """Drop what nobody has requested for long, and of the rest what there is no room for."""
         total = sum(entry.size for entry in self._entries.values())
         too_old = self._clock.monotonic() - KEPT_FOR
         for key, entry in list(self._entries.items()):
-            if len(self._entries) <= self._keep and total <= self._room and entry.looked_at > too_old:
+            if len(self._entries) <= self._keep and total <= self._room and entry.used_at > too_old:
                 return
-            if entry.asking is None:
+            if entry.request is None:
                 total -= entry.size
                 del self._entries[key]
-
-    def _sweep_later(self) -> None:
-        # What is left when nobody looks any more.
-        if self._clock.monotonic() >= self._sweep_at:
-            self._sweep_at = self._clock.monotonic() + KEPT_FOR
-            asyncio.get_running_loop().call_later(KEPT_FOR + 1, self._forget)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from pixxel_provider.api import calls, parsing
@@ -13,8 +12,8 @@ from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import Verdict
 from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.plugins import page_hook
-from pixxel_provider.plugins.cache import AnswerCache, CachedAnswer
-from pixxel_provider.plugins.job_batch import JobBatch, JobRef
+from pixxel_provider.plugins.cache import AnswerCache
+from pixxel_provider.plugins.job_batch import JobBatch, JobKey, Workflow
 from pixxel_provider.plugins.redaction import Redactor
 from pixxel_provider.plugins.threads import Threads
 
@@ -24,17 +23,11 @@ RUNNING_LASTS, ENDED_LASTS, LIST_LASTS, ESTIMATE_LASTS = 3.0, 60.0, 10.0, 600.0
 AT_ONCE, WAITING = 4, 32
 #: Tasks and validation errors of a job that are shown, and jobs of a list that are read.
 MOST_TASKS, MOST_ERRORS, MOST_LISTED = 1_000, 200, 10_000
-#: Bytes of jobs, and of lists, that are kept.
-ROOM = 32 * 2**20
-#: From this number of jobs of one workflow on, their list costs less than each of them.
-FROM_LIST = 4
-#: The most requests for one refresh of the page of all waits.
-MOST_QUESTIONS = 24
-# Seconds that a refresh with cached jobs waits for newer ones.
-_KNOWN_WAIT = 0.25
+_MOST = {"tasks": MOST_TASKS, "val_errors": MOST_ERRORS}
 # The fields of a job in the list, and about how many bytes they take.
 _SLIM, _SLIM_BYTES = ("id", "workflow_id", "status", "progress", "cost", "finished_at"), 1_500
 _LONGEST_SLIM = 600
+_NO_KEY = Redactor()
 _BYTE_FIELDS = frozenset({"inputs", "result", "info_logs"})
 
 
@@ -53,82 +46,56 @@ class PageJob:
     errors: int
     """How many tasks and validation errors there are."""
     console: str
-    redact: Redactor = field(default_factory=Redactor)
+    redact: Redactor = _NO_KEY
     """Redacts the key in a text: byte fields are decoded later than the answer is redacted."""
 
     @classmethod
-    def of(cls, job: Job, console: str, redact: Redactor | None = None, counts: Any = None) -> PageJob:
-        """Pack a job."""
+    def of(
+        cls, job: Job, console: str, redact: Redactor = _NO_KEY, counts: tuple[int, ...] | None = None
+    ) -> PageJob:
+        """Pack a job; ``counts`` are those of its lists, if they are cut already."""
         raw, (tasks, errors) = _cut(job.raw), counts or _counts(job.raw)
         readable = {name: value for name, value in raw.items() if name != "spec"}
         if isinstance(readable.get("tasks"), list):
             readable["tasks"] = [_readable(task) for task in readable["tasks"]]
-        redact = redact or Redactor()
-        packed = _packed(raw), _packed(readable)
-        return cls(slim(job, redact), *packed, tasks, errors, console, redact)
+        return cls(slim(job, redact), _pack(raw), _pack(readable), tasks, errors, console, redact)
 
     @property
     def job(self) -> Job:
         """The job with its first tasks and validation errors, without byte fields; a new object each time."""
-        return _unpacked(self.readable)
+        return _unpack(self.readable)
 
     @property
     def whole(self) -> Job:
         """The same with byte fields."""
-        return _unpacked(self.packed)
+        return _unpack(self.packed)
 
 
 class PageClient:
     """The requests to Pixxel of one API server's process."""
 
-    def __init__(self, clock: Clock = CLOCK, known_wait: float = _KNOWN_WAIT) -> None:
+    def __init__(self, clock: Clock = CLOCK) -> None:
         threads = Threads(at_once=AT_ONCE, waiting=WAITING)
-        self._jobs: AnswerCache[PageJob] = AnswerCache(
+        self.jobs: AnswerCache[JobKey, PageJob] = AnswerCache(
             threads,
-            keep=256,
-            room=ROOM,
-            size=lambda seen: len(seen.packed) + len(seen.readable) + _SLIM_BYTES,
-            told=lambda key, seen, at: self._batch.note(key, seen.slim, at),
+            _request_job,
+            lambda job: RUNNING_LASTS if job.slim.verdict() is Verdict.WAITING else ENDED_LASTS,
+            size=lambda job: len(job.packed) + len(job.readable) + _SLIM_BYTES,
+            on_answer=lambda key, job, at: self.batch.update(key, job.slim, at),
             clock=clock,
         )
-        self._lists: AnswerCache[dict[str, Job]] = AnswerCache(
-            threads, keep=64, room=ROOM, size=lambda jobs: len(jobs) * _SLIM_BYTES, clock=clock
-        )
-        self._estimates: AnswerCache[int | float] = AnswerCache(
-            threads, keep=256, room=ROOM, size=lambda _: 0, clock=clock
-        )
-        self._batch = JobBatch(
-            self.job, self._list, from_list=FROM_LIST, most=MOST_QUESTIONS, known_wait=known_wait
-        )
-
-    async def job(self, key: JobRef, max_wait: float) -> CachedAnswer[PageJob]:
-        """Return a job as it was at most a few seconds ago, or the newest cached one."""
-        return await self._jobs.get(key, partial(_ask_job, key), _lasts, lane=key.conn_id, max_wait=max_wait)
-
-    async def estimate(self, key: JobRef, max_wait: float) -> int | float | None:
-        """Return Pixxel's estimate for a job of the workflow, None if it has none."""
-        question = (key.conn_id, key.workflow_id)
-        found = await self._estimates.get(
-            question,
-            partial(_ask_estimate, *question),
-            lambda _: ESTIMATE_LASTS,
-            lane=key.conn_id,
-            max_wait=max_wait,
-        )
-        return found.value
-
-    async def several(self, keys: Collection[JobRef], max_wait: float) -> tuple[Mapping[JobRef, Job], bool]:
-        """Return the cached jobs among these, and whether that is all of them."""
-        return await self._batch.look(keys, max_wait)
-
-    async def _list(self, workflow: tuple[str, str], max_wait: float) -> CachedAnswer[dict[str, Job]]:
-        return await self._lists.get(
-            workflow,
-            partial(_ask_list, *workflow),
+        lists: AnswerCache[Workflow, dict[str, Job]] = AnswerCache(
+            threads,
+            _request_list,
             lambda _: LIST_LASTS,
-            lane=workflow[0],
-            max_wait=max_wait,
+            keep=64,
+            size=lambda jobs: len(jobs) * _SLIM_BYTES,
+            clock=clock,
         )
+        self.estimates: AnswerCache[Workflow, int | float] = AnswerCache(
+            threads, _request_estimate, lambda _: ESTIMATE_LASTS, clock=clock
+        )
+        self.batch = JobBatch(self.jobs.get, lists.get)
 
 
 def slim(job: Job, redact: Redactor) -> Job:
@@ -142,28 +109,22 @@ def slim(job: Job, redact: Redactor) -> Job:
     return Job.read(raw)
 
 
-def _lasts(seen: PageJob) -> float:
-    return RUNNING_LASTS if seen.slim.verdict() is Verdict.WAITING else ENDED_LASTS
+def _counts(answer: Any) -> tuple[int, ...]:
+    lists = [answer.get(name) if isinstance(answer, Mapping) else None for name in _MOST]
+    return tuple(len(value) if isinstance(value, list) else 0 for value in lists)
 
 
-def _counts(answer: Any) -> tuple[int, int]:
-    found = [answer.get(name) if isinstance(answer, Mapping) else None for name in ("tasks", "val_errors")]
-    tasks, errors = (len(value) if isinstance(value, list) else 0 for value in found)
-    return tasks, errors
-
-
-def _cut(answer: Any, **most: int) -> Any:
+def _cut(answer: Any, most: Mapping[str, int] = _MOST) -> Any:
     """Return an answer with the beginning of its lists."""
     if not isinstance(answer, Mapping):
         return answer
-    most = most or {"tasks": MOST_TASKS, "val_errors": MOST_ERRORS}
     return {
         name: value[: most[name]] if name in most and isinstance(value, list) else value
         for name, value in answer.items()
     }
 
 
-def _packed(raw: Any) -> bytes:
+def _pack(raw: Any) -> bytes:
     try:
         return marshal.dumps(raw)
     except ValueError:
@@ -171,7 +132,7 @@ def _packed(raw: Any) -> bytes:
         return marshal.dumps(parsing.json_safe(raw))
 
 
-def _unpacked(packed: bytes) -> Job:
+def _unpack(packed: bytes) -> Job:
     return Job.read(marshal.loads(packed))  # noqa: S302 - it has never left this process
 
 
@@ -181,24 +142,22 @@ def _readable(task: Any) -> Any:
     return {name: value for name, value in task.items() if name not in _BYTE_FIELDS}
 
 
-def _ask_job(key: JobRef) -> PageJob:
-    def make() -> calls.Call[tuple[Job, tuple[int, int]]]:
-        call = calls.get_job(key.workflow_id, key.job_id)
-        # Before anything of it is parsed.
-        return replace(call, read=lambda answer: (call.read(_cut(answer)), _counts(answer)))  # type: ignore[arg-type, return-value]
-
-    settings, redact, (job, counts) = page_hook.ask(key.conn_id, make)
+def _request_job(key: JobKey) -> PageJob:
+    call: calls.Call[Any] = calls.get_job(key.workflow_id, key.job_id)
+    # Cut before anything of it is parsed.
+    cut = replace(call, read=lambda answer: (call.read(_cut(answer)), _counts(answer)))
+    settings, redact, (job, counts) = page_hook.request(key.conn_id, cut)
     return PageJob.of(job, settings.console_link(key.workflow_id, key.job_id), redact, counts)
 
 
-def _ask_list(conn_id: str, workflow_id: str) -> dict[str, Job]:
-    def make() -> calls.Call[list[Job]]:
-        call = calls.list_jobs(workflow_id)
-        return replace(call, read=lambda answer: call.read(_cut(answer, jobs=MOST_LISTED)))
-
-    _, redact, jobs = page_hook.ask(conn_id, make)
+def _request_list(workflow: Workflow) -> dict[str, Job]:
+    conn_id, workflow_id = workflow
+    call = calls.list_jobs(workflow_id)
+    cut = replace(call, read=lambda answer: call.read(_cut(answer, {"jobs": MOST_LISTED})))
+    _, redact, jobs = page_hook.request(conn_id, cut)
     return {job.id: slim(job, redact) for job in jobs}
 
 
-def _ask_estimate(conn_id: str, workflow_id: str) -> int | float:
-    return page_hook.ask(conn_id, lambda: calls.estimate_cost(workflow_id))[2]
+def _request_estimate(workflow: Workflow) -> int | float:
+    conn_id, workflow_id = workflow
+    return page_hook.request(conn_id, calls.estimate_cost(workflow_id))[2]

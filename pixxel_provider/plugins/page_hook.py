@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,29 +37,29 @@ class PageHook(PixxelHook):
         self.read: list[Settings] = []
 
     def _read(self) -> Settings:
-        found = super()._read()
+        settings = super()._read()
         # The API server may read all connections, but the page's readers may not.
-        if found.conn_type != CONNECTION_TYPE:
+        if settings.conn_type != CONNECTION_TYPE:
             raise PixxelInputError(
-                f"connection {found.conn_id!r}: conn_type",
-                f"is {found.conn_type!r}, and the pages only use connections of type {CONNECTION_TYPE!r}",
+                f"connection {settings.conn_id!r}: conn_type",
+                f"is {settings.conn_type!r}, and the pages only use connections of type {CONNECTION_TYPE!r}",
             )
-        self.read.append(found)
+        self.read.append(settings)
         # No timeout is longer than a page waits.
         return replace(
-            found,
-            connect_timeout=min(found.connect_timeout, _CONNECT),
-            read_timeout=min(found.read_timeout, _READ),
+            settings,
+            connect_timeout=min(settings.connect_timeout, _CONNECT),
+            read_timeout=min(settings.read_timeout, _READ),
         )
 
 
-def ask(conn_id: str, make: Callable[[], Call[T]]) -> tuple[Settings, Redactor, T]:
+def request(conn_id: str, call: Call[T]) -> tuple[Settings, Redactor, T]:
     """Send a call once, as the page refreshes by itself.
 
     :returns: the connection's settings, the redaction of its key, and the answer.
     :raises PixxelError: there is no answer; the message may be shown.
     """
-    call, hook = make(), PageHook(conn_id)
+    hook = PageHook(conn_id)
     try:
         answer = hook.send(replace(call, limit=ANSWER_LIMIT), retry_for=0)
         return hook.settings, Redactor.of(hook.read), answer
@@ -72,18 +71,10 @@ def ask(conn_id: str, make: Callable[[], Call[T]]) -> tuple[Settings, Redactor, 
             log.warning("A page can't use a connection: %s", error)
             failure = PixxelInputError(error.field, _UNUSABLE)
     except PixxelError as error:
-        failure = _presentable(error, Redactor.of(hook.read))
+        fields, redact = error.fields(), Redactor.of(hook.read).shown
+        redacted = {name: scrubbed(value, redact) for name, value in fields.items()}
+        failure = rebuild({**redacted, "type": fields["type"]})
     finally:
         hook.close()
     # Outside the handling of the call: an error would keep the whole answer as its context.
     raise failure
-
-
-def _presentable(error: PixxelError, redact: Redactor) -> PixxelError:
-    def clean(text: str) -> str:
-        return redact.shown(text)
-
-    fields = error.fields()
-    return rebuild(
-        {**{name: scrubbed(value, clean) for name, value in fields.items()}, "type": fields["type"]}
-    )

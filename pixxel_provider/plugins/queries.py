@@ -19,7 +19,7 @@ from pixxel_provider.compat.database import (
     XComModel,
     create_session,
 )
-from pixxel_provider.plugins.job_batch import JobRef
+from pixxel_provider.plugins.job_batch import JobKey
 from pixxel_provider.plugins.stored_tasks import LONGEST, PixxelTask, StoredTasks
 from pixxel_provider.xcom import CONNECTION, END_KEYS, ESTIMATED_COST, JOB, JOB_KEYS, WORKFLOW
 
@@ -37,25 +37,15 @@ MOST_ROWS = 500
 _KEYS = (*JOB_KEYS, *END_KEYS, ESTIMATED_COST)
 # What Airflow puts in the place of a secret.
 _MASK = "***"
-# How long before its end a wait may have begun, to be found among those that ended recently.
+# The longest wait that is listed once it has ended.
 _LONGEST = timedelta(days=8)
 # Databases limit the number of values in a statement.
 _MOST_VALUES = 5_000
 
 _NAMES = ("dag_id", "run_id", "task_id", "map_index")
-_COLUMNS = (
-    TaskInstance.dag_id,
-    TaskInstance.run_id,
-    TaskInstance.task_id,
-    TaskInstance.map_index,
-    TaskInstance.state,
-    TaskInstance.try_number,
-    TaskInstance.start_date,
-    TaskInstance.end_date,
-    TaskInstance.operator,
-)
+_COLUMNS = (*_NAMES, "state", "try_number", "start_date", "end_date", "operator")
 # The columns that identify an instance come before them.
-_ROW, _FIRST = (TaskInstance.id, TaskInstance.dag_version_id, *_COLUMNS), 2
+_ROW, _FIRST = [getattr(TaskInstance, name) for name in ("id", "dag_version_id", *_COLUMNS)], 2
 # Airflow deletes both when the try has ended.
 _HAS_PAUSED = or_(
     TaskInstance.next_method.is_not(None), exists().where(TaskReschedule.ti_id == TaskInstance.id)
@@ -98,12 +88,12 @@ class Instance:
         return self.state in _BETWEEN_TRIES and not (self.has_paused and self.state in _BACK_TO_WORK)
 
     @cached_property
-    def job(self) -> JobRef | None:
+    def job(self) -> JobKey | None:
         """The job, as soon as it is known, and only if it is the task's own."""
-        pushed, own = self._pushed, self._own
-        if pushed is None or own is None or own.items() - pushed.items():
+        pushed = self._pushed
+        if pushed is None or self._own is None or self.is_contradicted:
             return None
-        return JobRef(pushed[CONNECTION], pushed[WORKFLOW], pushed[JOB])
+        return JobKey(pushed[CONNECTION], pushed[WORKFLOW], pushed[JOB])
 
     @property
     def is_contradicted(self) -> bool:
@@ -121,23 +111,23 @@ class Instance:
 
     @cached_property
     def _pushed(self) -> dict[str, str] | None:
-        found = {name: self.text(name) for name in JOB_KEYS}
-        return found if all(0 < len(value) <= LONGEST for value in found.values()) else None
+        pushed = {name: self.text(name) for name in JOB_KEYS}
+        return pushed if all(0 < len(value) <= LONGEST for value in pushed.values()) else None
 
     @cached_property
     def _own(self) -> dict[str, str] | None:
         """The task's own arguments; the run's operator has no job_id."""
         if self.task is None:
             return None
-        found = {}
+        own = {}
         for name in self.task.templated:
             value = self.rendered.get(name)
             if not isinstance(value, str) or _MASK in value:
                 value = self.task.literals.get(name)
             if value is None:
                 return None
-            found[name] = parsing.text(value)
-        return found
+            own[name] = parsing.text(value)
+        return own
 
     def text(self, key: str) -> str:
         """Return an XCom that is text, in valid UTF-8; an empty one for anything else."""
@@ -153,26 +143,24 @@ class Instance:
 _stored = StoredTasks()
 
 
-def find(dag_id: str, run_id: str, task_id: str, map_index: int) -> tuple[Instance | None, bool]:
-    """Return a task instance, and whether its task is one of Pixxel's."""
+def find(dag_id: str, run_id: str, task_id: str, map_index: int) -> Instance | None:
+    """Return a task instance, None if there is none."""
+    key = zip(_NAMES, (dag_id, run_id, task_id, map_index), strict=True)
+    statement = select(*_ROW, _HAS_PAUSED).where(
+        *(getattr(TaskInstance, name) == value for name, value in key)
+    )
     with create_session(scoped=False) as session:
-        statement = select(*_ROW, _HAS_PAUSED).where(
-            TaskInstance.dag_id == dag_id,
-            TaskInstance.run_id == run_id,
-            TaskInstance.task_id == task_id,
-            TaskInstance.map_index == map_index,
-        )
         row: Any = session.execute(statement).one_or_none()
         if row is None:
-            return None, False
+            return None
         ours = _of_pixxel(session, [row])
-        instance = (
-            _with_arguments(session, ours)[0] if ours else Instance(*row[_FIRST : _FIRST + len(_COLUMNS)])
-        )
-        return replace(instance, has_paused=bool(row[-1])), bool(ours)
+        if not ours:
+            return Instance(*row[_FIRST:-1])
+        (instance,) = _with_arguments(session, ours)
+        return replace(instance, has_paused=bool(row[-1]))
 
 
-def lately(dag_ids: Collection[str], since: datetime) -> tuple[list[Instance], int]:
+def recent(dag_ids: Collection[str], since: datetime) -> tuple[list[Instance], int]:
     """Return the task instances that haven't ended, newest first, then those that ended since, newest first.
 
     :param dag_ids: the DAGs to search.
@@ -209,26 +197,29 @@ def _of_pixxel(session: Session, rows: Sequence[Any]) -> list[tuple[Any, PixxelT
     return [(row, task) for row, task in tasks if task is not None]
 
 
-def _with_arguments(session: Session, found: Sequence[tuple[Any, PixxelTask]]) -> list[Instance]:
+def _with_arguments(session: Session, ours: Sequence[tuple[Any, PixxelTask]]) -> list[Instance]:
+    if not ours:
+        return []
     xcoms: defaultdict[tuple[Any, ...], dict[str, Any]] = defaultdict(dict)
-    rendered: dict[tuple[Any, ...], Any] = {}
-    if found:
-        # By one number each, and not by four names; in the result, names are faster to read.
-        wanted = TaskInstance.id.in_([row.id for row, _ in found])
-        # The column, without deserialisation: that would turn an id of digits into a number.
-        names = [getattr(XComModel, name) for name in _NAMES]
-        pushed = select(*names, XComModel.key, XComModel.value).join(TaskInstance, _same(XComModel))
-        for *key, name, value in session.execute(pushed.where(wanted, XComModel.key.in_(_KEYS))):
-            xcoms[tuple(key)][name] = value
-        table = RenderedTaskInstanceFields
-        names = [getattr(table, name) for name in _NAMES]
-        fields = select(*names, table.rendered_fields).join(TaskInstance, _same(table))
-        rendered = {tuple(key): value for *key, value in session.execute(fields.where(wanted))}
-    return [_instance(row, task, xcoms, rendered) for row, task in found]
+    # By one number each, and not by four names; in the result, names are faster to read.
+    wanted = TaskInstance.id.in_([row.id for row, _ in ours])
+    # The column, without deserialisation: that would turn an id of digits into a number.
+    pushed = _columns(XComModel, "key", "value").where(wanted, XComModel.key.in_(_KEYS))
+    for *key, name, value in session.execute(pushed):
+        xcoms[tuple(key)][name] = value
+    fields = session.execute(_columns(RenderedTaskInstanceFields, "rendered_fields").where(wanted))
+    rendered: dict[tuple[Any, ...], Any] = {tuple(key): value for *key, value in fields}
+    return [_instance(row, task, xcoms, rendered) for row, task in ours]
+
+
+def _columns(table: Any, *names: str) -> Any:
+    """Select columns of what a table has of task instances, after those that name the task instance."""
+    return select(*(getattr(table, name) for name in (*_NAMES, *names))).join(TaskInstance, _same(table))
 
 
 def _instance(row: Any, task: PixxelTask, xcoms: Mapping[Any, Any], rendered: Mapping[Any, Any]) -> Instance:
-    columns: Any = row[_FIRST : _FIRST + len(_COLUMNS)]
-    key, fields = tuple(columns[: len(_NAMES)]), rendered.get(tuple(columns[: len(_NAMES)]))
-    more: Any = (task, xcoms.get(key, {}), fields if isinstance(fields, dict) else {})
-    return Instance(*columns, *more)
+    columns: Any = tuple(row[_FIRST : _FIRST + len(_COLUMNS)])
+    key = columns[: len(_NAMES)]
+    own = rendered.get(key)
+    more = {"task": task, "xcoms": xcoms.get(key, {}), "rendered": own if isinstance(own, dict) else {}}
+    return Instance(*columns, **more)

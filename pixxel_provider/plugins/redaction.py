@@ -22,13 +22,13 @@ class Redactor:
     @classmethod
     def of(cls, read: Iterable[Settings]) -> Redactor:
         """Return the redaction of a connection's key, which may have been read more than once."""
-        found: set[str] = set()
+        secrets: set[str] = set()
         for settings in read:
             # The client only redacts long keys; here, a redacted word too many does no harm.
             header = settings.authorization
-            found |= {*settings.secrets, header, header.split(None, 1)[-1]}
+            secrets |= {*settings.secrets, header, header.split(None, 1)[-1]}
         # A key that contains another one covers it.
-        parts = [each for each in found if not any(other in each for other in found - {each})]
+        parts = [each for each in secrets if not any(other in each for other in secrets - {each})]
         return cls(tuple(sorted(parts, key=len, reverse=True)))
 
     def __call__(self, text: str) -> str:

@@ -55,22 +55,21 @@ class StoredTasks:
     ) -> Mapping[Version, Mapping[str, PixxelTask]]:
         """Return the tasks of this package by DAG and id; none for a DAG that is no longer stored."""
         stored = dict(_stored(session, versions))
+        tasks: dict[Hashable, dict[str, PixxelTask]] = {}
         with self._lock:
-            known = {key: self._known[key] for key in stored.values() if key in self._known}
-        missing = [key for key in dict.fromkeys(stored.values()) if key not in known]
-        # One by one, so that not all of them are in memory at once.
-        for number, digest in missing:
-            found = session.get(SerializedDagModel, number)
-            if found is not None:
-                known[number, digest] = dict(_tasks(found.data))
-                session.expunge(found)
-        with self._lock:
-            for key, tasks in known.items():
-                self._known[key] = tasks
-                self._known.move_to_end(key)
+            for key in dict.fromkeys(stored.values()):
+                known = self._known.pop(key, None)
+                if known is None:
+                    # One by one, so that not all of them are in memory at once.
+                    row = session.get(SerializedDagModel, key[0])
+                    if row is None:
+                        continue
+                    known = dict(_tasks(row.data))
+                    session.expunge(row)
+                tasks[key] = self._known[key] = known
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
-        return {version: known.get(key, {}) for version, key in stored.items()}
+        return {version: tasks.get(key, {}) for version, key in stored.items()}
 
 
 def _stored(session: Session, versions: Collection[Version]) -> Iterator[tuple[Version, tuple[Any, str]]]:
@@ -115,7 +114,7 @@ def _literals(task: SerializedTask, templated: frozenset[str]) -> Iterator[tuple
 
 
 def _has_the_default(task: SerializedTask) -> bool:
-    """Tell whether a mapped task that doesn't name a connection has this package's default."""
+    """Return whether a mapped task that doesn't name a connection has this package's default."""
     # A subclass may have a default of its own.
     is_ours = task.is_mapped and task.module.startswith(_PACKAGE)
     return is_ours and task.expanded is not None and CONNECTION not in task.expanded

@@ -23,15 +23,15 @@ from pixxel_provider.api.status import (
 )
 from pixxel_provider.plugins.cache import CachedAnswer
 from pixxel_provider.plugins.client import MOST_ERRORS, MOST_TASKS, PageJob
-from pixxel_provider.plugins.job_batch import JobRef
+from pixxel_provider.plugins.job_batch import JobKey
 from pixxel_provider.plugins.queries import MOST_ROWS, Instance
 from pixxel_provider.plugins.redaction import Redactor
 
-# Makes a text safe to be shown.
-Words = Callable[[str], str]
+# Redacts a text, so that it may be shown.
+Redact = Callable[[str], str]
 
 #: Seconds after which a page refreshes.
-LOOK_AGAIN, LIST_AGAIN = 5.0, 10.0
+JOB_REFRESH, LIST_REFRESH = 5.0, 10.0
 # Characters of the raw job.
 _LONGEST_RAW = 1_000_000
 # The most levels; deeper values are left out of the JSON.
@@ -51,75 +51,83 @@ _UNCONFIRMED = (
 )
 _LAST_TRY = "This is the job of the task's last try; the next one hasn't begun."
 
+#: Redacts a text from another source than an answer.
+redacted: Redact = Redactor().shown
 
-#: Makes a text from another source than an answer safe for a browser.
-words: Words = Redactor().shown
 
-
-def without_job(instance: Instance, now: datetime, *, pixxels: bool) -> dict[str, Any]:
+def without_job(instance: Instance, now: datetime) -> dict[str, Any]:
     """Return the data for a task instance that has no job (yet)."""
-    if not pixxels:
-        message, poll = _NOT_PIXXELS, None
-    elif instance.is_contradicted or instance.is_unconfirmed:
-        message = _CONTRADICTED if instance.is_contradicted else _UNCONFIRMED
-        poll = LOOK_AGAIN if _goes_on(instance) else None
-    elif _goes_on(instance):
-        message, poll = _NO_JOB_YET, LOOK_AGAIN
+    can_change = instance.task is not None and _can_change(instance)
+    if instance.task is None:
+        message = _NOT_PIXXELS
+    elif instance.is_contradicted:
+        message = _CONTRADICTED
+    elif instance.is_unconfirmed:
+        message = _UNCONFIRMED
     else:
-        message, poll = _ENDED_WITHOUT, None
+        message = _NO_JOB_YET if can_change else _ENDED_WITHOUT
+    poll = JOB_REFRESH if can_change else None
     return {"kind": "none", "message": message, "poll": poll, "now": _time(now), "task": _instance(instance)}
 
 
 def job_page(
-    instance: Instance, key: JobRef, seen: CachedAnswer[PageJob], estimate: int | float | None, now: datetime
+    instance: Instance,
+    key: JobKey,
+    answer: CachedAnswer[PageJob],
+    estimate: int | float | None,
+    now: datetime,
 ) -> dict[str, Any]:
     """Return the data for a task instance and its job."""
     notes = [_LAST_TRY] if instance.is_between_tries else []
     page: dict[str, Any] = {"kind": "job", "now": _time(now), "task": _instance(instance)}
-    trouble = seen.trouble
-    if trouble is not None:
-        page["kind"] = "trouble"
-        notes.append(_sentence(trouble))
-        if seen.at is not None:
+    error = answer.error
+    if error is not None:
+        page["kind"] = "error"
+        notes.append(_sentence(error))
+        if answer.at is not None:
             notes.append("Below is Pixxel's last known answer.")
-            page["as_of"] = _time(seen.at)
-    running = True
-    if seen.value is not None:
-        job, say = seen.value.job, seen.value.redact.shown
+            page["as_of"] = _time(answer.at)
+    is_waiting = True
+    if answer.value is not None:
+        job, redact = answer.value.job, answer.value.redact.shown
         meaning = _meaning(job.verdict(), job.status, instance)
-        running = meaning == Verdict.WAITING.value
-        page["job"] = _job(job, key, meaning, estimate, seen.value, say)
-        page["tasks"] = _tasks(job, say)
+        is_waiting = meaning == Verdict.WAITING.value
+        page["job"] = _job(job, key, meaning, estimate, answer.value)
+        page["tasks"] = _tasks(job, redact)
         page["val_errors"] = [
-            {name: say(text) for name, text in error.fields().items()} for error in job.val_errors
+            {name: redact(text) for name, text in failed.fields().items()} for failed in job.val_errors
         ]
-        notes += _left_out("tasks", seen.value.tasks, MOST_TASKS)
-        notes += _left_out("validation errors", seen.value.errors, MOST_ERRORS)
-    final = trouble is not None and _is_final(trouble, instance, now)
+        notes += _left_out(answer.value)
+    is_final = error is not None and _is_final(error, instance, now)
     page["message"] = " ".join(notes)
-    page["poll"] = LOOK_AGAIN if _goes_on(instance) or (running and not final) else None
+    page["poll"] = JOB_REFRESH if _can_change(instance) or (is_waiting and not is_final) else None
     return page
 
 
-def _is_final(trouble: PixxelError, instance: Instance, now: datetime) -> bool:
+def _is_final(error: PixxelError, instance: Instance, now: datetime) -> bool:
     """Return whether refreshing can't help: only after Pixxel's own refusal, as all else may be corrected."""
-    if not isinstance(trouble, PixxelAuthError | PixxelNotFoundError):
+    if not isinstance(error, PixxelAuthError | PixxelNotFoundError):
         return False
-    fresh = instance.end is not None and now - instance.end < _UNSEEN
-    return not (fresh and isinstance(trouble, PixxelNotFoundError))
+    is_fresh = instance.end is not None and now - instance.end < _UNSEEN
+    return not (is_fresh and isinstance(error, PixxelNotFoundError))
 
 
-def _left_out(what: str, total: int, most: int) -> list[str]:
-    return [f"Only the first {most:,} of {total:,} {what} are shown."] if total > most else []
+def _left_out(job: PageJob) -> list[str]:
+    lists = (("tasks", job.tasks, MOST_TASKS), ("validation errors", job.errors, MOST_ERRORS))
+    return [
+        f"Only the first {most:,} of {total:,} {name} are shown."
+        for name, total, most in lists
+        if total > most
+    ]
 
 
-def _goes_on(instance: Instance) -> bool:
+def _can_change(instance: Instance) -> bool:
     # A task that has just been cleared has no state.
     return instance.is_live or instance.state is None
 
 
 def jobs_page(
-    rows: Sequence[Instance], total: int, jobs: Mapping[JobRef, Job], now: datetime, *, complete: bool
+    rows: Sequence[Instance], total: int, jobs: Mapping[JobKey, Job], now: datetime, *, complete: bool
 ) -> dict[str, Any]:
     """Return the data of the page of all waits."""
     notes = [f"The newest {MOST_ROWS} of {total} are shown."] if total > len(rows) else []
@@ -127,16 +135,16 @@ def jobs_page(
         notes.append("The state of some of them isn't known yet.")
     return {
         "now": _time(now),
-        "poll": LIST_AGAIN,
+        "poll": LIST_REFRESH,
         "total": total,
         "note": " ".join(notes),
         "rows": [_row(row, jobs.get(row.job) if row.job else None) for row in rows],
     }
 
 
-def raw_text(seen: PageJob) -> str:
+def raw_text(page_job: PageJob) -> str:
     """Return the job as Pixxel sent it, in readable JSON, with its byte fields decoded."""
-    job, redact = seen.whole, seen.redact
+    job, redact = page_job.whole, page_job.redact
     raw = {**job.raw, **({"spec": job.spec} if "spec" in job.raw else {})}
     if isinstance(raw.get("tasks"), list):
         raw["tasks"] = map(_raw_task, job.tasks)
@@ -151,9 +159,7 @@ def raw_text(seen: PageJob) -> str:
             break
     # Numbers aren't texts, and a key may consist of digits.
     text = redact("".join(parts))
-    left_out = _left_out("tasks", seen.tasks, MOST_TASKS) + _left_out(
-        "validation errors", seen.errors, MOST_ERRORS
-    )
+    left_out = _left_out(page_job)
     if length > _LONGEST_RAW:
         left_out = [f"Only the first {_LONGEST_RAW:,} characters are shown."]
     return "\n".join([text[:_LONGEST_RAW], *left_out])
@@ -165,7 +171,7 @@ class _Beginning:
     :param clean: redacts the secrets in a text, before it is cut, which might leave half a key.
     """
 
-    def __init__(self, characters: int, clean: Words) -> None:
+    def __init__(self, characters: int, clean: Redact) -> None:
         self._left, self._clean = characters, clean
 
     def of(self, value: Any, depth: int = 0) -> Any:
@@ -197,9 +203,12 @@ def _raw_task(task: Task) -> dict[str, Any]:
     return {**task.raw, **decoded}
 
 
+def _fields(of: Any, names: str, show: Callable[[Any], Any] = lambda value: value) -> dict[str, Any]:
+    return {name: show(getattr(of, name)) for name in names.split()}
+
+
 def _instance(instance: Instance) -> dict[str, Any]:
-    names = ("dag_id", "run_id", "task_id", "map_index", "state", "try_number")
-    return {name: getattr(instance, name) for name in names}
+    return _fields(instance, "dag_id run_id task_id map_index state try_number")
 
 
 def _meaning(verdict: Verdict, status: str, instance: Instance) -> str:
@@ -218,51 +227,39 @@ def _meaning(verdict: Verdict, status: str, instance: Instance) -> str:
 
 
 def _job(
-    job: Job, key: JobRef, meaning: str, estimate: int | float | None, seen: PageJob, say: Words
+    job: Job, key: JobKey, meaning: str, estimate: int | float | None, page_job: PageJob
 ) -> dict[str, Any]:
+    redact = page_job.redact.shown
     failed = meaning in (Verdict.FAILED.value, Verdict.UNCLEAR.value)
     return {
-        "id": say(job.id),
-        "workflow_id": say(key.workflow_id),
+        **_fields(job, "id status created_by", redact),
+        **_fields(job, "created_at updated_at finished_at", _time),
+        **_fields(job, "progress cost"),
+        "workflow_id": redact(key.workflow_id),
         "conn_id": key.conn_id,
-        "status": say(job.status),
         "meaning": meaning,
-        "progress": job.progress,
-        "cost": job.cost,
         "estimated_cost": estimate,
-        "created_by": say(job.created_by),
-        "created_at": _time(job.created_at),
         "started_at": _time(schedule.started_at(job)),
-        "updated_at": _time(job.updated_at),
-        "finished_at": _time(job.finished_at),
         "expected_end": _time(schedule.expected_end(job)),
         # Nothing is known of tasks that are left out.
-        "tasks_done": tasks_done(job) if 0 < seen.tasks <= MOST_TASKS else None,
-        "tasks_total": seen.tasks,
-        "console": seen.console,
-        "failure": say(failure_text(job)) if failed else "",
+        "tasks_done": tasks_done(job) if 0 < page_job.tasks <= MOST_TASKS else None,
+        "tasks_total": page_job.tasks,
+        "console": page_job.console,
+        "failure": redact(failure_text(job)) if failed else "",
     }
 
 
-def _tasks(job: Job, say: Words) -> list[dict[str, Any]]:
+def _tasks(job: Job, redact: Redact) -> list[dict[str, Any]]:
     spans = schedule.task_spans(job)
     return [
         {
-            "id": say(task.id),
-            "name": say(task.name),
-            "status": say(task.status),
+            **_fields(task, "id name status state_msg err_msg failure_type time_taken", redact),
+            **_fields(span, "start end expected_end", _time),
             "meaning": _task_meaning(task),
             "progress": task.progress,
-            "block": {name: say(getattr(task.block, name)) for name in ("id", "name", "version")},
-            "start": _time(span.start),
-            "end": _time(span.end),
-            "expected_end": _time(span.expected_end),
-            "depends_on": [say(name) for name in task.depends_on[:20]],
             "depth": span.depth,
-            "state_msg": say(task.state_msg),
-            "err_msg": say(task.err_msg),
-            "failure_type": say(task.failure_type),
-            "time_taken": say(task.time_taken),
+            "block": _fields(task.block, "id name version", redact),
+            "depends_on": [redact(name) for name in task.depends_on[:20]],
         }
         for task, span in zip(job.tasks, spans, strict=True)
     ]
@@ -285,12 +282,11 @@ def _row(instance: Instance, job: Job | None) -> dict[str, Any]:
     verdict = job.verdict() if job is not None else StatusRules().verdict(status, ended=bool(status))
     return {
         **_instance(instance),
+        **_fields(instance, "start end", _time),
         "operator": instance.operator,
-        "start": _time(instance.start),
-        "end": _time(instance.end),
-        "workflow_id": words(known.text("workflow_id")),
-        "job_id": words(known.text("job_id")),
-        "status": words(status),
+        "workflow_id": redacted(known.text("workflow_id")),
+        "job_id": redacted(known.text("job_id")),
+        "status": redacted(status),
         "meaning": _meaning(verdict, status, known),
         "progress": job.progress if job is not None else None,
         "cost": job.cost if job is not None else known.number("cost"),
@@ -299,8 +295,8 @@ def _row(instance: Instance, job: Job | None) -> dict[str, Any]:
     }
 
 
-def _sentence(trouble: PixxelError) -> str:
-    text = words(str(trouble))
+def _sentence(error: PixxelError) -> str:
+    text = redacted(str(error))
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

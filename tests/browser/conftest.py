@@ -1,4 +1,4 @@
-"""A real Chromium that looks at a real Airflow, which has a task for every condition a job can be in."""
+"""A real Chromium before a real Airflow, which has a task for every condition of a job."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ sys.path.append(str(ROOT / "scripts"))
 import browser as staging  # noqa: E402
 from local_airflow import AirflowTrouble  # noqa: E402
 
-from tests.browser.visiting import WIDE, Visit, Visitor, before  # noqa: E402
+from tests.browser.browsing import WIDE, Visit, Visitor, before  # noqa: E402
 
 ZONE = "Asia/Kolkata"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _patience() -> None:
+def _timeouts() -> None:
     expect.set_options(timeout=15_000)
     # Its lines would bury what a failed test has to say.
     logging.getLogger("pixxel_provider.simulator").setLevel(logging.WARNING)
@@ -35,8 +35,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     try:
         with staging.stage(tmp_path_factory.mktemp("stage")) as found:
             yield found
-    except AirflowTrouble as trouble:
-        pytest.fail(str(trouble))
+    except AirflowTrouble as error:
+        pytest.fail(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +44,8 @@ def chromium() -> Iterator[Any]:
     try:
         with staging.chromium() as found:
             yield found
-    except staging.NoBrowser as trouble:
-        pytest.fail(str(trouble))
+    except staging.NoBrowser as error:
+        pytest.fail(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -89,10 +89,10 @@ def visit(chromium: Any, stage: Any, _contexts: dict[tuple[str, ...], Any]) -> I
         return visits[-1]
 
     yield start
-    complaints = [complaint for each in visits for complaint in each.complaints()]
+    problems = [problem for each in visits for problem in each.problems()]
     for each in visits:
         each.page.close()
-    assert complaints == []
+    assert problems == []
 
 
 @pytest.fixture(scope="session")
@@ -103,9 +103,9 @@ def _resident(stage: Any, chromium: Any, _contexts: dict[tuple[str, ...], Any]) 
 @pytest.fixture
 def resident(_resident: Visit) -> Iterator[Visit]:
     """A tab in which Airflow is loaded already: that takes longer than all that a test does in it."""
-    _resident.begin()
+    _resident.reset()
     yield _resident
-    assert _resident.complaints() == []
+    assert _resident.problems() == []
 
 
 @pytest.fixture

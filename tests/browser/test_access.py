@@ -1,4 +1,4 @@
-"""Who may see what: real people with real passwords at the server that checks them."""
+"""Who may see what: users with passwords at the server that checks them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
 @pytest.fixture
 def person(stage: Any) -> Any:
-    """Return a session of somebody who has logged in, or of nobody."""
+    """Return the session of a user who has logged in, or one without a login."""
 
     def log_in(user: str = "") -> requests.Session:
         session = requests.Session()
@@ -58,11 +58,11 @@ def statuses(session: requests.Session, urls: list[str], method: str = "GET") ->
     return {url: session.request(method, url, timeout=30, allow_redirects=False).status_code for url in urls}
 
 
-def test_anonymous_people_get_nothing_at_all(person: Any, routes: Any) -> None:
+def test_without_a_login_every_route_answers_401(person: Any, routes: Any) -> None:
     assert set(statuses(person(), every(routes)).values()) == {401}
 
 
-def test_a_made_up_token_opens_nothing(person: Any, routes: Any) -> None:
+def test_an_invalid_token_is_refused(person: Any, routes: Any) -> None:
     session = person()
     session.headers["Authorization"] = "Bearer made.up.token"
     assert set(statuses(session, every(routes)).values()) <= {401, 403}
@@ -72,19 +72,19 @@ def test_an_admin_sees_everything(person: Any, routes: Any) -> None:
     assert set(statuses(person("admin"), every(routes)).values()) == {200}
 
 
-def test_a_viewer_sees_all_but_the_dag_that_is_not_hers(person: Any, routes: Any) -> None:
+def test_a_viewer_sees_all_but_the_hidden_dag(person: Any, routes: Any) -> None:
     viewer = person("viewer")
     assert set(statuses(viewer, routes["hidden"]).values()) == {403}
     seen = [url for url in every(routes) if url not in routes["hidden"]]
     assert set(statuses(viewer, seen).values()) == {200}
 
 
-def test_somebody_who_may_see_no_dag_sees_no_job_and_no_list(person: Any, routes: Any) -> None:
+def test_a_user_without_dags_sees_no_job_and_no_list(person: Any, routes: Any) -> None:
     guarded = [*routes["task"], *routes["hidden"], *routes["list"]]
     assert set(statuses(person("nobody"), guarded).values()) == {403}
 
 
-def test_the_list_tells_a_viewer_nothing_of_what_she_may_not_see(person: Any, stage: Any) -> None:
+def test_the_list_holds_nothing_that_a_viewer_may_not_see(person: Any, stage: Any) -> None:
     url = f"{stage.prefixed}/pixxel/jobs/data"
     all_of_it, hers = (person(user).get(url, timeout=30) for user in ("admin", "viewer"))
     assert "job-hidden" in all_of_it.text
@@ -93,7 +93,7 @@ def test_the_list_tells_a_viewer_nothing_of_what_she_may_not_see(person: Any, st
 
 
 @pytest.mark.parametrize("trick", ["~", "pixxel_page"])
-def test_the_right_to_one_dag_doesnt_open_another(person: Any, stage: Any, trick: str) -> None:
+def test_the_right_to_one_dag_grants_no_other(person: Any, stage: Any, trick: str) -> None:
     viewer = person("viewer")
     for more in ("", "/data", "/raw"):
         url = f"{stage.prefixed}{stage.hidden.page}{more}"
@@ -104,7 +104,7 @@ def test_the_right_to_one_dag_doesnt_open_another(person: Any, stage: Any, trick
         assert answer.status_code in (403, 404) or (more == "" and "job-hidden" not in answer.text)
 
 
-def test_there_is_nothing_but_reading(person: Any, routes: Any) -> None:
+def test_nothing_can_be_written(person: Any, routes: Any) -> None:
     admin = person("admin")
     for method in OTHER_METHODS:
         assert set(statuses(admin, every(routes), method).values()) == {405}

@@ -1,4 +1,4 @@
-"""Everything without a mouse."""
+"""The pages by keyboard alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_tab_reaches_everything_in_the_order_of_the_page_and_is_seen(
     visit: Any, stage: Any, theme: str
 ) -> None:
     for address in (stage.place("failed").page, "/pixxel/jobs"):
-        page = visit(theme=theme).look(address)
+        page = visit(theme=theme).open(address)
         page.wait_for_selector("table")
         walked = walk(page)
         assert [each["name"] for each in walked if not each["seen"]] == []
@@ -51,7 +51,7 @@ def test_tab_reaches_everything_in_the_order_of_the_page_and_is_seen(
 
 @pytest.mark.parametrize("key", ["Enter", "Space"])
 def test_a_tasks_details_are_opened_and_closed_by_key(resident: Any, stage: Any, key: str) -> None:
-    frame = resident.look_inside(stage.place("running").tab)
+    frame = resident.open_in_airflow(stage.place("running").tab)
     button = frame.get_by_role("button", name="Cloud mask")
     expect(button).to_have_attribute("aria-expanded", "false")
     button.focus()
@@ -64,7 +64,7 @@ def test_a_tasks_details_are_opened_and_closed_by_key(resident: Any, stage: Any,
 
 
 def test_the_raw_metadata_is_opened_by_key(visit: Any, stage: Any) -> None:
-    page = visit().look(stage.place("succeeded").page)
+    page = visit().open(stage.place("succeeded").page)
     page.locator("summary").focus()
     page.keyboard.press("Enter")
     expect(page.locator("details pre")).to_contain_text('"id"')
@@ -72,7 +72,7 @@ def test_the_raw_metadata_is_opened_by_key(visit: Any, stage: Any) -> None:
 
 def test_the_list_is_filtered_sorted_and_left_by_key(resident: Any, stage: Any) -> None:
     seen = resident
-    frame = seen.look_inside("/plugin/pixxel-jobs", "Pixxel jobs")
+    frame = seen.open_in_airflow("/plugin/pixxel-jobs", "Pixxel jobs")
     frame.get_by_role("searchbox").focus()
     seen.page.keyboard.type("job-mapped-0")
     expect(frame.locator("table.jobs tbody tr")).to_have_count(1)

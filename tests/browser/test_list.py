@@ -28,7 +28,7 @@ def test_the_list_is_reached_through_the_menu(resident: Any) -> None:
 
 
 def test_every_wait_has_a_row_with_what_is_known(resident: Any, stage: Any) -> None:
-    frame = resident.look_inside(LIST, "Pixxel jobs")
+    frame = resident.open_in_airflow(LIST, "Pixxel jobs")
     expect(rows(frame).first).to_be_visible()
     found = dict(zip(column(frame, "Task"), column(frame, "Job"), strict=True))
     assert found["running"] == "job-running"
@@ -48,7 +48,7 @@ def test_every_wait_has_a_row_with_what_is_known(resident: Any, stage: Any) -> N
     expect(failed.locator('td[data-label="Status"]')).to_have_text("failed")
 
 
-def test_what_is_chosen_before_the_script_has_come_holds(visit: Any) -> None:
+def test_a_choice_made_before_the_script_is_loaded_holds(visit: Any) -> None:
     seen = visit()
     held: list[Any] = []
     seen.page.route("**/static/jobs.js", lambda route: held.append(route))
@@ -62,8 +62,8 @@ def test_what_is_chosen_before_the_script_has_come_holds(visit: Any) -> None:
     expect(seen.page.get_by_role("combobox")).to_have_value("waiting")
 
 
-def test_the_filter_looks_in_dag_task_job_and_workflow(resident: Any) -> None:
-    frame = resident.look_inside(LIST, "Pixxel jobs")
+def test_the_filter_searches_dag_task_job_and_workflow(resident: Any) -> None:
+    frame = resident.open_in_airflow(LIST, "Pixxel jobs")
     field = frame.get_by_role("searchbox")
     for words, tasks in (
         ("mapped-0", {"mapped [0]"}),
@@ -79,14 +79,14 @@ def test_the_filter_looks_in_dag_task_job_and_workflow(resident: Any) -> None:
     expect(frame.locator("main")).to_contain_text("Nothing matches the filter.")
 
 
-def test_what_is_shown_can_be_chosen_and_stays_chosen(resident: Any) -> None:
-    frame = resident.look_inside(LIST, "Pixxel jobs")
+def test_show_filters_rows_and_keeps_its_choice(resident: Any) -> None:
+    frame = resident.open_in_airflow(LIST, "Pixxel jobs")
     expect(rows(frame).first).to_be_visible()
     frame.get_by_label("Show").select_option("failed")
     shown = set(column(frame, "Task"))
     assert {"failed", "invalid"} <= shown
     assert not shown & {"running", "succeeded"}
-    frame = resident.look_inside(LIST, "Pixxel jobs")
+    frame = resident.open_in_airflow(LIST, "Pixxel jobs")
     expect(frame.get_by_label("Show")).to_have_value("failed")
     expect(rows(frame)).to_have_count(len(shown))
     frame.get_by_label("Show").select_option("waiting")
@@ -94,10 +94,10 @@ def test_what_is_shown_can_be_chosen_and_stays_chosen(resident: Any) -> None:
     expect(rows(frame).filter(has_text="job-failed")).to_have_count(0)
 
 
-def test_what_is_shown_goes_by_what_the_job_came_to(resident: Any) -> None:
-    frame = resident.look_inside(LIST, "Pixxel jobs")
+def test_show_filters_by_the_jobs_result(resident: Any) -> None:
+    frame = resident.open_in_airflow(LIST, "Pixxel jobs")
     expect(rows(frame).first).to_be_visible()
-    # A task that only looks at a failed job does well.
+    # A task that only reads a failed job succeeds.
     looked_at = rows(frame).filter(has=frame.get_by_role("link", name="looked_at"))
     expect(looked_at.locator('td[data-label="State"] .badge')).to_have_attribute("data-tone", "success")
     expect(looked_at.locator('td[data-label="Status"] .badge')).to_have_attribute("data-tone", "failed")
@@ -106,8 +106,8 @@ def test_what_is_shown_goes_by_what_the_job_came_to(resident: Any) -> None:
         assert task in column(frame, "Task")
 
 
-def test_columns_are_sorted_by_their_buttons_and_say_so(resident: Any) -> None:
-    frame = resident.look_inside(LIST, "Pixxel jobs")
+def test_columns_are_sorted_by_their_buttons_with_aria_sort(resident: Any) -> None:
+    frame = resident.open_in_airflow(LIST, "Pixxel jobs")
     head = frame.get_by_role("columnheader")
     expect(head.filter(has_text="Started")).to_have_attribute("aria-sort", "descending")
     frame.get_by_role("button", name="Task").click()
@@ -126,7 +126,7 @@ def test_a_task_leads_to_its_tab_and_a_dag_and_a_run_to_airflows_own_pages(resid
         (stage.run_id, f"**/dags/pixxel_page/runs/{stage.place('mapped').task.split('/')[4]}*"),
         ("pixxel_page", "**/dags/pixxel_page"),
     ):
-        frame = resident.look_inside(LIST, "Pixxel jobs")
+        frame = resident.open_in_airflow(LIST, "Pixxel jobs")
         rows(frame).filter(has_text="job-mapped-1").get_by_role("link", name=name, exact=True).click()
         resident.page.wait_for_url(pattern)
         if "plugin" in pattern:

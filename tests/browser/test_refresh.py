@@ -1,4 +1,4 @@
-"""How a page keeps up with its job: by itself, not too often, and no longer than there is a need."""
+"""How a page refreshes: by itself, not too often, and no longer than something can change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def quick(visit: Any) -> Any:
 
 
 def skip(seen: Any, seconds: float) -> int:
-    """Let seconds pass for the page; return how many answers it has asked for by then."""
+    """Let seconds pass for the page; return how many requests for data it has sent by then."""
     seen.page.clock.fast_forward(int(seconds * 1000))
     seen.page.evaluate("new Promise(resolve => requestAnimationFrame(resolve))")
     return int(seen.data_requests())
@@ -46,7 +46,7 @@ def answered(seen: Any, seconds: float) -> None:
 def test_the_page_follows_its_job_to_the_end_and_then_stops(visit: Any, stage: Any, pixxel: Any) -> None:
     seen = visit()
     seen.page.clock.install()
-    page = seen.look(stage.place("followed").page)
+    page = seen.open(stage.place("followed").page)
     badge = page.locator("h1 + .badge")
     expect(badge).to_have_text("running")
     page.evaluate("window.mark = true")
@@ -66,8 +66,8 @@ def test_the_page_follows_its_job_to_the_end_and_then_stops(visit: Any, stage: A
     seen.picture("refresh-ended")
 
 
-def test_what_somebody_has_opened_stays_open(quick: Any, stage: Any) -> None:
-    page = quick.look(stage.place("running").page)
+def test_open_details_stay_open(quick: Any, stage: Any) -> None:
+    page = quick.open(stage.place("running").page)
     button = page.get_by_role("button", name="Cloud mask")
     button.focus()
     button.press("Enter")
@@ -80,13 +80,13 @@ def test_what_somebody_has_opened_stays_open(quick: Any, stage: Any) -> None:
     expect(page.locator("details pre")).to_be_visible()
 
 
-def test_a_job_that_has_ended_is_asked_for_once(quick: Any, stage: Any) -> None:
-    quick.look(stage.place("succeeded").page).wait_for_selector("dl")
+def test_a_job_that_has_ended_is_requested_once(quick: Any, stage: Any) -> None:
+    quick.open(stage.place("succeeded").page).wait_for_selector("dl")
     assert skip(quick, 3600) == 1
 
 
-def test_a_page_that_nobody_sees_asks_once_a_minute_and_again_when_seen(quick: Any, stage: Any) -> None:
-    page = quick.look(stage.place("running").page)
+def test_a_hidden_page_refreshes_once_a_minute_and_again_when_shown(quick: Any, stage: Any) -> None:
+    page = quick.open(stage.place("running").page)
     page.wait_for_selector("dl")
     page.evaluate(HIDE, True)
     assert skip(quick, 45) == 1
@@ -96,25 +96,25 @@ def test_a_page_that_nobody_sees_asks_once_a_minute_and_again_when_seen(quick: A
         page.evaluate(HIDE, False)
 
 
-def test_trouble_leaves_what_is_known_and_slows_the_page_down(quick: Any, stage: Any) -> None:
+def test_an_error_leaves_the_known_state_and_backs_off(quick: Any, stage: Any) -> None:
     quick.expected.append("503 (Service Unavailable)")
-    page = quick.look(stage.place("running").page)
+    page = quick.open(stage.place("running").page)
     page.wait_for_selector("dl")
     page.route("**/data", lambda route: route.fulfill(status=503, body="no"))
     answered(quick, 6)
-    trouble = page.get_by_text("Trying again at")
-    expect(trouble).to_be_visible()
+    error = page.get_by_text("Next attempt at")
+    expect(error).to_be_visible()
     expect(page.locator("main")).to_contain_text("job-running")
-    quick.picture("refresh-trouble")
+    quick.picture("refresh-error")
     # Ten seconds less a fifth at the least, then twenty.
     assert skip(quick, 7) == 2
     answered(quick, 4)
-    expect(trouble).to_be_visible()
+    expect(error).to_be_visible()
     assert skip(quick, 15) == 3
     answered(quick, 6)
     page.unroute("**/data")
     page.get_by_role("button", name="Refresh").click()
-    expect(trouble).to_have_count(0)
+    expect(error).to_have_count(0)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_trouble_leaves_what_is_known_and_slows_the_page_down(quick: Any, stage:
         (404, "Airflow doesn't know this task."),
     ],
 )
-def test_a_refusal_is_said_once_and_ends_the_asking(quick: Any, stage: Any, status: int, words: str) -> None:
+def test_a_refusal_is_shown_and_stops_the_refresh(quick: Any, stage: Any, status: int, words: str) -> None:
     quick.expected.append(f"status of {status}")
-    page = quick.look(stage.place("running").page)
+    page = quick.open(stage.place("running").page)
     page.wait_for_selector("dl")
     page.route("**/data", lambda route: route.fulfill(status=status, json={"detail": "no"}))
     answered(quick, 6)
@@ -135,7 +135,7 @@ def test_a_refusal_is_said_once_and_ends_the_asking(quick: Any, stage: Any, stat
     assert skip(quick, 3600) == 2
 
 
-def test_twenty_tabs_cost_what_one_does(visit: Any, stage: Any, pixxel: Any) -> None:
+def test_twenty_tabs_cost_as_many_requests_as_one(visit: Any, stage: Any, pixxel: Any) -> None:
     seen = visit()
     # Some page without a policy that forbids frames; twenty tabs of the browser cost the machine more.
     seen.page.goto(f"{seen.url}/api/v2/monitor/health")

@@ -61,7 +61,7 @@ def test_the_tab_shows_the_job_of_the_task(resident: Any, stage: Any, task: str)
 
 
 @pytest.mark.parametrize("task", NO_JOBS)
-def test_a_task_without_a_job_has_one_calm_sentence(resident: Any, stage: Any, task: str) -> None:
+def test_a_task_without_a_job_has_a_message(resident: Any, stage: Any, task: str) -> None:
     main = resident.click_the_tab(stage.place(task).task).locator("main")
     expect(main).to_contain_text(NO_JOBS[task])
     assert main.get_by_role("progressbar").count() == main.get_by_role("table").count() == 0
@@ -78,7 +78,7 @@ def test_each_task_of_a_mapped_one_has_its_own_job(
 
 
 def test_a_running_job_has_a_progress_bar_and_a_row_for_each_task(resident: Any, stage: Any) -> None:
-    frame = resident.look_inside(stage.place("running").tab)
+    frame = resident.open_in_airflow(stage.place("running").tab)
     bar = frame.get_by_role("progressbar")
     expect(bar).to_have_attribute("aria-valuemax", "100")
     assert 0 < int(bar.get_attribute("aria-valuenow")) < 100
@@ -94,16 +94,16 @@ def test_a_running_job_has_a_progress_bar_and_a_row_for_each_task(resident: Any,
 
 
 def test_a_job_of_two_hundred_tasks_is_shown_whole(resident: Any, stage: Any) -> None:
-    frame = resident.look_inside(stage.place("many").tab)
+    frame = resident.open_in_airflow(stage.place("many").tab)
     expect(frame.get_by_role("rowheader")).to_have_count(200)
     resident.picture("tab-many")
 
 
 def test_the_raw_metadata_is_folded_away_and_its_bytes_are_read(resident: Any, stage: Any) -> None:
-    frame = resident.look_inside(stage.place("succeeded").tab)
+    frame = resident.open_in_airflow(stage.place("succeeded").tab)
     words = frame.locator("details pre")
     expect(words).to_be_hidden()
-    assert not any(path.endswith("/raw") for path in resident.of_ours())
+    assert not any(path.endswith("/raw") for path in resident.own_requests())
     frame.get_by_text("Raw metadata").click()
     expect(words).to_contain_text('"stressed_hectares": 184')
     expect(words).to_contain_text('"id": "job-finished"')
@@ -112,7 +112,7 @@ def test_the_raw_metadata_is_folded_away_and_its_bytes_are_read(resident: Any, s
 def test_the_link_to_pixxels_console_opens_outside_of_the_frame(resident: Any, stage: Any) -> None:
     page = resident.page
     page.context.route("https://aurora.pixxel.space/**", lambda route: route.fulfill(body="console"))
-    frame = resident.look_inside(stage.place("running").tab)
+    frame = resident.open_in_airflow(stage.place("running").tab)
     with page.expect_popup() as popup:
         frame.get_by_role("link", name="Open in Pixxel's console").click()
     popup.value.wait_for_url("https://aurora.pixxel.space/**")

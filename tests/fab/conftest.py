@@ -1,14 +1,14 @@
-"""Airflow with the FAB auth manager, whose roles are kept in the database, and a person of each role."""
+"""Airflow with the FAB auth manager, whose roles are kept in the database, and a user of each role."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.plugins.access import Office, office
+from tests.plugins.access import ApiServer, api_server
 from tests.plugins.pages import Records
 
 #: Roles that an administrator has made: two with all that a Viewer may and more, and one with less.
@@ -17,19 +17,6 @@ OWN_ROLES = {
     "Viewer with tabs": [("can_read", "Plugins")],
     "Coast": [("can_read", name) for name in ("DAG:coast", "DAG Runs", "Task Instances", "Website")],
 }
-
-
-class People:
-    """An office, and a token for each role."""
-
-    def __init__(self, office: Office, users: dict[str, Any]) -> None:
-        self.office, self._users = office, users
-
-    def token(self, role: str | None) -> str | None:
-        from airflow.api_fastapi.app import get_auth_manager
-
-        manager: Any = get_auth_manager()
-        return None if role is None else str(manager.generate_jwt(self._users[role]))
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +56,16 @@ def _users(_records: Records) -> dict[str, Any]:
 
 
 @pytest.fixture
-def people(_records: Records, _users: dict[str, Any], pixxel: Any) -> Iterator[People]:
+def server(_records: Records, _users: dict[str, Any], pixxel: Any) -> Iterator[ApiServer]:
     _records.clear()
-    with _records.in_force(), office(_records, pixxel) as place:
-        yield People(place, _users)
+    with _records.in_force(), api_server(_records, pixxel) as found:
+        yield found
+
+
+@pytest.fixture
+def token(server: ApiServer, _users: dict[str, Any]) -> Callable[[str | None], str | None]:
+    """Return the token of a role's user."""
+    from airflow.api_fastapi.app import get_auth_manager
+
+    manager: Any = get_auth_manager()
+    return lambda role: None if role is None else str(manager.generate_jwt(_users[role]))

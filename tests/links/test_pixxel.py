@@ -30,7 +30,7 @@ def test_the_link_is_read_where_the_task_published_it(context: Any, monkeypatch:
     assert link.get_link(None, ti_key=context["ti"]) == ""  # type: ignore[arg-type]
 
 
-def test_it_is_published_where_airflow_3_looks_for_a_link_of_this_class(context: Any) -> None:
+def test_it_is_published_under_airflow_3s_key_for_this_class(context: Any) -> None:
     from airflow.providers.common.compat.sdk import BaseOperatorLink
 
     publish_link(context, "x")
@@ -87,7 +87,7 @@ def test_with_a_custom_backend_the_link_is_stored_as_airflow_stores_its_own(
 
 
 class TestOnWorkers:
-    """Airflow 3 asks for the link when the task has ended, and logs an error where its XCom is missing."""
+    """Airflow 3 reads the link when the task has ended, and logs an error if its XCom is missing."""
 
     @pytest.fixture
     def read(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -128,7 +128,7 @@ class TestOnWorkers:
         publish_link(context, "https://mine/")
         assert (self.link(context), read) == ("https://mine/", [])
 
-    def test_one_from_before_a_deferral_is_read(self, context: Any, read: list[str]) -> None:
+    def test_a_link_from_before_a_deferral_is_read(self, context: Any, read: list[str]) -> None:
         assert self.link(context, resumed=True) == "https://stored/"
         assert read == ["_link_PixxelJobLink"]
 
@@ -136,14 +136,14 @@ class TestOnWorkers:
     @pytest.mark.parametrize(
         ("conn_id", "link"), [("pixxel_default", "https://aurora.pixxel.space/"), ("nowhere", "")]
     )
-    def test_one_that_a_trigger_may_not_have_published_follows_from_the_connection(
+    def test_a_link_that_a_trigger_may_not_have_published_is_made_from_the_connection(
         self, context: Any, read: list[str], pixxel: Any, conn_id: str, link: str
     ) -> None:
         arguments = {"start_from_trigger": True, "pixxel_conn_id": conn_id}
         assert (self.link(context, resumed=True, **arguments), read) == (link, [])
 
     @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="before 3.3 no trigger starts without a worker")
-    def test_a_connection_that_can_not_be_looked_up_at_the_moment_costs_no_link(
+    def test_an_unreachable_connection_leaves_the_stored_link(
         self, context: Any, read: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def away(_: Any) -> None:

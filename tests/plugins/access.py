@@ -1,9 +1,9 @@
-"""Airflow's own API server with a real auth manager, in this process, and people who ask it with tokens."""
+"""Airflow's own API server with a real auth manager, in this process, and users with tokens."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support import CANARY
 RUN = "run_1"
 TAB = f"/pixxel/job/coast/{RUN}/wait/-1"
 HIDDEN = f"/pixxel/job/secret/{RUN}/wait/-1"
-#: What is asked for, by the word with which the tests name it.
+#: What is requested, by the name that the tests use.
 PATHS = {
     "tab": TAB,
     "job": f"{TAB}/data",
@@ -25,42 +25,51 @@ PATHS = {
     "list": "/pixxel/jobs",
     "waits": "/pixxel/jobs/data",
     "script": "/pixxel/static/job.js",
-    # What Airflow's UI asks for before it shows any tab, and what these people must not have.
+    # What Airflow's UI requests before it shows any tab, and what these users must not see.
     "plugins": "/api/v2/plugins",
     "connections": "/api/v2/connections",
 }
 EVERYTHING = dict.fromkeys(PATHS, 200)
-#: Where a task of the package and another one stand; no XComs are there yet.
+#: Tasks of this package and others, without XComs.
 ATTACKED = [("plain", -1), ("plain_each", 0), ("alike", -1), ("wait", -1), ("each", 1), ("run", -1)]
 
 
 @cache
 def _app() -> Any:
-    # It takes seconds to make, and asks for the database and the auth manager anew each time.
+    # It takes seconds to make, and reads the settings of database and auth manager at each request.
     from airflow.api_fastapi.app import create_app
 
     return create_app(apps="core")
 
 
-class Office:
-    """An API server, and those who ask it."""
+def assert_hidden(get: Callable[[str], Any], page: str) -> None:
+    """Check that neither a job's page nor the list shows anything of what is in a task's XComs."""
+    shown = [get(path) for path in (f"{page}/data", f"{page}/raw", "/jobs/data")]
+    assert [each.status_code for each in shown] == [200, 404, 200]
+    assert shown[0].json()["kind"] == "none"
+    assert shown[2].json()["rows"] == []
+    for each in shown:
+        for word in ("job-f", "s3cret", "other_team", "wf-", CANARY):
+            assert word not in each.text
+
+
+class ApiServer:
+    """An API server whose auth manager is the configured one."""
 
     def __init__(self, records: Records, pixxel: Any) -> None:
         self.records, self.pixxel = records, pixxel
         self.app = _app()
 
-    def ask(self, token: str | None) -> Any:
-        """Return a client of somebody's, or of nobody's."""
+    def client(self, token: str | None) -> Any:
+        """Return a client with a user's token, or with none."""
         from fastapi.testclient import TestClient
 
-        found = TestClient(self.app, base_url="http://airflow.example")
-        if token is not None:
-            found.headers["Authorization"] = f"Bearer {token}"
-        return found
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return TestClient(self.app, base_url="http://airflow.example", headers=headers)
 
     def statuses(self, token: str | None) -> dict[str, int]:
-        """Return with which status each path answers."""
-        client = self.ask(token)
+        """Return the status of the answer for each path."""
+        client = self.client(token)
         return {name: client.get(path, follow_redirects=False).status_code for name, path in PATHS.items()}
 
     def fill(self) -> None:
@@ -75,13 +84,13 @@ class Office:
                 job_id="job-finished",
             )
 
-    def attack(self, author: str, reader: str, task_id: str, index: int) -> None:
-        """Let somebody who may write XComs name another team's connection; nobody must see anything of it."""
+    def attack(self, author: str | None, reader: str | None, task_id: str, index: int) -> None:
+        """Let a user who may write XComs name another team's connection; no page may show anything of it."""
         self.records.run("coast", RUN)
         own = {"pixxel_conn_id": "pixxel_default", "workflow_id": "w", "job_id": "a"}
         self.records.change("coast", RUN, task_id, index, state="running")
         self.records.render("coast", RUN, task_id, index, **own)
-        client = self.ask(author)
+        client = self.client(author)
         assert client.get(PATHS["connections"]).status_code == 403
         pushed = {"pixxel_conn_id": "other_team", "workflow_id": "wf-succeeds", "job_id": "job-finished"}
         for key, value in pushed.items():
@@ -90,23 +99,15 @@ class Office:
                 json={"key": key, "value": value, "map_index": index},
             )
             assert answer.status_code == 201, answer.text
-        page = f"/pixxel/job/coast/{RUN}/{task_id}/{index}"
-        reading = self.ask(reader)
-        shown = [reading.get(path) for path in (f"{page}/data", f"{page}/raw", "/pixxel/jobs/data")]
-
-        assert [each.status_code for each in shown] == [200, 404, 200]
-        assert shown[0].json()["kind"] == "none"
-        assert shown[2].json()["rows"] == []
+        reading = self.client(reader)
+        assert_hidden(lambda path: reading.get(f"/pixxel{path}"), f"/job/coast/{RUN}/{task_id}/{index}")
         assert self.pixxel.requests() == 0
-        for each in shown:
-            assert "job-finished" not in each.text
-            assert CANARY not in each.text
 
 
 @contextmanager
-def office(records: Records, pixxel: Any) -> Iterator[Office]:
-    """Have an API server whose auth manager is the configured one."""
+def api_server(records: Records, pixxel: Any) -> Iterator[ApiServer]:
+    """Have an API server, and a connection of another team."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_OTHER_TEAM", json.dumps(pixxel.airflow_connection))
         patch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
-        yield Office(records, pixxel)
+        yield ApiServer(records, pixxel)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.plugins.pages import HAS_A_PLACE, WHY_NOT, Records
+from tests.plugins.pages import HAS_PAGES, WHY_NOT, Records
 
 
 @pytest.fixture(scope="session")
 def _records(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    if not HAS_A_PLACE:
+    if not HAS_PAGES:
         pytest.skip(WHY_NOT)
     return Records(tmp_path_factory.mktemp("records"))
 

@@ -1,18 +1,33 @@
-"""Where the pages can be tested, and a database of Airflow's for them."""
+"""Where the pages can be tested, and an Airflow database for them."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.plugins_manager import AirflowPlugin
 
-HAS_A_PLACE = hasattr(AirflowPlugin, "external_views")
-WHY_NOT = "Airflow's UI has a place for pages of plugins from 3.1 on"
+HAS_PAGES = hasattr(AirflowPlugin, "external_views")
+WHY_NOT = "Airflow's UI shows pages of plugins from 3.1 on"
+
+if HAS_PAGES:
+    import sqlalchemy as sa
+    from airflow import settings
+    from airflow.models import import_all_models
+    from airflow.models.base import Base
+    from airflow.models.dagrun import DagRun
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskreschedule import TaskReschedule
+    from airflow.models.xcom import XComModel
+    from sqlalchemy.orm import scoped_session, sessionmaker
+    from sqlalchemy.pool import NullPool
 
 DAGS = '''
 from datetime import datetime
@@ -37,7 +52,7 @@ class Plain(BaseOperator):
 
 
 class OwnSensor(PixxelJobSensor):
-    """Somebody's own."""
+    """A subclass in a DAG file."""
 
 
 class OwnDefault(PixxelJobSensor):
@@ -46,7 +61,7 @@ class OwnDefault(PixxelJobSensor):
 
 
 def alike(**arguments):
-    """An operator that is called like one of the package's, and has the same arguments."""
+    """An operator with the name and the arguments of one of the package's."""
 
     class PixxelJobSensor(Plain):
         template_fields = ("workflow_id", "job_id", "pixxel_conn_id")
@@ -80,27 +95,25 @@ for dag_id in ("coast", "secret"):
 
 def require_pages() -> None:
     """Skip the module below Airflow 3.1."""
-    if not HAS_A_PLACE:
+    if not HAS_PAGES:
         pytest.skip(WHY_NOT, allow_module_level=True)
 
 
+def _key(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
+    return {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+
+
 class Records:
-    """Airflow's own tables with two DAGs, ``coast`` and ``secret``; runs of them are made by the tests."""
+    """Airflow's own tables with two DAGs, ``coast`` and ``secret``; the tests make runs of them."""
 
     def __init__(self, folder: Path, url: str = "") -> None:
-        from airflow import settings
-        from sqlalchemy import create_engine
-        from sqlalchemy.orm import scoped_session, sessionmaker
-        from sqlalchemy.pool import NullPool
-
-        self.engine = create_engine(url or f"sqlite:///{folder / 'airflow.db'}", poolclass=NullPool)
+        self.engine = sa.create_engine(url or f"sqlite:///{folder / 'airflow.db'}", poolclass=NullPool)
         self.sessions = sessionmaker(bind=self.engine, autoflush=False, expire_on_commit=False)
-        self._names = {
+        self._settings = {
             "engine": self.engine,
             "Session": scoped_session(self.sessions),
             "NonScopedSession": self.sessions,
         }
-        self._settings = settings
         with self.in_force():
             self._fill(folder)
 
@@ -108,14 +121,12 @@ class Records:
     def in_force(self) -> Iterator[Records]:
         """Let Airflow use this database, whatever it used before."""
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in self._names.items():
-                patch.setattr(self._settings, name, value)
+            for name, value in self._settings.items():
+                patch.setattr(settings, name, value)
             yield self
 
     def _fill(self, folder: Path) -> None:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.models import import_all_models
-        from airflow.models.base import Base
         from airflow.utils.db import synchronize_log_template
 
         try:
@@ -134,28 +145,20 @@ class Records:
         sync_bag_to_db(bag, "dags-folder", None)
 
     def clear(self) -> None:
-        """Forget all runs."""
-        from airflow.models.dagrun import DagRun
-        from airflow.models.renderedtifields import RenderedTaskInstanceFields
-        from airflow.models.taskinstance import TaskInstance
-        from airflow.models.taskreschedule import TaskReschedule
-        from airflow.models.xcom import XComModel
-        from sqlalchemy import delete
-
+        """Delete all runs."""
         with self.sessions.begin() as session:
             for table in (RenderedTaskInstanceFields, XComModel, TaskReschedule, TaskInstance, DagRun):
-                session.execute(delete(table.__table__))
+                session.execute(sa.delete(table.__table__))
 
     def run(self, dag_id: str = "coast", run_id: str = "manual__2026-11-24T04:00:00+00:00") -> str:
         """Make a run with its task instances, as the scheduler does."""
-        from airflow.models.serialized_dag import SerializedDagModel
         from airflow.utils.state import DagRunState
         from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
         with self.sessions.begin() as session:
-            found = SerializedDagModel.get(dag_id, session=session)
-            assert found is not None
-            found.dag.create_dagrun(
+            stored = SerializedDagModel.get(dag_id, session=session)
+            assert stored is not None
+            stored.dag.create_dagrun(
                 run_id=run_id,
                 run_after=datetime(2026, 11, 24, tzinfo=timezone.utc),
                 run_type=DagRunType.MANUAL,
@@ -167,60 +170,36 @@ class Records:
 
     def change(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, **columns: Any) -> None:
         """Put values into a task instance."""
-        from airflow.models.taskinstance import TaskInstance
-        from sqlalchemy import update
-
-        key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
-        statement = update(TaskInstance.__table__).filter_by(**key)
+        statement = sa.update(TaskInstance.__table__).filter_by(**_key(dag_id, run_id, task_id, map_index))
         with self.sessions.begin() as session:
             assert session.execute(statement.values(**columns)).rowcount == 1
 
     def reschedule(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Note that a sensor has looked once and looks again later."""
-        from airflow.models.taskinstance import TaskInstance
-        from airflow.models.taskreschedule import TaskReschedule
-        from sqlalchemy import select
-
+        """Note that a sensor was rescheduled."""
         moment = datetime(2026, 11, 24, tzinfo=timezone.utc)
         with self.sessions.begin() as session:
-            key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
-            number = session.scalar(select(TaskInstance.id).filter_by(**key))
+            number = session.scalar(sa.select(TaskInstance.id).filter_by(**_key(dag_id, run_id, task_id, -1)))
             session.add(TaskReschedule(number, moment, moment, moment))
 
     def push(
-        self,
-        dag_id: str,
-        run_id: str,
-        task_id: str,
-        map_index: int = -1,
-        *,
-        at: datetime | None = None,
-        **values: Any,
+        self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, *, at: Any = None, **values: Any
     ) -> None:
         """Store XComs, as Airflow's API for tasks does."""
-        from airflow.models.dagrun import DagRun
-        from airflow.models.xcom import XComModel
-        from sqlalchemy import select
-
-        place = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+        key = _key(dag_id, run_id, task_id, map_index)
         with self.sessions.begin() as session:
-            number = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-            for key, value in values.items():
-                row = XComModel(dag_run_id=number, key=key, value=value, **place)
+            number = session.scalar(sa.select(DagRun.id).filter_by(dag_id=dag_id, run_id=run_id))
+            for name, value in values.items():
+                row = XComModel(dag_run_id=number, key=name, value=value, **key)
                 if at is not None:
                     row.timestamp = at
                 session.add(row)
 
     def render(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, **fields: Any) -> None:
         """Store the rendered arguments of a task instance, as Airflow does when a worker begins with it."""
-        from airflow.models.renderedtifields import RenderedTaskInstanceFields
-        from sqlalchemy import delete, insert
-
-        table = RenderedTaskInstanceFields.__table__
-        key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+        table, key = RenderedTaskInstanceFields.__table__, _key(dag_id, run_id, task_id, map_index)
         with self.sessions.begin() as session:
-            session.execute(delete(table).where(*(table.c[name] == value for name, value in key.items())))
-            session.execute(insert(table), [{**key, "rendered_fields": fields}])
+            session.execute(sa.delete(table).filter_by(**key))
+            session.execute(sa.insert(table), [{**key, "rendered_fields": fields}])
 
     def work(
         self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, *, at: Any = None, **xcoms: Any
@@ -234,37 +213,27 @@ class Records:
         self, dag_id: str, run_id: str, task_id: str, count: int, first: datetime, **columns: Any
     ) -> None:
         """Make copies of a task instance with a job each, mapped from 100 on, each a second younger."""
-        import uuid
-        from datetime import timedelta
-
-        from airflow.models.dagrun import DagRun
-        from airflow.models.renderedtifields import RenderedTaskInstanceFields
-        from airflow.models.taskinstance import TaskInstance
-        from airflow.models.xcom import XComModel
-        from sqlalchemy import insert, select
-
-        table, xcom = TaskInstance.__table__, XComModel.__table__
-        fields = RenderedTaskInstanceFields.__table__
+        table = TaskInstance.__table__
+        named = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
         with self.sessions.begin() as session:
-            number = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-            key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
-            pattern = dict(session.execute(select(table).filter_by(**key)).mappings().first())
+            number = session.scalar(sa.select(DagRun.id).filter_by(dag_id=dag_id, run_id=run_id))
+            pattern = dict(session.execute(sa.select(table).filter_by(**named)).mappings().first())
             id_of = type(pattern["id"])
             tasks, values, rendered = [], [], []
             for at in range(count):
                 moment = first + timedelta(seconds=at)
                 new = uuid.uuid4()
-                place = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": 100 + at}
+                key = _key(dag_id, run_id, task_id, 100 + at)
                 own = {"id": new if id_of is uuid.UUID else str(new), "start_date": moment}
-                tasks.append({**pattern, **place, **own, **columns})
+                tasks.append({**pattern, **key, **own, **columns})
                 job = {
                     "pixxel_conn_id": "pixxel_default",
                     "workflow_id": "wf-succeeds",
                     "job_id": f"job-{at}",
                 }
-                rendered.append({**place, "rendered_fields": job})
-                row = {**place, "dag_run_id": number, "timestamp": moment}
-                values += [{**row, "key": key, "value": value} for key, value in job.items()]
-            session.execute(insert(table), tasks)
-            session.execute(insert(fields), rendered)
-            session.execute(insert(xcom), values)
+                rendered.append({**key, "rendered_fields": job})
+                row = {**key, "dag_run_id": number, "timestamp": moment}
+                values += [{**row, "key": name, "value": value} for name, value in job.items()]
+            session.execute(sa.insert(table), tasks)
+            session.execute(sa.insert(RenderedTaskInstanceFields.__table__), rendered)
+            session.execute(sa.insert(XComModel.__table__), values)

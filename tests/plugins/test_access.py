@@ -12,7 +12,7 @@ from tests.plugins.pages import Records, require_pages
 require_pages()
 pytest.importorskip("httpx")
 
-from tests.plugins.access import ATTACKED, EVERYTHING, Office, office  # noqa: E402
+from tests.plugins.access import ATTACKED, EVERYTHING, ApiServer, api_server  # noqa: E402
 
 NO_CONNECTIONS = {**EVERYTHING, "connections": 403}
 SEEN = {
@@ -25,9 +25,9 @@ SEEN = {
 
 
 @pytest.fixture
-def found(records: Records, pixxel: Any) -> Iterator[Office]:
-    with office(records, pixxel) as place:
-        yield place
+def server(records: Records, pixxel: Any) -> Iterator[ApiServer]:
+    with api_server(records, pixxel) as found:
+        yield found
 
 
 def token(role: str | None) -> str | None:
@@ -40,17 +40,12 @@ def token(role: str | None) -> str | None:
     return str(manager.generate_jwt(SimpleAuthManagerUser(username=role, role=role)))
 
 
-def test_each_role_sees_what_airflow_lets_it_see(found: Office) -> None:
-    found.fill()
+def test_each_role_sees_what_airflow_lets_it_see(server: ApiServer) -> None:
+    server.fill()
 
-    assert {role: found.statuses(token(role)) for role in SEEN} == SEEN
+    assert {role: server.statuses(token(role)) for role in SEEN} == SEEN
 
 
 @pytest.mark.parametrize(("task_id", "index"), ATTACKED)
-def test_whoever_may_write_xcoms_reads_with_no_other_connection(
-    found: Office, task_id: str, index: int
-) -> None:
-    author, reader = token("user"), token("viewer")
-    assert author is not None
-    assert reader is not None
-    found.attack(author, reader, task_id, index)
+def test_xcoms_of_a_user_lead_to_no_other_connection(server: ApiServer, task_id: str, index: int) -> None:
+    server.attack(token("user"), token("viewer"), task_id, index)

@@ -1,4 +1,4 @@
-"""What is asked for many is asked once, and nobody waits longer than they want to."""
+"""Answers are requested once for all callers, and no caller waits longer than its limit."""
 
 from __future__ import annotations
 
@@ -23,60 +23,77 @@ from pixxel_provider.plugins.threads import Threads
 from tests.support import FakeClock
 
 T = TypeVar("T")
-#: Seconds; nothing of what is waited for takes them.
+#: Seconds: a limit that nothing here reaches, and one that nothing meets.
 LONG = 20.0
 AT_ONCE = 0.001
 
 
-class Question:
-    """Asks Pixxel in a thread, which a closed one holds up; counts how often."""
+class Request:
+    """A request to Pixxel in a thread, which waits while ``go`` isn't set; counts how often it was sent."""
 
-    def __init__(self, *answers: Any, closed: bool = False) -> None:
-        self.answers, self.asked = list(answers), 0
-        self.begun, self.open = threading.Event(), threading.Event()
-        if not closed:
-            self.open.set()
+    def __init__(self, *answers: Any, held: bool = False) -> None:
+        self.answers, self.sent = list(answers), 0
+        self.begun, self.go = threading.Event(), threading.Event()
+        if not held:
+            self.go.set()
 
     def __call__(self) -> Any:
-        self.asked += 1
+        self.sent += 1
         self.begun.set()
-        assert self.open.wait(LONG)
+        assert self.go.wait(LONG)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
+    async def has_begun(self) -> None:
+        assert await asyncio.to_thread(self.begun.wait, LONG)
 
-class Desk:
-    """AnswerCache, a clock of their own, and a short way to ask."""
 
-    def __init__(self, threads: Threads, **options: Any) -> None:
+class Cache:
+    """An AnswerCache with a clock of its own, for any requests with one connection."""
+
+    def __init__(
+        self, at_once: int = 2, waiting: int = 32, lifetime: Any = lambda _: 3, **options: Any
+    ) -> None:
         self.clock = FakeClock(1_000.0)
-        options = {"keep": 8, "room": 1_000, "size": lambda _: 1, **options}
-        self.answers: AnswerCache[Any] = AnswerCache(threads, clock=self.clock, **options)
-
-    async def get(self, question: Question, key: Any = "k", *, lasts: float = 3, **options: Any) -> Any:
-        return await self.answers.get(
-            key, question, lambda _: lasts, **{"lane": None, "max_wait": LONG, **options}
+        self.requests: dict[Any, Any] = {}
+        self.answers: AnswerCache[Any, Any] = AnswerCache(
+            Threads(at_once=at_once, waiting=waiting),
+            lambda key: self.requests[key](),
+            lifetime,
+            **{"keep": 8, "room": 1_000, "size": lambda _: 1, "clock": self.clock, **options},
         )
 
-    async def after(self, question: Question, *pauses: float) -> list[Any]:
-        """Ask after each pause; return the answers."""
+    async def get(self, request: Any, key: str = "k", *, max_wait: float = LONG, conn_id: str = "c") -> Any:
+        self.requests[conn_id, key] = request
+        return await self.answers.get((conn_id, key), max_wait)
+
+    def start(self, request: Any, key: str = "k", **options: Any) -> Any:
+        return asyncio.ensure_future(self.get(request, key, **options))
+
+    async def after(self, request: Any, *pauses: float) -> list[Any]:
+        """Return the answers after each pause."""
         found = []
         for pause in pauses:
             self.clock.sleep(pause)
-            found.append(await self.get(question))
+            found.append(await self.get(request))
         return found
 
+    async def settled(self) -> None:
+        """Wait until no request runs."""
+        while running := [
+            each.request for each in self.answers._entries.values() if each.request is not None
+        ]:
+            await asyncio.wait(running)
+
+    def keys(self) -> list[str]:
+        return [key for _, key in self.answers._entries]
+
 
 @pytest.fixture
-def threads() -> Threads:
-    return Threads(at_once=2, waiting=32)
-
-
-@pytest.fixture
-def desk(threads: Threads) -> Desk:
-    return Desk(threads)
+def cache() -> Cache:
+    return Cache()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -86,389 +103,288 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(bounded())
 
 
-async def has_begun(question: Question) -> None:
-    assert await asyncio.to_thread(question.begun.wait, LONG)
+# -------------------------------------------------------------------------------------- fresh and stale
 
 
-async def settled(desk: Desk) -> None:
-    """Wait until nothing is being asked."""
-    while asking := [each.asking for each in desk.answers._entries.values() if each.asking is not None]:
-        await asyncio.wait(asking)
+def test_a_fresh_answer_is_cached_and_a_stale_one_requested_again(cache: Cache) -> None:
+    request = Request("first", "second")
+
+    assert [each.value for each in run(cache.after(request, 0, 2.9, 0.1))] == ["first", "first", "second"]
+    assert request.sent == 2
 
 
-def words(found: CachedAnswer[Any]) -> str:
-    return repr(found) + str(found.trouble) + repr(vars(found.trouble) if found.trouble else "")
+def test_each_answer_has_its_own_lifetime() -> None:
+    cache, request = Cache(lifetime=lambda seconds: seconds), Request(60, 1)
+
+    run(cache.after(request, 0, 59, 1, 0.5))
+    assert request.sent == 2
 
 
-# ------------------------------------------------------------------------------------------ fresh and stale
-
-
-def test_a_fresh_answer_comes_from_memory_and_a_stale_one_is_asked_for(desk: Desk) -> None:
-    question = Question("first", "second")
-
-    assert [found.value for found in run(desk.after(question, 0, 2.9, 0.1))] == ["first", "first", "second"]
-    assert question.asked == 2
-
-
-def test_each_answer_says_itself_how_long_it_lasts(desk: Desk) -> None:
-    question = Question(60, 1)
-
-    async def look() -> None:
-        for pause in (0, 59, 1, 0.5):
-            desk.clock.sleep(pause)
-            await desk.answers.get("k", question, lambda seconds: seconds, lane=None, max_wait=LONG)
-
-    run(look())
-    assert question.asked == 2
-
-
-def test_an_answer_says_when_it_was_given(desk: Desk) -> None:
+def test_an_answer_has_the_time_at_which_it_was_given(cache: Cache) -> None:
     before = datetime.now(timezone.utc)
-    found = run(desk.get(Question("x")))
+    answer = run(cache.get(Request("x")))
 
-    assert found.at is not None
-    assert timedelta(0) <= found.at - before < timedelta(seconds=LONG)
-    assert found.trouble is None
-
-
-def test_an_answer_that_is_false_is_an_answer(desk: Desk) -> None:
-    question = Question(0)
-
-    assert [(found.value, found.trouble) for found in run(desk.after(question, 0, 0))] == [(0, None)] * 2
-    assert question.asked == 1
+    assert timedelta(0) <= answer.at - before < timedelta(seconds=LONG)
+    assert answer.error is None
 
 
-def test_different_keys_are_different_questions(desk: Desk) -> None:
-    one, other = Question("one"), Question("other")
+def test_a_false_answer_is_cached_too(cache: Cache) -> None:
+    request = Request(0)
 
-    async def both() -> list[Any]:
-        return [(await desk.get(one, "a")).value, (await desk.get(other, "b")).value]
-
-    assert run(both()) == ["one", "other"]
+    assert [(each.value, each.error) for each in run(cache.after(request, 0, 0))] == [(0, None)] * 2
+    assert request.sent == 1
 
 
-# -------------------------------------------------------------------------------------------- many who look
+# ------------------------------------------------------------------------------- many callers, slow answers
 
 
-def test_twenty_who_ask_at_once_cost_one_question(desk: Desk) -> None:
-    question = Question("x", closed=True)
+def test_twenty_callers_at_once_cost_one_request(cache: Cache) -> None:
+    request = Request("x", held=True)
 
-    async def crowd() -> list[CachedAnswer[Any]]:
-        looks = [asyncio.ensure_future(desk.get(question)) for _ in range(20)]
-        await has_begun(question)
-        question.open.set()
-        return await asyncio.gather(*looks)
+    async def callers() -> list[CachedAnswer[Any]]:
+        calls = [cache.start(request) for _ in range(20)]
+        await request.has_begun()
+        request.go.set()
+        return await asyncio.gather(*calls)
 
-    found = run(crowd())
-    assert [each.value for each in found] == ["x"] * 20
-    assert question.asked == 1
-
-
-def test_a_slow_answer_holds_nobody_up_and_is_there_later(desk: Desk) -> None:
-    question = Question("x", closed=True)
-
-    async def look() -> list[CachedAnswer[Any]]:
-        hurried = await desk.get(question, max_wait=AT_ONCE)
-        again = await desk.get(question, max_wait=AT_ONCE)
-        question.open.set()
-        await settled(desk)
-        return [hurried, again, await desk.get(question)]
-
-    hurried, again, later = run(look())
-    for found in (hurried, again):
-        assert found.value is None
-        assert isinstance(found.trouble, PixxelConnectionError)
-        assert found.trouble.transient
-        assert "hasn't answered yet" in str(found.trouble)
-    assert later.value == "x"
-    assert later.trouble is None
-    assert question.asked == 1
+    assert [each.value for each in run(callers())] == ["x"] * 20
+    assert request.sent == 1
 
 
-def test_what_was_known_has_to_do_while_a_newer_answer_takes_its_time(desk: Desk) -> None:
-    question = Question("old", "new")
+def test_a_slow_answer_blocks_nobody_and_is_cached_later() -> None:
+    answers: list[Any] = []
+    cache = Cache(on_answer=lambda *answer: answers.append(answer))
+    request = Request("x", PixxelError("no"), held=True)
 
-    async def look() -> list[Any]:
-        seen = [(await desk.get(question)).value]
-        question.open.clear()
-        desk.clock.sleep(3)
-        seen.append((await desk.get(question, max_wait=AT_ONCE)).value)
-        question.open.set()
-        await settled(desk)
-        seen.append((await desk.get(question)).value)
-        return seen
+    async def calls() -> list[CachedAnswer[Any]]:
+        early = [await cache.get(request, max_wait=AT_ONCE) for _ in range(2)]
+        request.go.set()
+        await cache.settled()
+        later = await cache.get(request)
+        cache.clock.sleep(3)
+        return [*early, later, await cache.get(request)]
 
-    assert run(look()) == ["old", "old", "new"]
-
-
-def test_each_answer_is_told_also_a_late_one(threads: Threads) -> None:
-    told: list[Any] = []
-    desk = Desk(threads, told=lambda *answer: told.append(answer))
-    question = Question("x", PixxelError("no"), closed=True)
-
-    async def look() -> CachedAnswer[Any]:
-        assert (await desk.get(question, max_wait=AT_ONCE)).value is None
-        question.open.set()
-        await settled(desk)
-        desk.clock.sleep(3)
-        return await desk.get(question)
-
-    found = run(look())
-    assert isinstance(found.trouble, PixxelError)
-    assert told == [("k", "x", found.at)]
+    *early, later, failed = run(calls())
+    for answer in early:
+        assert answer.value is None
+        assert isinstance(answer.error, PixxelConnectionError)
+        assert answer.error.transient
+        assert "hasn't answered yet" in str(answer.error)
+    assert (later.value, later.error) == ("x", None)
+    assert isinstance(failed.error, PixxelError)
+    assert request.sent == 2
+    # Also of an answer that nobody waited for any more.
+    assert answers == [(("c", "k"), "x", later.at)]
 
 
-@pytest.mark.parametrize("how", ["out of time", "gone"])
-def test_whoever_gives_up_takes_the_answer_from_nobody(desk: Desk, how: str) -> None:
-    question = Question("x", closed=True)
+def test_the_cached_answer_is_returned_while_a_newer_one_is_slow(cache: Cache) -> None:
+    request = Request("old", "new")
 
-    async def look() -> Any:
-        patient = asyncio.ensure_future(desk.get(question))
-        await has_begun(question)
-        if how == "gone":
-            hurried = asyncio.ensure_future(desk.get(question))
-            await asyncio.sleep(0)
-            hurried.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await hurried
+    async def calls() -> list[Any]:
+        values = [(await cache.get(request)).value]
+        request.go.clear()
+        cache.clock.sleep(3)
+        values.append((await cache.get(request, max_wait=AT_ONCE)).value)
+        request.go.set()
+        await cache.settled()
+        return [*values, (await cache.get(request)).value]
+
+    assert run(calls()) == ["old", "old", "new"]
+
+
+@pytest.mark.parametrize("who", ["first", "second", "timed out"])
+def test_a_caller_that_gives_up_cancels_the_request_of_nobody_else(cache: Cache, who: str) -> None:
+    request = Request("x", held=True)
+
+    async def calls() -> Any:
+        first = cache.start(request)
+        await request.has_begun()
+        second = cache.start(request, max_wait=AT_ONCE if who == "timed out" else LONG)
+        await asyncio.sleep(0)
+        leaving, staying = (first, second) if who == "first" else (second, first)
+        if who == "timed out":
+            await leaving
         else:
-            await desk.get(question, max_wait=AT_ONCE)
-        question.open.set()
-        return (await patient).value
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+        request.go.set()
+        return (await staying).value
 
-    assert run(look()) == "x"
-    assert question.asked == 1
-
-
-def test_the_first_who_asked_may_go_too(desk: Desk) -> None:
-    question = Question("x", closed=True)
-
-    async def look() -> Any:
-        first = asyncio.ensure_future(desk.get(question))
-        await has_begun(question)
-        second = asyncio.ensure_future(desk.get(question))
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.sleep(0)
-        question.open.set()
-        return (await second).value
-
-    assert run(look()) == "x"
-    assert question.asked == 1
+    assert run(calls()) == "x"
+    assert request.sent == 1
 
 
-# -------------------------------------------------------------------------------------------------- trouble
+# --------------------------------------------------------------------------------------------------- errors
 
 
-def test_trouble_keeps_the_older_answer_beside_it(desk: Desk) -> None:
-    trouble = PixxelServerError("overloaded", status_code=503)
-    question = Question("old", trouble, "new")
+def test_an_error_keeps_the_older_answer(cache: Cache) -> None:
+    error = PixxelServerError("overloaded", status_code=503)
 
-    first, second, third = run(desk.after(question, 0, 5, 5))
-    assert (second.value, second.at, second.trouble) == ("old", first.at, trouble)
-    assert (third.value, third.trouble) == ("new", None)
+    first, second, third = run(cache.after(Request("old", error, "new"), 0, 5, 5))
+    assert (second.value, second.at, second.error) == ("old", first.at, error)
+    assert (third.value, third.error) == ("new", None)
 
 
-def test_trouble_without_an_older_answer_is_all_there_is(desk: Desk) -> None:
-    found = run(desk.get(Question(PixxelNotFoundError("no such job", status_code=404))))
+def test_an_error_keeps_nothing_of_the_answer(cache: Cache) -> None:
+    def request() -> Any:
+        try:
+            raise ValueError("the whole answer")
+        except ValueError:
+            raise PixxelNotFoundError("no such job", status_code=404)  # noqa: B904 - as careless code does
 
-    assert found.value is None
-    assert found.at is None
-    assert isinstance(found.trouble, PixxelNotFoundError)
-    # It would keep whatever the frames hold: an answer of a megabyte, the key.
-    assert found.trouble.__traceback__ is None
+    answer = run(cache.get(request))
+
+    assert (answer.value, answer.at) == (None, None)
+    assert isinstance(answer.error, PixxelNotFoundError)
+    # Frames would keep what they hold: an answer of a megabyte, the key.
+    assert (answer.error.__context__, answer.error.__traceback__) == (None, None)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "pause"),
+    ("retry_after", "pause"),
     [(None, 5.0), (0.0, 5.0), (1.0, 5.0), (42.0, 42.0), (300.0, 300.0), (86_400.0, 300.0)],
 )
-def test_a_server_is_left_alone_for_as_long_as_it_asks_within_reason(
-    desk: Desk, wanted: float | None, pause: float
+def test_retry_after_is_respected_within_limits(
+    cache: Cache, retry_after: float | None, pause: float
 ) -> None:
-    question = Question(PixxelRateLimitError("slow down", status_code=429, retry_after=wanted), "x")
+    request = Request(PixxelRateLimitError("slow down", status_code=429, retry_after=retry_after), "x")
 
-    def asked_after(seconds: float) -> int:
-        run(desk.after(question, seconds))
-        return question.asked
+    def sent_after(seconds: float) -> int:
+        run(cache.after(request, seconds))
+        return request.sent
 
-    assert [asked_after(seconds) for seconds in (0, pause - 0.1, 0.1)] == [1, 1, 2]
+    assert [sent_after(seconds) for seconds in (0, pause - 0.1, 0.1)] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("lost", [ValueError("sig=s3cret"), KeyError("s3cret"), MemoryError("s3cret")])
-def test_the_unexpected_gives_no_words_away_and_is_logged(
-    desk: Desk, lost: Exception, caplog: pytest.LogCaptureFixture
+def test_an_unexpected_error_is_quoted_in_the_log_alone(
+    cache: Cache, lost: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    question = Question(lost, "x")
-
     with caplog.at_level(logging.ERROR, logger="pixxel_provider.plugins.cache"):
-        first, second, third = run(desk.after(question, 0, 4.9, 0.1))
+        first, second, third = run(cache.after(Request(lost, "x"), 0, 4.9, 0.1))
 
-    assert isinstance(first.trouble, PixxelError)
-    assert "s3cret" not in words(first)
-    assert "log" in str(first.trouble)
-    assert second.trouble is first.trouble
+    assert isinstance(first.error, PixxelError)
+    assert "s3cret" not in repr(first) + str(first.error) + repr(vars(first.error))
+    assert "log" in str(first.error)
+    assert second.error is first.error
     assert third.value == "x"
     (record,) = caplog.records
     assert record.exc_info is not None
     assert record.exc_info[1] is lost
 
 
-def test_an_answer_whose_age_cannot_be_told_is_asked_for_again_later(
-    desk: Desk, caplog: pytest.LogCaptureFixture
-) -> None:
-    question = Question("x")
+def test_an_answer_whose_lifetime_fails_is_requested_again_later() -> None:
+    cache, request = Cache(lifetime=lambda value: 1 / 0), Request("x")
 
-    def lasts(_: Any) -> float:
-        raise ZeroDivisionError
-
-    async def look() -> None:
-        for pause in (0, 4.9, 0.1):
-            desk.clock.sleep(pause)
-            await desk.answers.get("k", question, lasts, lane=None, max_wait=LONG)
-
-    run(look())
-    assert question.asked == 2
+    run(cache.after(request, 0, 4.9, 0.1))
+    assert request.sent == 2
 
 
-# --------------------------------------------------------------------------------------------------- bounds
+# --------------------------------------------------------------------------------------------------- limits
 
 
-def test_only_so_many_wait_for_a_thread() -> None:
-    desk = Desk(Threads(at_once=1, waiting=1))
-    held, other, third = Question("a", closed=True), Question("b", closed=True), Question("c")
+def test_only_so_many_requests_are_queued_and_others_get_the_cached_answer() -> None:
+    cache = Cache(at_once=1, waiting=1)
+    known, new = Request("old", "new"), Request("first")
+    running, queued = Request("x", held=True), Request("x", held=True)
 
-    async def look() -> list[CachedAnswer[Any]]:
-        first = [asyncio.ensure_future(desk.get(held, "a"))]
-        await has_begun(held)
-        first.append(asyncio.ensure_future(desk.get(other, "b")))
+    async def calls() -> list[CachedAnswer[Any]]:
+        await cache.get(known, "known")
+        cache.clock.sleep(3)
+        waiting = [cache.start(running, "running")]
+        await running.has_begun()
+        waiting.append(cache.start(queued, "queued"))
         await asyncio.sleep(0)
-        refused = await desk.get(third, "c")
-        assert third.asked == 0
-        held.open.set()
-        other.open.set()
-        await asyncio.gather(*first)
-        return [refused, await desk.get(third, "c")]
+        refused = [await cache.get(known, "known"), await cache.get(new, "new")]
+        assert (known.sent, new.sent) == (1, 0)
+        running.go.set()
+        queued.go.set()
+        await asyncio.gather(*waiting)
+        return [*refused, await cache.get(new, "new")]
 
-    refused, later = run(look())
-    assert isinstance(refused.trouble, PixxelConnectionError)
-    assert later.value == "c"
+    cached, missing, later = run(calls())
+    assert (cached.value, cached.error) == ("old", None)
+    assert isinstance(missing.error, PixxelConnectionError)
+    assert later.value == "first"
 
 
-def test_a_server_that_hangs_holds_up_no_other(threads: Threads) -> None:
-    desk = Desk(threads)
-    hanging = [Question("x", closed=True) for _ in range(40)]
+def test_a_server_that_hangs_blocks_no_other(cache: Cache) -> None:
+    hanging = [Request("x", held=True) for _ in range(40)]
 
-    async def look() -> tuple[CachedAnswer[Any], int]:
-        looks = [asyncio.ensure_future(desk.get(each, at, lane="one")) for at, each in enumerate(hanging)]
+    async def calls() -> tuple[CachedAnswer[Any], int]:
+        started = [cache.start(each, str(number)) for number, each in enumerate(hanging)]
         for each in hanging[:2]:
-            await has_begun(each)
-        found = await desk.get(Question("y"), "y", lane="other")
+            await each.has_begun()
+        answer = await cache.get(Request("y"), conn_id="other")
         at_once = sum(each.begun.is_set() for each in hanging)
         for each in hanging:
-            each.open.set()
-        await asyncio.gather(*looks)
-        return found, at_once
+            each.go.set()
+        await asyncio.gather(*started)
+        return answer, at_once
 
-    found, at_once = run(look())
-    assert found.value == "y"
+    answer, at_once = run(calls())
+    assert answer.value == "y"
     assert at_once == 2
 
 
-def test_a_full_house_gets_what_was_known() -> None:
-    desk = Desk(Threads(at_once=1, waiting=1))
-    known, slow, next_one = Question("old", "new"), Question("x", closed=True), Question("x", closed=True)
+def test_answers_have_only_so_much_room_together() -> None:
+    cache = Cache(room=100, size=len)
 
-    async def look() -> Any:
-        await desk.get(known, "known")
-        desk.clock.sleep(3)
-        waiting = [asyncio.ensure_future(desk.get(slow, "slow"))]
-        await has_begun(slow)
-        waiting.append(asyncio.ensure_future(desk.get(next_one, "next")))
-        await asyncio.sleep(0)
-        found = await desk.get(known, "known")
-        slow.open.set()
-        next_one.open.set()
-        await asyncio.gather(*waiting)
-        return found
-
-    found = run(look())
-    assert (found.value, found.trouble) == ("old", None)
-    assert known.asked == 1
-
-
-def test_answers_have_only_so_much_room_together(threads: Threads) -> None:
-    desk = Desk(threads, room=100, size=len)
-
-    async def look() -> list[Any]:
+    async def calls() -> list[Any]:
         for key, size in (("a", 40), ("b", 40), ("c", 30)):
-            await desk.get(Question("x" * size), key)
-        first = list(desk.answers._entries)
-        # Too large by itself: whoever asked has it, and nobody later.
-        found = await desk.get(Question("x" * 101), "d")
-        return [first, list(desk.answers._entries), len(found.value)]
+            await cache.get(Request("x" * size), key)
+        first = cache.keys()
+        # Too large by itself: its caller has it, and nobody later.
+        answer = await cache.get(Request("x" * 101), "d")
+        return [first, cache.keys(), len(answer.value)]
 
-    assert run(look()) == [["b", "c"], [], 101]
-
-
-def test_what_nobody_looks_at_is_forgotten_after_ten_minutes(threads: Threads) -> None:
-    desk = Desk(threads)
-
-    async def look() -> list[Any]:
-        await desk.get(Question("a"), "a", lasts=10_000)
-        desk.clock.sleep(599)
-        await desk.get(Question("b"), "b")
-        kept = list(desk.answers._entries)
-        desk.clock.sleep(1)
-        await desk.get(Question("b"), "b")
-        return [kept, list(desk.answers._entries)]
-
-    assert run(look()) == [["a", "b"], ["b"]]
+    assert run(calls()) == [["b", "c"], [], 101]
 
 
-def test_an_error_keeps_nothing_of_the_answer(threads: Threads) -> None:
-    desk = Desk(threads)
+def test_an_answer_that_nobody_requests_is_dropped_after_ten_minutes() -> None:
+    cache = Cache(lifetime=lambda _: 10_000)
 
-    def ask() -> Any:
-        try:
-            raise ValueError("the whole answer")
-        except ValueError:
-            raise PixxelError("no")  # noqa: B904 - as careless code does
+    async def calls() -> list[Any]:
+        await cache.get(Request("a"), "a")
+        cache.clock.sleep(599)
+        await cache.get(Request("b"), "b")
+        kept = cache.keys()
+        cache.clock.sleep(1)
+        await cache.get(Request("b"), "b")
+        return [kept, cache.keys()]
 
-    found = run(desk.answers.get("k", ask, lambda _: 3, lane=None, max_wait=LONG))
-
-    assert found.trouble is not None
-    assert (found.trouble.__context__, found.trouble.__traceback__) == (None, None)
-
-
-def test_what_nobody_looked_at_for_longest_is_forgotten(threads: Threads) -> None:
-    desk = Desk(threads, keep=2)
-    questions = {key: Question(key) for key in "abc"}
-
-    async def look() -> dict[str, int]:
-        for key in "abac" + "a":
-            await desk.get(questions[key], key, lasts=1_000)
-        before = {key: each.asked for key, each in questions.items()}
-        await desk.get(questions["b"], "b", lasts=1_000)
-        assert len(desk.answers._entries) == 2
-        return before
-
-    assert run(look()) == {"a": 1, "b": 1, "c": 1}
-    assert questions["b"].asked == 2
+    assert run(calls()) == [["a", "b"], ["b"]]
 
 
-def test_what_is_being_asked_is_not_forgotten(threads: Threads) -> None:
-    desk = Desk(threads, keep=1)
-    slow, quick = Question("slow", closed=True), Question("quick")
+def test_the_least_recently_requested_answer_is_dropped_first() -> None:
+    cache = Cache(keep=2, lifetime=lambda _: 1_000)
+    requests = {key: Request(key) for key in "abc"}
 
-    async def look() -> list[Any]:
-        first = asyncio.ensure_future(desk.get(slow, "slow"))
-        await has_begun(slow)
-        seen = [(await desk.get(quick, "quick")).value]
-        again = asyncio.ensure_future(desk.get(slow, "slow"))
+    async def calls() -> list[dict[str, int]]:
+        counts = []
+        for keys in ("abaca", "b"):
+            for key in keys:
+                assert (await cache.get(requests[key], key)).value == key
+            counts.append({key: each.sent for key, each in requests.items()})
+        assert len(cache.keys()) == 2
+        return counts
+
+    assert run(calls()) == [{"a": 1, "b": 1, "c": 1}, {"a": 1, "b": 2, "c": 1}]
+
+
+def test_an_entry_whose_request_runs_is_not_dropped() -> None:
+    cache = Cache(keep=1)
+    slow, quick = Request("slow", held=True), Request("quick")
+
+    async def calls() -> list[Any]:
+        first = cache.start(slow, "slow")
+        await slow.has_begun()
+        values = [(await cache.get(quick, "quick")).value]
+        again = cache.start(slow, "slow")
         await asyncio.sleep(0)
-        slow.open.set()
-        return [*seen, (await first).value, (await again).value]
+        slow.go.set()
+        return [*values, (await first).value, (await again).value]
 
-    assert run(look()) == ["quick", "slow", "slow"]
-    assert slow.asked == 1
+    assert run(calls()) == ["quick", "slow", "slow"]
+    assert slow.sent == 1

@@ -1,4 +1,4 @@
-"""AnswerCache that never end, and those that are far too large: what is left of Airflow's API server."""
+"""Answers that never end or are far too large don't block Airflow's API server."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from typing import Any
 import pytest
 
 from pixxel_provider.api.errors import PixxelResponseError
-from pixxel_provider.clock import Clock
-from pixxel_provider.plugins.client import AT_ONCE, JobRef, PageClient
+from pixxel_provider.plugins.client import AT_ONCE, JobKey, PageClient
 from tests.loopback import Part, Raw, RawServer, dripping, reply
 from tests.plugins.pages import require_pages
-from tests.support import CANARY, run_python
+from tests.support import CANARY, FakeClock, run_python
 
 require_pages()
 
@@ -49,33 +48,33 @@ def connection(url: str) -> str:
     return json.dumps({"conn_type": "pixxel", "host": url, "password": CANARY})
 
 
-def test_a_fifth_person_has_an_answer_while_four_have_none(
+def test_a_fifth_caller_has_an_answer_while_four_have_none(
     endless: RawServer, pixxel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_DRIPPING", connection(endless.origin))
     client = PageClient()
 
-    async def look() -> tuple[list[Any], Any]:
+    async def callers() -> tuple[list[Any], Any, Any]:
         four = [
-            asyncio.ensure_future(client.job(JobRef("dripping", "w", f"j{number}"), 0.1))
+            asyncio.ensure_future(client.jobs.get(JobKey("dripping", "w", f"j{number}"), 0.1))
             for number in range(AT_ONCE)
         ]
         await asyncio.to_thread(endless.wait_for_requests, AT_ONCE)
-        fifth = await client.job(JobRef("pixxel_default", "wf-succeeds", "job-finished"), 20)
-        listed = await client.several([JobRef("pixxel_default", "wf-succeeds", "job-finished-earlier")], 20)
-        return await asyncio.gather(*four), [fifth, listed]
+        fifth = await client.jobs.get(JobKey("pixxel_default", "wf-succeeds", "job-finished"), 20)
+        listed = await client.batch.get([JobKey("pixxel_default", "wf-succeeds", "job-finished-earlier")], 20)
+        return await asyncio.gather(*four), fifth, listed
 
-    four, (fifth, listed) = asyncio.run(look())
+    four, fifth, listed = asyncio.run(callers())
     assert [each.value for each in four] == [None] * AT_ONCE
     assert fifth.value is not None
-    assert fifth.trouble is None
+    assert fifth.error is None
     assert listed[1]
 
 
 SERVER = """
 import signal, sys, uvicorn
-from pixxel_provider.plugins.app import RETRY_FOR
-from pixxel_provider.plugins.client import PageClient, JobRef
+from pixxel_provider.plugins.app import JOB_WAIT
+from pixxel_provider.plugins.client import PageClient, JobKey
 
 client = PageClient()
 
@@ -86,11 +85,11 @@ async def app(scope, receive, send):
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
-    await client.job(JobRef("dripping", "w", scope["path"]), RETRY_FOR)
+    await client.jobs.get(JobKey("dripping", "w", scope["path"]), JOB_WAIT)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"shown"})
 
-# As Airflow's command does: then Python ends in the usual way, and waits for whatever has to be waited for.
+# As Airflow's command does: then Python ends in the usual way, and waits for threads that aren't daemons.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 uvicorn.run(app, fd=int(sys.argv[1]), log_level="warning")
 """
@@ -115,7 +114,7 @@ def test_an_api_server_ends_on_sigterm_while_requests_hang() -> None:
             server.send_signal(signal.SIGTERM)
             _, said = server.communicate(timeout=30)
             for reader in readers:
-                # Whoever was waiting isn't left without an answer.
+                # A client that was waiting still gets an answer.
                 assert b"200" in reader.recv(1_000)
                 reader.close()
         finally:
@@ -150,13 +149,13 @@ def test_an_answer_is_read_up_to_four_mib(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection(url))
         client = PageClient()
 
-        async def look(job_id: str) -> Any:
-            return await client.job(JobRef("pixxel_default", "w", job_id), 60)
+        def answer(job_id: str) -> Any:
+            return asyncio.run(client.jobs.get(JobKey("pixxel_default", "w", job_id), 60))
 
-        assert asyncio.run(look("small")).value is not None
-        found = asyncio.run(look("large"))
-    assert isinstance(found.trouble, PixxelResponseError)
-    assert "larger than 4 MiB" in str(found.trouble)
+        assert answer("small").value is not None
+        error = answer("large").error
+    assert isinstance(error, PixxelResponseError)
+    assert "larger than 4 MiB" in str(error)
 
 
 BROWSER = """
@@ -164,7 +163,7 @@ import asyncio, json, sys, time
 from datetime import datetime, timezone
 
 from pixxel_provider.plugins import views
-from pixxel_provider.plugins.client import PageClient, JobRef
+from pixxel_provider.plugins.client import PageClient, JobKey
 from pixxel_provider.plugins.queries import Instance
 
 now = datetime.now(timezone.utc)
@@ -174,14 +173,14 @@ def memory(name):
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) // 1024 for line in status if line.startswith(name))
 
-def show(key, found):
-    page = json.dumps(views.job_page(instance, key, found, None, now))
-    return len(page) + (len(views.raw_text(found.value)) if found.value is not None else 0)
+def render(key, answer):
+    page = json.dumps(views.job_page(instance, key, answer, None, now))
+    return len(page) + (len(views.raw_text(answer.value)) if answer.value is not None else 0)
 
-async def look(client, keys):
+async def show(client, keys):
     shown = 0
-    for key, found in zip(keys, await asyncio.gather(*(client.job(key, 120) for key in keys))):
-        shown += await asyncio.to_thread(show, key, found)
+    for key, answer in zip(keys, await asyncio.gather(*(client.jobs.get(key, 120) for key in keys))):
+        shown += await asyncio.to_thread(render, key, answer)
     return shown
 
 async def main():
@@ -195,11 +194,11 @@ async def main():
             longest = max(longest, time.monotonic() - began)
 
     ticking = asyncio.ensure_future(tick())
-    await look(client, [JobRef("pixxel_default", "w", "small")])
+    await show(client, [JobKey("pixxel_default", "w", "small")])
     before, shown = memory("VmRSS"), {}
     for kind in sys.argv[1:]:
-        keys = [JobRef("pixxel_default", "w", f"{kind}-{number}") for number in range(8)]
-        shown[kind] = await look(client, keys)
+        keys = [JobKey("pixxel_default", "w", f"{kind}-{number}") for number in range(8)]
+        shown[kind] = await show(client, keys)
     done = True
     await ticking
     left, peak = memory("VmRSS") - before, memory("VmHWM") - before
@@ -218,7 +217,7 @@ LARGE = {
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
-def test_many_large_jobs_leave_little_behind_and_hold_up_nobody() -> None:
+def test_many_large_jobs_take_little_memory_and_block_nobody() -> None:
     with serving(lambda path: LARGE[path.rpartition("/")[2].partition("-")[0]]) as url:
         printed = run_python(BROWSER, *LARGE, AIRFLOW_CONN_PIXXEL_DEFAULT=connection(url))
     found = json.loads(printed.splitlines()[-1])
@@ -230,9 +229,8 @@ def test_many_large_jobs_leave_little_behind_and_hold_up_nobody() -> None:
     print(found)
 
 
-def test_the_list_shows_at_once_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = threading.Event()
-    go = threading.Event()
+def test_the_list_shows_known_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, go = threading.Event(), threading.Event()
 
     def body(path: str) -> bytes:
         if slow.is_set():
@@ -241,22 +239,20 @@ def test_the_list_shows_at_once_what_it_knows(monkeypatch: pytest.MonkeyPatch) -
 
     with serving(body) as url:
         monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", connection(url))
-        clock = Clock()
-        client = PageClient(clock)
-        keys = [JobRef("pixxel_default", "w", "j")]
+        clock = FakeClock()
+        client, key = PageClient(clock), JobKey("pixxel_default", "w", "j")  # type: ignore[arg-type]
 
-        async def look() -> tuple[Any, float]:
-            first = await client.several(keys, 20)
-            assert first[1]
+        async def refreshes() -> tuple[Any, float]:
+            assert (await client.batch.get([key], 20))[1]
             slow.set()
-            clock.monotonic = lambda: time.monotonic() + 60
+            clock.sleep(60)
             began = time.monotonic()
-            found = await client.several(keys, 20)
+            found = await client.batch.get([key], 20)
             took = time.monotonic() - began
             go.set()
             return found, took
 
-        (jobs, complete), took = asyncio.run(look())
+        (jobs, complete), took = asyncio.run(refreshes())
     assert complete
-    assert jobs[keys[0]].status == "running"
+    assert jobs[key].status == "running"
     assert took < 2

@@ -1,4 +1,4 @@
-"""What Airflow finds of the pages, and what finding it costs."""
+"""How Airflow finds the plugin, and what importing it costs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow import plugins_manager
 
 from pixxel_provider.plugins import pixxel as plugin_module
 from pixxel_provider.plugins.pixxel import LazyApp, PixxelPlugin
-from tests.plugins.pages import HAS_A_PLACE, WHY_NOT
+from tests.plugins.pages import HAS_PAGES, WHY_NOT
 from tests.support import run_python
 
 if sys.version_info >= (3, 11):
@@ -30,20 +30,7 @@ else:
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "airflow-provider-pixxel"
 ENTRY = "pixxel_provider.plugins.pixxel:PixxelPlugin"
-needs_a_place = pytest.mark.skipif(not HAS_A_PLACE, reason=WHY_NOT)
-needs_none = pytest.mark.skipif(HAS_A_PLACE, reason="this Airflow's UI has a place for pages of plugins")
-
-
-def loaded_beside(base: type, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Read the plugin's module anew, on an Airflow whose plugins derive from another class."""
-    monkeypatch.setattr(plugins_manager, "AirflowPlugin", base)
-    spec = importlib.util.spec_from_file_location("pixxel_plugin_read_again", plugin_module.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert issubclass(module.PixxelPlugin, base)
-    return module.PixxelPlugin
+needs_pages = pytest.mark.skipif(not HAS_PAGES, reason=WHY_NOT)
 
 
 class OfAirflow2:
@@ -58,42 +45,58 @@ class OfAirflow31(OfAirflow30):
     external_views: list[Any] = []
 
 
-# ------------------------------------------------------------------------------------------- what there is
+def plugin_of(base: type | None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the plugin, or import it anew for an Airflow whose plugins derive from another class."""
+    if base is None:
+        return PixxelPlugin
+    monkeypatch.setattr(plugins_manager, "AirflowPlugin", base)
+    spec = importlib.util.spec_from_file_location("pixxel_plugin_read_again", plugin_module.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert issubclass(module.PixxelPlugin, base)
+    return module.PixxelPlugin
 
 
-@needs_a_place
-def test_the_plugin_offers_an_app_a_tab_and_a_page() -> None:
-    assert_offers(PixxelPlugin)
+# --------------------------------------------------------------------------------------------- the plugin
 
 
-def test_it_offers_them_wherever_there_are_external_views(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert_offers(loaded_beside(OfAirflow31, monkeypatch))
-
-
-def assert_offers(plugin: Any) -> None:
+@pytest.mark.parametrize("base", [pytest.param(None, marks=needs_pages), OfAirflow31])
+def test_an_airflow_with_external_views_gets_an_app_a_tab_and_a_page(
+    base: type | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = plugin_of(base, monkeypatch)
     (app,) = plugin.fastapi_apps
     assert (app["url_prefix"], app["name"]) == ("/pixxel", "Pixxel")
     assert callable(app["app"])
-    tab, page = plugin.external_views
-    assert tab["destination"] == "task_instance"
-    assert tab["url_route"] == "pixxel-job"
-    assert tab["href"] == "pixxel/job/{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}"
-    assert page["destination"] == "nav"
-    assert page["category"] == "browse"
-    assert (page["url_route"], page["href"]) == ("pixxel-jobs", "pixxel/jobs")
-    # Airflow takes a bad view out of this very list.
+    # Airflow removes an invalid view from this very list.
     assert isinstance(plugin.external_views, list)
+    tab, page = plugin.external_views
+    assert (tab["destination"], tab["url_route"]) == ("task_instance", "pixxel-job")
+    assert tab["href"] == "pixxel/job/{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}"
+    assert (page["destination"], page["category"]) == ("nav", "browse")
+    assert (page["url_route"], page["href"]) == ("pixxel-jobs", "pixxel/jobs")
+    # Relative, and so below Airflow's own path.
+    for address in (tab["href"], tab["icon"], page["href"], page["icon"]):
+        assert address.startswith("pixxel/")
+        assert "?" not in address
 
 
-@needs_a_place
-def test_every_address_stays_below_the_path_that_airflow_has() -> None:
-    for view in PixxelPlugin.external_views:
-        for address in (view["href"], view["icon"]):
-            assert address.startswith("pixxel/")
-            assert "?" not in address
+without_pages = pytest.mark.skipif(HAS_PAGES, reason="this Airflow's UI shows pages of plugins")
 
 
-@needs_a_place
+@pytest.mark.parametrize("base", [pytest.param(None, marks=without_pages), OfAirflow2, OfAirflow30])
+def test_an_airflow_without_external_views_gets_nothing(
+    base: type | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = plugin_of(base, monkeypatch)
+    assert plugin.name == "pixxel"
+    assert not getattr(plugin, "fastapi_apps", [])
+    assert not hasattr(plugin, "external_views")
+
+
+@needs_pages
 def test_airflow_accepts_each_field() -> None:
     from airflow.api_fastapi.core_api.datamodels import plugins as shapes
 
@@ -104,25 +107,7 @@ def test_airflow_accepts_each_field() -> None:
         assert {key: answer[key] for key in view} == view
 
 
-@needs_none
-def test_this_airflow_is_left_as_it_is() -> None:
-    assert_silent(PixxelPlugin)
-
-
-@pytest.mark.parametrize("base", [OfAirflow2, OfAirflow30])
-def test_an_airflow_without_external_views_is_left_as_it_is(
-    base: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert_silent(loaded_beside(base, monkeypatch))
-
-
-def assert_silent(plugin: Any) -> None:
-    assert plugin.name == "pixxel"
-    assert not getattr(plugin, "fastapi_apps", [])
-    assert not hasattr(plugin, "external_views")
-
-
-# ------------------------------------------------------------------------------------------- how it is found
+# ---------------------------------------------------------------------------------------- the entry point
 
 
 def test_the_package_names_its_plugin() -> None:
@@ -142,7 +127,7 @@ def _installed() -> None:
 
 
 @pytest.mark.usefixtures("_installed")
-def test_the_entry_point_leads_to_the_plugin() -> None:
+def test_the_entry_point_is_the_plugin() -> None:
     (found,) = [each for each in metadata.entry_points(group="airflow.plugins") if each.name == "pixxel"]
 
     assert found.value == ENTRY
@@ -163,13 +148,13 @@ def test_airflow_finds_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = [each for each in json.loads(done.stdout[done.stdout.index("[{") :]) if each["name"] == "pixxel"]
     assert len(found) == 1
-    assert ("external_views" in found[0]) == HAS_A_PLACE
+    assert ("external_views" in found[0]) == HAS_PAGES
     assert "Failed to import plugin" not in done.stdout + done.stderr
 
 
-# -------------------------------------------------------------------------------------------- what it costs
+# ---------------------------------------------------------------------------------------------- the import
 
-# Each try in a process of its own, which has nothing of ours yet; without the time that others take.
+# Each import in a process of its own without our modules; the CPU's time, without that of other processes.
 MEASURE = """
 import json, os, sys, time
 import airflow.plugins_manager
@@ -204,9 +189,9 @@ def test_importing_it_takes_under_twenty_milliseconds(tries: list[dict[str, Any]
     assert min(each["spent"] for each in tries) < 0.020, airflow.__version__
 
 
-def test_importing_it_brings_nothing_but_itself(tries: list[dict[str, Any]]) -> None:
+def test_importing_it_imports_no_other_module(tries: list[dict[str, Any]]) -> None:
     for each in tries:
-        # Airflow may have read what the provider says of itself before.
+        # Airflow may have read the provider's metadata before.
         assert [name for name in each["new"] if name != "pixxel_provider"] == [
             "pixxel_provider.plugins",
             "pixxel_provider.plugins.pixxel",

@@ -12,7 +12,7 @@ from tests.plugins.pages import Records, require_pages
 require_pages()
 
 from pixxel_provider.plugins import queries  # noqa: E402
-from pixxel_provider.plugins.job_batch import JobRef  # noqa: E402
+from pixxel_provider.plugins.job_batch import JobKey  # noqa: E402
 from pixxel_provider.plugins.stored_tasks import StoredTasks  # noqa: E402
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -25,33 +25,58 @@ def run_id(records: Records) -> str:
     return records.run()
 
 
-def found(run_id: str, task_id: str, map_index: int = -1) -> tuple[Any, bool]:
-    instance, pixxels = queries.find("coast", run_id, task_id, map_index)
+def find(run_id: str, task_id: str, map_index: int = -1) -> queries.Instance:
+    instance = queries.find("coast", run_id, task_id, map_index)
     assert instance is not None
-    assert (instance.dag_id, instance.run_id, instance.task_id) == ("coast", run_id, task_id)
-    assert instance.map_index == map_index
-    return instance, pixxels
+    key = (instance.dag_id, instance.run_id, instance.task_id, instance.map_index)
+    assert key == ("coast", run_id, task_id, map_index)
+    return instance
 
 
-# ----------------------------------------------------------------------------------------------- one of them
+def ago(**much: float) -> datetime:
+    return NOW - timedelta(**much)
 
 
-def test_a_wait_that_has_begun_has_its_job(records: Records, run_id: str) -> None:
-    start = NOW - timedelta(minutes=5)
-    records.change("coast", run_id, "wait", state="deferred", try_number=2, start_date=start)
-    records.work("coast", run_id, "wait", **JOB, estimated_cost=120, status="running", other="x")
+def wait(
+    records: Records, run_id: str, task_id: str, index: int = -1, dag_id: str = "coast", **more: Any
+) -> None:
+    """Have a task instance with these columns and a job."""
+    records.change(dag_id, run_id, task_id, index, **more)
+    records.work(dag_id, run_id, task_id, index, **JOB, at=more.get("start_date"))
 
-    instance, pixxels = found(run_id, "wait")
 
-    assert pixxels
-    assert instance.job == JobRef("pixxel_default", "wf-1", "7f3")
+def recent() -> tuple[list[str], int]:
+    """Return the rows of the list, by name, and their total."""
+    rows, total = queries.recent({"coast"}, SINCE)
+    return names(rows), total
+
+
+def names(rows: list[Any]) -> list[str]:
+    return [f"{row.dag_id}.{row.task_id}[{row.map_index}]" for row in rows]
+
+
+# ------------------------------------------------------------------------------------------ one task instance
+
+
+@pytest.mark.parametrize(("task_id", "operator"), [("wait", "PixxelJobSensor"), ("own", "OwnSensor")])
+def test_a_wait_that_has_begun_has_its_job(
+    records: Records, run_id: str, task_id: str, operator: str
+) -> None:
+    start = ago(minutes=5)
+    records.change("coast", run_id, task_id, state="deferred", try_number=2, start_date=start)
+    records.work("coast", run_id, task_id, **JOB, estimated_cost=120, status="running", other="x")
+
+    instance = find(run_id, task_id)
+
+    assert instance.task is not None
+    assert instance.job == JobKey("pixxel_default", "wf-1", "7f3")
     assert (instance.state, instance.try_number, instance.start, instance.end) == ("deferred", 2, start, None)
-    assert instance.operator == "PixxelJobSensor"
+    assert instance.operator == operator
     assert (instance.number("estimated_cost"), instance.text("status")) == (120, "running")
     assert "other" not in instance.xcoms
 
 
-def test_a_try_is_told_from_the_next_one_by_its_pauses(records: Records, run_id: str) -> None:
+def test_a_try_is_distinguished_from_the_next_one_by_its_pauses(records: Records, run_id: str) -> None:
     from airflow.models.taskinstance import TaskInstance
 
     for task_id in ("wait", "own", "get"):
@@ -60,60 +85,31 @@ def test_a_try_is_told_from_the_next_one_by_its_pauses(records: Records, run_id:
     records.change("coast", run_id, "wait", next_method="execute_complete")
     records.reschedule("coast", run_id, "own")
 
-    assert {task_id: found(run_id, task_id)[0].is_between_tries for task_id in ("wait", "own", "get")} == {
-        "wait": False,
-        "own": False,
-        "get": True,
-    }
+    between = {task_id: find(run_id, task_id).is_between_tries for task_id in ("wait", "own", "get")}
+    assert between == {"wait": False, "own": False, "get": True}
     with records.sessions.begin() as session:
-        # As Airflow does after a try and where somebody clears the task.
+        # As Airflow does after a try, and when a user clears the task.
         own = session.query(TaskInstance).filter_by(run_id=run_id, task_id="own").one()
         own.prepare_db_for_next_try(session)
-    assert found(run_id, "own")[0].is_between_tries
+    assert find(run_id, "own").is_between_tries
 
 
 @pytest.mark.parametrize("task_id", ["wait", "own", "get"])
 def test_a_task_of_pixxels_is_known_before_it_ran(run_id: str, task_id: str) -> None:
-    instance, pixxels = found(run_id, task_id)
+    instance = find(run_id, task_id)
 
-    assert pixxels
-    assert instance.job is None
-    assert instance.state is None
-
-
-def test_a_subclass_has_its_job_and_its_own_name(records: Records, run_id: str) -> None:
-    records.work("coast", run_id, "own", **JOB)
-
-    instance, pixxels = found(run_id, "own")
-
-    assert pixxels
-    assert instance.operator == "OwnSensor"
-    assert instance.job is not None
-
-
-@pytest.mark.parametrize(("task_id", "map_index"), [("plain", -1), ("plain_each", 1)])
-def test_another_task_is_not_pixxels(records: Records, run_id: str, task_id: str, map_index: int) -> None:
-    # Whoever pushes a job_id of his own has no job of Pixxel's yet.
-    records.push("coast", run_id, task_id, map_index, job_id="7f3", workflow_id="wf-1")
-
-    instance, pixxels = found(run_id, task_id, map_index)
-
-    assert not pixxels
-    assert instance.job is None
+    assert instance.task is not None
+    assert (instance.job, instance.state) == (None, None)
 
 
 def test_each_mapped_instance_has_a_job_of_its_own(records: Records, run_id: str) -> None:
     for index in (0, 2):
         records.work("coast", run_id, "each", index, **{**JOB, "job_id": f"job-{index}"})
 
-    jobs = {index: found(run_id, "each", index) for index in (0, 1, 2)}
+    instances = [find(run_id, "each", index) for index in range(3)]
 
-    assert {index: instance.job and instance.job.job_id for index, (instance, _) in jobs.items()} == {
-        0: "job-0",
-        1: None,
-        2: "job-2",
-    }
-    assert all(pixxels for _, pixxels in jobs.values())
+    assert [each.job and each.job.job_id for each in instances] == ["job-0", None, "job-2"]
+    assert all(each.task is not None for each in instances)
 
 
 def test_the_job_of_another_run_or_dag_stays_theirs(records: Records, run_id: str) -> None:
@@ -122,53 +118,52 @@ def test_the_job_of_another_run_or_dag_stays_theirs(records: Records, run_id: st
     records.work("coast", later, "wait", **JOB)
     records.work("secret", run_id, "wait", **JOB)
 
-    assert found(run_id, "wait")[0].job is None
-    assert found(later, "wait")[0].job is not None
+    assert find(run_id, "wait").job is None
+    assert find(later, "wait").job is not None
 
 
 @pytest.mark.parametrize(
-    ("place", "index"),
+    ("dag_id", "run", "task_id", "index"),
     [
-        (("nothing", "RUN", "wait"), -1),
-        (("coast", "nothing", "wait"), -1),
-        (("coast", "RUN", "nothing"), -1),
-        (("coast", "RUN", "wait"), 0),
-        (("coast", "RUN", "each"), -1),
-        (("coast", "RUN", "each"), 3),
-        (("~", "RUN", "wait"), -1),
-        (("%", "%", "%"), -1),
+        ("nothing", "", "wait", -1),
+        ("coast", "nothing", "wait", -1),
+        ("coast", "", "nothing", -1),
+        ("coast", "", "wait", 0),
+        ("coast", "", "each", -1),
+        ("coast", "", "each", 3),
+        ("~", "", "wait", -1),
+        ("%", "%", "%", -1),
     ],
 )
-def test_what_does_not_exist_is_not_found(run_id: str, place: tuple[str, ...], index: int) -> None:
-    dag_id, run, task_id = (run_id if part == "RUN" else part for part in place)
-
-    assert queries.find(dag_id, run, task_id, index) == (None, False)
+def test_a_task_instance_that_does_not_exist_is_none(
+    run_id: str, dag_id: str, run: str, task_id: str, index: int
+) -> None:
+    assert queries.find(dag_id, run or run_id, task_id, index) is None
 
 
 @pytest.mark.parametrize("word", ["123", "1e5", "null", "true", '"quoted"', "[1]", "0012", "NaN"])
-def test_ids_that_look_like_something_else_stay_text(records: Records, run_id: str, word: str) -> None:
+def test_ids_that_look_like_other_json_stay_text(records: Records, run_id: str, word: str) -> None:
     records.work("coast", run_id, "wait", **dict.fromkeys(JOB, word))
 
-    assert found(run_id, "wait")[0].job == JobRef(word, word, word)
+    assert find(run_id, "wait").job == JobKey(word, word, word)
 
 
 @pytest.mark.parametrize("value", [123, None, ["7f3"], {"id": "7f3"}, "", True])
 def test_an_id_that_is_no_text_is_none(records: Records, run_id: str, value: Any) -> None:
     records.work("coast", run_id, "wait", **{**JOB, "job_id": value})
 
-    instance, pixxels = found(run_id, "wait")
+    instance = find(run_id, "wait")
 
-    assert instance.job is None
-    assert instance.text("job_id") == ""
-    assert pixxels
+    assert (instance.job, instance.text("job_id")) == (None, "")
+    assert instance.task is not None
 
 
 def test_half_a_character_breaks_no_page(records: Records, run_id: str) -> None:
     records.work("coast", run_id, "wait", **{**JOB, "job_id": "7f3\ud83d"}, status="o\udc00dd")
 
-    instance, _ = found(run_id, "wait")
+    instance = find(run_id, "wait")
 
-    assert instance.job == JobRef("pixxel_default", "wf-1", "7f3?")
+    assert instance.job == JobKey("pixxel_default", "wf-1", "7f3?")
     assert instance.text("status").encode() == b"o?dd"
 
 
@@ -176,7 +171,7 @@ def test_half_a_character_breaks_no_page(records: Records, run_id: str) -> None:
 def test_a_cost_that_is_no_number_is_none(records: Records, run_id: str, value: Any) -> None:
     records.work("coast", run_id, "wait", **JOB, cost=value)
 
-    assert found(run_id, "wait")[0].number("cost") is None
+    assert find(run_id, "wait").number("cost") is None
 
 
 def test_nothing_is_known_of_a_task_whose_dag_is_gone(records: Records, run_id: str) -> None:
@@ -188,47 +183,48 @@ def test_nothing_is_known_of_a_task_whose_dag_is_gone(records: Records, run_id: 
         kept = [dict(row) for row in session.execute(table.select()).mappings()]
         session.execute(table.delete())
     try:
-        instance, pixxels = found(run_id, "wait")
+        instance = find(run_id, "wait")
     finally:
         with records.sessions.begin() as session:
             session.execute(table.insert(), kept)
 
-    assert not pixxels
-    assert instance.job is None
+    assert (instance.task, instance.job) == (None, None)
 
 
-# ------------------------------------------------------------------------------- who may say which job it is
-
-#: Tasks that aren't this package's, whatever they are called and whatever their arguments are called.
-FOREIGN = [("plain", -1), ("plain_each", 1), ("alike", -1), ("estimate", -1)]
+# --------------------------------------------------------------------------- what decides which job is shown
 
 
-@pytest.mark.parametrize(("task_id", "index"), FOREIGN)
-def test_no_xcom_makes_a_task_one_of_pixxels(records: Records, run_id: str, task_id: str, index: int) -> None:
+#: Tasks of other packages, whatever they and their arguments are called.
+@pytest.mark.parametrize(
+    ("task_id", "index"), [("plain", -1), ("plain_each", 1), ("alike", -1), ("estimate", -1)]
+)
+@pytest.mark.parametrize("own", [JOB, {}])
+def test_no_xcom_makes_a_task_one_of_pixxels(
+    records: Records, run_id: str, task_id: str, index: int, own: dict[str, str]
+) -> None:
     records.change("coast", run_id, task_id, index, state="running", start_date=ago(minutes=1))
-    records.work("coast", run_id, task_id, index, **JOB, status="running")
+    records.render("coast", run_id, task_id, index, **own)
+    records.push("coast", run_id, task_id, index, **(own or {"job_id": "7f3", "workflow_id": "wf-1"}))
 
-    instance, pixxels = found(run_id, task_id, index)
+    instance = find(run_id, task_id, index)
 
-    assert not pixxels
-    assert instance.job is None
-    assert instance.text("job_id") == ""
-    assert queries.lately({"coast"}, SINCE) == ([], 0)
+    assert (instance.task, instance.job, instance.text("job_id")) == (None, None, "")
+    assert recent() == ([], 0)
 
 
 @pytest.mark.parametrize("name", JOB)
-def test_xcoms_that_differ_from_the_tasks_own_arguments_are_believed_nothing(
+def test_xcoms_that_differ_from_the_tasks_own_arguments_are_ignored(
     records: Records, run_id: str, name: str
 ) -> None:
     records.change("coast", run_id, "wait", state="deferred", start_date=ago(minutes=1))
     records.render("coast", run_id, "wait", **JOB)
     records.push("coast", run_id, "wait", **{**JOB, name: "of another team"})
 
-    instance, pixxels = found(run_id, "wait")
+    instance = find(run_id, "wait")
 
-    assert pixxels
+    assert instance.task is not None
     assert (instance.job, instance.is_contradicted) == (None, True)
-    assert queries.lately({"coast"}, SINCE) == ([], 0)
+    assert recent() == ([], 0)
 
 
 def test_the_run_has_its_job_from_xcom_and_all_else_from_its_arguments(records: Records, run_id: str) -> None:
@@ -236,9 +232,9 @@ def test_the_run_has_its_job_from_xcom_and_all_else_from_its_arguments(records: 
     records.render("coast", run_id, "run", **own, project_id="p")
     records.push("coast", run_id, "run", **own, job_id="7f3")
 
-    assert found(run_id, "run")[0].job == JobRef("ours", "wf-1", "7f3")
+    assert find(run_id, "run").job == JobKey("ours", "wf-1", "7f3")
     records.render("coast", run_id, "run", **{**own, "pixxel_conn_id": "other"})
-    assert found(run_id, "run")[0].is_contradicted
+    assert find(run_id, "run").is_contradicted
 
 
 def test_without_rendered_arguments_the_serialized_ones_count(records: Records, run_id: str) -> None:
@@ -246,41 +242,40 @@ def test_without_rendered_arguments_the_serialized_ones_count(records: Records, 
     literal = {"pixxel_conn_id": "pixxel_default", "workflow_id": "w", "job_id": "j"}
     for task_id in ("wait", "own"):
         records.push("coast", run_id, task_id, **literal)
-        assert found(run_id, task_id)[0].job == JobRef("pixxel_default", "w", "j")
+        assert find(run_id, task_id).job == JobKey("pixxel_default", "w", "j")
     records.push("coast", run_id, "get", **{**literal, "pixxel_conn_id": "other"})
 
-    assert found(run_id, "get")[0].is_contradicted
+    assert find(run_id, "get").is_contradicted
 
 
 @pytest.mark.parametrize(
     ("task_id", "index"), [("template", -1), ("each", 1), ("by_conn", 0), ("by_kwargs", 0), ("own_each", 0)]
 )
-def test_an_argument_that_nobody_knows_without_rendering_confirms_nothing(
+def test_an_argument_that_is_unknown_without_rendering_confirms_nothing(
     records: Records, run_id: str, task_id: str, index: int
 ) -> None:
     pushed = {"pixxel_conn_id": "pixxel_default", "workflow_id": "w", "job_id": "a"}
     records.change("coast", run_id, task_id, index, state="deferred", start_date=ago(minutes=1))
     records.push("coast", run_id, task_id, index, **pushed)
 
-    instance, _ = found(run_id, task_id, index)
-    rows, total = queries.lately({"coast"}, SINCE)
+    instance = find(run_id, task_id, index)
+    rows, total = queries.recent({"coast"}, SINCE)
 
     assert (instance.job, instance.is_unconfirmed, instance.is_contradicted) == (None, True, False)
     assert ([row.job for row in rows], total) == ([None], 1)
     records.render("coast", run_id, task_id, index, **pushed)
-    assert found(run_id, task_id, index)[0].job == JobRef("pixxel_default", "w", "a")
+    assert find(run_id, task_id, index).job == JobKey("pixxel_default", "w", "a")
 
 
 def test_a_mapped_task_without_a_connection_has_the_packages_default(records: Records, run_id: str) -> None:
     pushed = {"workflow_id": "w", "job_id": "a"}
-    records.push("coast", run_id, "each_conn", 0, pixxel_conn_id="pixxel_default", **pushed)
-    records.push("coast", run_id, "each_conn", 1, pixxel_conn_id="other", **pushed)
-    for index in (0, 1):
-        # What else it has is rendered; a secret in it is masked.
+    for index, conn_id in enumerate(("pixxel_default", "other")):
+        records.push("coast", run_id, "each_conn", index, pixxel_conn_id=conn_id, **pushed)
+        # Its other arguments are rendered; a secret in them is masked.
         records.render("coast", run_id, "each_conn", index, **pushed, pixxel_conn_id="pixxel_***")
 
-    assert found(run_id, "each_conn", 0)[0].job == JobRef("pixxel_default", "w", "a")
-    assert found(run_id, "each_conn", 1)[0].is_contradicted
+    assert find(run_id, "each_conn", 0).job == JobKey("pixxel_default", "w", "a")
+    assert find(run_id, "each_conn", 1).is_contradicted
 
 
 def test_a_task_is_judged_by_the_version_of_its_dag_that_it_ran_with(records: Records, run_id: str) -> None:
@@ -293,19 +288,17 @@ def test_a_task_is_judged_by_the_version_of_its_dag_that_it_ran_with(records: Re
     records.change("coast", run_id, "wait", dag_version_id=None)
 
     # Of a time before DAGs had versions.
-    assert found(run_id, "wait")[0].job is not None
-    # Whatever stands there of another DAG isn't asked.
+    assert find(run_id, "wait").job is not None
+    # What is stored of another DAG doesn't count.
     records.change("coast", run_id, "wait", dag_version_id=secret)
-    assert found(run_id, "plain")[0].job is None
+    assert find(run_id, "plain").job is None
 
 
 def test_foreign_tasks_take_no_room_in_the_list(records: Records, run_id: str) -> None:
     records.many("coast", run_id, "plain", 600, ago(minutes=30), state="running", end_date=None)
     wait(records, run_id, "wait", state="deferred", start_date=ago(hours=3))
 
-    rows, total = queries.lately({"coast"}, SINCE)
-
-    assert (names(rows), total) == (["coast.wait[-1]"], 1)
+    assert recent() == (["coast.wait[-1]"], 1)
 
 
 def test_a_stored_dag_is_read_once(records: Records, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,29 +312,14 @@ def test_a_stored_dag_is_read_once(records: Records, run_id: str, monkeypatch: p
     monkeypatch.setattr(queries, "_stored", StoredTasks())
     wait(records, run_id, "wait", state="deferred", start_date=ago(hours=3))
     for _ in range(2):
-        found(run_id, "wait")
-        found(run_id, "plain")
-        queries.lately({"coast"}, SINCE)
+        find(run_id, "wait")
+        find(run_id, "plain")
+        recent()
 
     assert read == ["coast"]
 
 
-# ---------------------------------------------------------------------------------------------- all that wait
-
-
-def names(rows: list[Any]) -> list[str]:
-    return [f"{row.dag_id}.{row.task_id}[{row.map_index}]" for row in rows]
-
-
-def wait(
-    records: Records, run_id: str, task_id: str, index: int = -1, dag_id: str = "coast", **more: Any
-) -> None:
-    records.change(dag_id, run_id, task_id, index, **more)
-    records.work(dag_id, run_id, task_id, index, **JOB, at=more.get("start_date"))
-
-
-def ago(**much: float) -> datetime:
-    return NOW - timedelta(**much)
+# ------------------------------------------------------------------------------------------------- the list
 
 
 def test_the_live_come_first_and_the_newest_of_each_first(records: Records, run_id: str) -> None:
@@ -351,49 +329,43 @@ def test_the_live_come_first_and_the_newest_of_each_first(records: Records, run_
     wait(records, run_id, "each", 1, state="failed", start_date=ago(hours=9), end_date=ago(hours=2))
     wait(records, run_id, "each", 2, state="up_for_reschedule", start_date=ago(hours=7))
 
-    rows, total = queries.lately({"coast"}, SINCE)
+    rows, total = queries.recent({"coast"}, SINCE)
 
-    assert names(rows) == [
-        "coast.own[-1]",
-        "coast.wait[-1]",
-        "coast.each[2]",
-        "coast.each[1]",
-        "coast.each[0]",
-    ]
-    assert total == 5
+    order = "own[-1] wait[-1] each[2] each[1] each[0]".split()
+    assert (names(rows), total) == ([f"coast.{name}" for name in order], 5)
     assert [row.is_live for row in rows] == [True, True, True, False, False]
-    assert all(row.job == JobRef("pixxel_default", "wf-1", "7f3") for row in rows)
+    assert all(row.job == JobKey("pixxel_default", "wf-1", "7f3") for row in rows)
 
 
 @pytest.mark.parametrize("state", queries.LIVE)
 def test_every_live_state_counts_however_old(records: Records, run_id: str, state: str) -> None:
     wait(records, run_id, "wait", state=state, start_date=ago(days=30))
 
-    assert names(queries.lately({"coast"}, SINCE)[0]) == ["coast.wait[-1]"]
+    assert recent() == (["coast.wait[-1]"], 1)
 
 
-def test_what_ended_before_or_never_began_is_left_out(records: Records, run_id: str) -> None:
-    wait(
-        records, run_id, "wait", state="success", start_date=ago(hours=30), end_date=ago(hours=24, seconds=1)
-    )
-    wait(records, run_id, "own", state="success", start_date=ago(hours=30), end_date=ago(hours=24))
-    wait(records, run_id, "get", state=None, start_date=ago(hours=1))
+@pytest.mark.parametrize(
+    ("columns", "listed"),
+    [
+        ({"state": "success", "start_date": ago(hours=30), "end_date": ago(hours=24, seconds=1)}, False),
+        ({"state": "success", "start_date": ago(hours=30), "end_date": ago(hours=24)}, True),
+        ({"state": "success", "start_date": ago(days=7, hours=12), "end_date": ago(hours=1)}, True),
+        ({"state": None, "start_date": ago(hours=1)}, False),
+    ],
+    ids=["ended before", "ended since", "a wait of a week", "never began"],
+)
+def test_a_wait_that_has_ended_is_listed_for_a_day(
+    records: Records, run_id: str, columns: dict[str, Any], listed: bool
+) -> None:
+    wait(records, run_id, "wait", **columns)
 
-    assert names(queries.lately({"coast"}, SINCE)[0]) == ["coast.own[-1]"]
+    assert recent()[1] == listed
 
 
-def test_a_wait_of_a_week_that_ended_lately_is_there(records: Records, run_id: str) -> None:
-    wait(records, run_id, "wait", state="success", start_date=ago(days=7, hours=12), end_date=ago(hours=1))
-
-    assert queries.lately({"coast"}, SINCE)[1] == 1
-
-
-def test_tasks_without_pixxels_mark_are_left_out(records: Records, run_id: str) -> None:
-    records.change("coast", run_id, "plain", state="running", start_date=ago(minutes=1))
-    records.push("coast", run_id, "plain", job_id="7f3", workflow_id="wf-1")
+def test_a_task_that_has_pushed_no_connection_is_not_listed(records: Records, run_id: str) -> None:
     records.change("coast", run_id, "wait", state="queued")
 
-    assert queries.lately({"coast"}, SINCE) == ([], 0)
+    assert recent() == ([], 0)
 
 
 @pytest.mark.parametrize("padding", [0, 4_999, 5_001, 40_000])
@@ -405,7 +377,7 @@ def test_dags_that_are_not_readable_are_left_out(records: Records, run_id: str, 
     wait(records, run_id, "own", dag_id="secret", **over)
     readable = {"coast", *(f"dag-{number}" for number in range(padding))}
 
-    rows, total = queries.lately(readable, SINCE)
+    rows, total = queries.recent(readable, SINCE)
 
     assert names(rows) == ["coast.wait[-1]"]
     assert total == 1
@@ -414,7 +386,7 @@ def test_dags_that_are_not_readable_are_left_out(records: Records, run_id: str, 
 def test_who_may_read_nothing_sees_nothing(records: Records, run_id: str) -> None:
     wait(records, run_id, "wait", state="running", start_date=ago(minutes=1))
 
-    assert queries.lately(set(), SINCE) == ([], 0)
+    assert queries.recent(set(), SINCE) == ([], 0)
 
 
 def test_the_newest_500_of_more_are_shown_and_all_are_counted(records: Records, run_id: str) -> None:
@@ -422,7 +394,7 @@ def test_the_newest_500_of_more_are_shown_and_all_are_counted(records: Records, 
     wait(records, run_id, "wait", state="success", start_date=ago(hours=20), end_date=ago(minutes=1))
     records.many("coast", run_id, "own", 140, ago(hours=5), state="failed", end_date=ago(hours=4))
 
-    rows, total = queries.lately({"coast"}, SINCE)
+    rows, total = queries.recent({"coast"}, SINCE)
 
     assert total == 621
     assert len(rows) == 500

@@ -1,4 +1,4 @@
-"""What a browser may have of a text."""
+"""Which parts of a text are shown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def of(password: str, **extra: Any) -> Redactor:
 
 
 @pytest.mark.parametrize("key", ["k", "7", "hush", "hush-hush", CANARY, "Token hush", "a b c"])
-def test_a_key_is_taken_out_however_short_it_is(key: str) -> None:
+def test_a_key_is_redacted_however_short_it_is(key: str) -> None:
     shown = of(key).shown(f"<{key}> <Bearer {key}> https://h/{key}")
 
     assert key.split(None, 1)[-1] not in shown
@@ -35,7 +35,7 @@ def test_a_key_is_taken_out_however_short_it_is(key: str) -> None:
     assert key not in repr(of(key))
 
 
-def test_a_header_without_a_scheme_is_taken_out_too() -> None:
+def test_a_header_without_a_scheme_is_redacted_too() -> None:
     assert of("hush", auth_scheme="none").shown("hush: hush") == "***: ***"
 
 
@@ -47,7 +47,7 @@ def test_a_connection_that_was_read_twice_has_two_keys() -> None:
 
 @pytest.mark.parametrize("before", range(2 * LONGEST - len(CANARY) - 2, 2 * LONGEST + 3))
 def test_a_long_text_never_ends_in_half_a_key(before: int) -> None:
-    # What comes before is taken out, so that the end of what was looked at is shown.
+    # What comes before is redacted, so that the end of what was searched is shown.
     text = (CANARY * (before // len(CANARY))).ljust(before, "x") + CANARY * 9
 
     assert CANARY[:3] not in Redactor((CANARY,)).shown(text)

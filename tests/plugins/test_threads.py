@@ -1,4 +1,4 @@
-"""Threads that hold up nobody."""
+"""Threads that block nobody."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def submit(threads: Threads, work: Any) -> Any:
     return threads.submit("k", work)
 
 
-def test_work_of_one_key_takes_its_turns_in_order() -> None:
+def test_work_of_one_key_runs_in_order() -> None:
     threads, done = Threads(at_once=1, waiting=9), list[int]()
     futures = [submit(threads, lambda number=number: done.append(number)) for number in range(9)]
 
@@ -27,7 +27,7 @@ def test_work_of_one_key_takes_its_turns_in_order() -> None:
     assert done == list(range(9))
 
 
-def test_a_thread_goes_when_there_is_nothing_to_do() -> None:
+def test_a_thread_ends_with_its_work() -> None:
     threads = Threads(at_once=2, waiting=9)
     for _ in range(3):
         future = submit(threads, threading.current_thread)
@@ -39,7 +39,7 @@ def test_a_thread_goes_when_there_is_nothing_to_do() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), MemoryError(), SystemExit(1)])
-def test_an_error_goes_to_whoever_asked(error: BaseException) -> None:
+def test_an_error_is_in_the_future(error: BaseException) -> None:
     threads = Threads(at_once=1, waiting=9)
 
     def fail() -> None:
@@ -50,7 +50,7 @@ def test_an_error_goes_to_whoever_asked(error: BaseException) -> None:
     assert after.result(LONG) == 7
 
 
-def test_work_that_was_given_up_is_not_begun() -> None:
+def test_cancelled_work_does_not_run() -> None:
     threads, go, begun = Threads(at_once=1, waiting=9), threading.Event(), list[int]()
     assert submit(threads, lambda: go.wait(LONG)) is not None
     second = submit(threads, lambda: begun.append(1))

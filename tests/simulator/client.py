@@ -47,8 +47,8 @@ class Client:
     def listed(self) -> list[str]:
         return [job["id"] for job in self.get(JOBS).json()["jobs"]]
 
-    def ask(self, path: str = DOWNLOAD) -> str:
-        """The signed URL of a package that takes no time."""
+    def signed_url(self, path: str = DOWNLOAD) -> str:
+        """Return the signed URL of a package that is ready at once."""
         answer = self("PUT", path).json()
         assert answer["status"] == "ready"
         return str(answer["signed_url"])
@@ -58,7 +58,7 @@ class Client:
 
 
 def ping(simulator: Simulator) -> socket.socket:
-    """A connection on which the ping has been asked for."""
+    """Return a connection on which a ping was requested."""
     place = urlsplit(simulator.url)
     connection = socket.create_connection((place.hostname, place.port), timeout=10)
     connection.sendall(PING)
@@ -71,7 +71,7 @@ def fetch(url: str, **headers: str) -> requests.Response:
 
 
 def message(answer: requests.Response, status: int = 400) -> str:
-    """What an error says, in the envelope."""
+    """Return the message of an error in the envelope."""
     assert answer.status_code == status, answer.text
     error = answer.json()["error"]
     assert error.keys() == {"code", "message", "details"}

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from pixxel_provider.simulator.server import Simulator
-from tests.simulator.client import Client, message
+from pixxel_provider.simulator.world import Bill
+from tests.simulator.client import DOWNLOAD, Client, message
 
 
 def test_the_index_names_the_routes(client: Client) -> None:
@@ -14,7 +15,7 @@ def test_the_index_names_the_routes(client: Client) -> None:
     assert "DELETE /_control/counters" in routes
 
 
-def test_a_job_is_created_as_wanted(pixxel: Simulator, client: Client) -> None:
+def test_a_job_is_created_with_its_fields(pixxel: Simulator, client: Client) -> None:
     wanted = {
         "id": "a/b",
         "workflow_id": "wf-succeeds",
@@ -48,11 +49,6 @@ def test_a_jobs_fields_are_changed_and_restored(pixxel: Simulator, client: Clien
     assert "id" not in changed.json()
     restored = client.control("PATCH", "/jobs/job-finished", {"restore": True}).json()
     assert (restored["status"], restored["id"]) == ("completed", "job-finished")
-
-
-def test_a_job_is_made_to_end(pixxel: Simulator, client: Client) -> None:
-    pixxel.create_job("wf-fails", "x/y")
-    assert client.control("PATCH", "/jobs/x%2Fy", {"finish": True}).json()["status"] == "failed"
 
 
 def test_the_clock_is_advanced(pixxel: Simulator, client: Client) -> None:
@@ -98,12 +94,15 @@ def test_a_list_of_faults_with_a_mistake_in_it_adds_none(client: Client) -> None
 def test_reset_brings_back_the_start(pixxel: Simulator, client: Client) -> None:
     pixxel.create_job(job_id="j")
     pixxel.fail_next("ping")
+    pixxel.set_package(status="failed", seconds=0)
+    client.create()
     pixxel.advance(5)
-    client.get("/v0/workflows/wf-succeeds/jobs")
     assert client.control("POST", "/reset").json() == {"reset": True}
     assert client.job("j").status_code == 404
     assert client.get("/ping").status_code == 200
-    assert client.control("GET", "/counters").json()["total"] == 2
+    assert client("PUT", DOWNLOAD).json()["status"] == "pending"
+    assert pixxel.bill() == Bill((), 0)
+    assert client.control("GET", "/counters").json()["total"] == 3
 
 
 @pytest.mark.parametrize(
@@ -128,14 +127,16 @@ def test_reset_brings_back_the_start(pixxel: Simulator, client: Client) -> None:
         ("POST", "/workflows", {"id": "w", "colour": 1}, "colour: there is no such field"),
     ],
 )
-def test_a_bad_wish_is_refused_by_field(
+def test_a_bad_value_is_refused_by_field(
     client: Client, method: str, path: str, body: Any, words: str
 ) -> None:
     assert message(client.control(method, path, body)).startswith(words)
 
 
-def test_a_job_without_end_isnt_made_to_end(pixxel: Simulator, client: Client) -> None:
+def test_a_job_is_made_to_end_unless_it_has_no_end(pixxel: Simulator, client: Client) -> None:
+    pixxel.create_job("wf-fails", "x/y")
     pixxel.create_job("wf-endless", "j")
+    assert client.control("PATCH", "/jobs/x%2Fy", {"finish": True}).json()["status"] == "failed"
     assert "no end" in message(client.control("PATCH", "/jobs/j", {"finish": True}))
 
 
@@ -144,7 +145,7 @@ def test_a_body_that_isnt_json_is_refused(client: Client) -> None:
     assert "not JSON" in message(answer)
 
 
-def test_ids_that_are_unknown_or_taken_are_told_apart(client: Client) -> None:
+def test_unknown_ids_are_404_and_taken_ones_409(client: Client) -> None:
     assert client.control("PATCH", "/jobs/nope", {}).status_code == 404
     assert client.control("POST", "/jobs", {"workflow_id": "nope"}).status_code == 404
     taken = {"id": "job-finished", "workflow_id": "wf-succeeds"}

@@ -5,7 +5,7 @@ from pixxel_provider.simulator.server import Simulator
 from tests.simulator.client import JOBS, Client, ping, wait_for
 
 
-def test_counters_tell_what_was_asked_and_answered(pixxel: Simulator, client: Client) -> None:
+def test_requests_and_answers_are_counted(pixxel: Simulator, client: Client) -> None:
     pixxel.fail_next("get_job", status=503)
     sent = sum(
         len(answer.content)
@@ -22,7 +22,7 @@ def test_counters_tell_what_was_asked_and_answered(pixxel: Simulator, client: Cl
     assert client.control("DELETE", "/counters").json()["total"] == 0
 
 
-def test_requests_are_remembered_without_the_key(pixxel: Simulator, client: Client) -> None:
+def test_requests_are_recorded_without_the_key(pixxel: Simulator, client: Client) -> None:
     client("GET", f"{JOBS}/a%2Fb", params={"x": "1"}, headers={"User-Agent": "me/1"})
     (seen,) = client.control("GET", "/requests").json()["requests"]
     assert (seen["route"], seen["method"], seen["path"], seen["query"]) == (

@@ -33,7 +33,7 @@ from pixxel_provider.simulator.faults import BODIES, DROPS, ROUTES, Fault, Fault
         ("pause=0.1,chunk=10,truncate=50", {"pause": 0.1, "chunk": 10, "truncate": 50}),
     ],
 )
-def test_text_and_json_say_the_same(text: str, fields: dict[str, Any]) -> None:
+def test_text_and_json_give_the_same_fault(text: str, fields: dict[str, Any]) -> None:
     assert Fault.read(text) == Fault.read(fields)
 
 
@@ -113,44 +113,36 @@ def test_the_help_names_every_field_and_word() -> None:
     assert "json_body" not in names
 
 
-def met(book: FaultBook, *requests_: tuple[str, str | None]) -> list[bool]:
-    return [book.take(*each) is not None for each in requests_]
-
-
-def test_a_fault_is_met_as_often_as_it_says_after_as_many_good_answers() -> None:
-    book = FaultBook(["route=get_job,status=500,times=2,after=1"])
-    assert met(book, *[("get_job", "j")] * 5) == [False, True, True, False, False]
-
-
-def test_a_fault_without_times_is_met_once_and_with_0_always() -> None:
-    assert met(FaultBook(["status=500"]), *[("ping", None)] * 3) == [True, False, False]
-    assert met(FaultBook(["status=500,times=0"]), *[("ping", None)] * 3) == [True, True, True]
+@pytest.mark.parametrize(
+    ("faults", "statuses"),
+    [
+        # Once, unless it is given how often; 0 means always.
+        (["status=500"], [500, None, None]),
+        (["status=500,times=0"], [500, 500, 500]),
+        (["status=500,times=2,after=1"], [None, 500, 500, None, None]),
+        # In the order in which they were added, but those that last after the others.
+        (["status=500", "status=501"], [500, 501, None]),
+        (["status=500,times=0", "status=501"], [501, 500, 500]),
+    ],
+)
+def test_faults_are_served_in_order_and_as_often_as_given(
+    faults: list[Any], statuses: list[int | None]
+) -> None:
+    book = FaultBook(faults)
+    assert [getattr(book.take("ping", None), "status", None) for _ in statuses] == statuses
 
 
 def test_a_fault_concerns_its_route_and_job_only() -> None:
     book = FaultBook(["route=get_job,job_id=j,status=500,times=0"])
-    assert met(book, ("get_job", "k"), ("list_jobs", None), ("download_job", "j"), ("get_job", "j")) == [
-        False,
-        False,
-        False,
-        True,
-    ]
+    others = [("get_job", "k"), ("list_jobs", None), ("download_job", "j")]
+    assert [book.take(*each) for each in others] == [None] * 3
+    assert book.take("get_job", "j") is not None
 
 
 def test_delays_add_up_before_the_first_other_fault() -> None:
     book = FaultBook(["latency=1,times=0", "latency=2", "status=500"])
     taken = [book.take("ping", None) for _ in range(2)]
     assert [(fault.status, fault.latency) for fault in taken if fault] == [(500, 3), (None, 1)]
-
-
-def test_a_fault_for_once_comes_before_one_that_lasts() -> None:
-    book = FaultBook(["status=500,times=0", "drop=reset"])
-    assert [getattr(book.take("ping", None), "drop", None) for _ in range(2)] == ["reset", None]
-
-
-def test_faults_are_met_in_the_order_they_were_added() -> None:
-    book = FaultBook(["status=500", "status=501"])
-    assert [getattr(book.take("ping", None), "status", None) for _ in range(3)] == [500, 501, None]
 
 
 def test_reset_arms_the_first_faults_again_and_drops_the_others() -> None:

@@ -40,7 +40,7 @@ def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_answers_and_ends_with_0(tmp_path: Path, number: int) -> None:
+def test_it_prints_its_address_answers_and_exits_with_0(tmp_path: Path, number: int) -> None:
     ready = tmp_path / "ready"
     ready.write_text("http://127.0.0.1:1\n")
     process = start(
@@ -103,7 +103,7 @@ def test_a_bad_option_is_named(
     assert words in capsys.readouterr().err
 
 
-def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["--port", str(port)]) == 1
@@ -121,7 +121,7 @@ def run_without(absent: str, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("absent", ["fastapi", "uvicorn"])
-def test_without_the_extra_it_says_what_to_install(absent: str) -> None:
+def test_without_the_extra_it_names_what_to_install(absent: str) -> None:
     found = run_without(absent, "--port", "0")
     assert found.returncode == 2
     assert found.stderr.strip().endswith("pip install 'airflow-provider-pixxel[simulator]'")

@@ -47,63 +47,49 @@ def test_a_part_of_gigabytes_is_made_without_the_rest() -> None:
     assert len(whole(content, (1 << 50) - 10)) == 10
 
 
-def test_a_package_of_a_size_is_that_long_and_can_be_fetched_in_two_parts(
-    pixxel: Simulator, client: Client
-) -> None:
+def test_a_package_has_its_size_and_can_be_fetched_in_two_parts(pixxel: Simulator, client: Client) -> None:
     size = 2 * CHUNK + 12_345
     pixxel.set_package("job-finished", size=size, seed=3, seconds=0)
-    url = client.ask()
+    url = client.signed_url()
     answer = fetch(url)
     assert answer.content == whole(made_up(size, seed=3))
     assert answer.headers["content-length"] == str(size)
     assert fetch(url, Range=f"bytes={CHUNK - 7}-").content == answer.content[CHUNK - 7 :]
-
-
-def test_an_empty_package_has_no_byte(pixxel: Simulator, client: Client) -> None:
-    pixxel.set_package(content=b"", seconds=0)
-    answer = fetch(client.ask())
-    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
+    pixxel.set_package("job-finished", content=b"", seconds=0)
+    empty = fetch(client.signed_url())
+    assert (empty.status_code, empty.content, empty.headers["content-length"]) == (200, b"", "0")
 
 
 def test_the_nearest_plan_holds(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(content=b"all", seconds=0)
-    assert fetch(client.ask()).content == b"all"
+    assert fetch(client.signed_url()).content == b"all"
     pixxel.set_package("job-finished", content=b"job", seconds=0)
-    assert [fetch(client.ask(path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"job"]
+    assert [fetch(client.signed_url(path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"job"]
     pixxel.set_package("job-finished", "job-finished-task-1", content=b"task", seconds=0)
-    assert [fetch(client.ask(path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"task"]
+    assert [fetch(client.signed_url(path)).content for path in (DOWNLOAD, TASK)] == [b"job", b"task"]
 
 
 def test_a_plan_without_content_serves_the_usual_zip(pixxel: Simulator, client: Client) -> None:
     pixxel.set_package(seconds=0, filename="../x.zip", content_type="application/octet-stream")
-    answer = fetch(client.ask())
+    answer = fetch(client.signed_url())
     assert len(zipfile.ZipFile(io.BytesIO(answer.content)).namelist()) == 5
     assert answer.headers["content-disposition"] == 'attachment; filename="../x.zip"'
     assert answer.headers["content-type"] == "application/octet-stream"
 
 
-def test_a_package_takes_as_long_as_its_plan_says(pixxel: Simulator, client: Client) -> None:
-    pixxel.set_package(seconds=50)
-    assert client("PUT", DOWNLOAD).json()["status"] == "pending"
-    pixxel.advance(49)
-    assert client("PUT", DOWNLOAD).json()["status"] == "pending"
-    pixxel.advance(1)
-    assert client("PUT", DOWNLOAD).json()["status"] == "ready"
-
-
 @pytest.mark.parametrize("path", [DOWNLOAD, TASK])
-def test_a_package_can_fail(pixxel: Simulator, client: Client, path: str) -> None:
-    pixxel.set_package(status="failed")
-    assert client("PUT", path).json()["status"] == "pending"
-    pixxel.advance(3)
+@pytest.mark.parametrize(("plan", "seconds"), [({"seconds": 50}, 50), ({"status": "failed"}, 3)])
+def test_a_package_is_ready_or_fails_after_the_time_of_its_plan(
+    pixxel: Simulator, client: Client, path: str, plan: dict[str, Any], seconds: int
+) -> None:
+    pixxel.set_package(**plan)
+    for pause in (0, seconds - 1):
+        pixxel.advance(pause)
+        assert client("PUT", path).json()["status"] == "pending"
+    pixxel.advance(1)
     answer = client("PUT", path).json()
-    assert (answer["status"], answer["signed_url"]) == ("failed", "")
-
-
-def test_a_reset_makes_packages_as_usual_again(pixxel: Simulator, client: Client) -> None:
-    pixxel.set_package(status="failed", seconds=0)
-    pixxel.reset()
-    assert client("PUT", DOWNLOAD).json()["status"] == "pending"
+    assert answer["status"] == plan.get("status", "ready")
+    assert bool(answer["signed_url"]) == (answer["status"] == "ready")
 
 
 def test_the_control_route_sets_what_python_sets(client: Client) -> None:
@@ -113,9 +99,9 @@ def test_the_control_route_sets_what_python_sets(client: Client) -> None:
     named = {"filename": "x.zip", "content_type": "text/plain"}
     assert {*prepared, *served, *named, "size"} == PackagePlan.model_fields.keys()
     assert client.control("POST", "/packages", {**ids, **prepared, **served, **named}).json() == ids
-    assert fetch(client.ask(TASK)).content == TEN
+    assert fetch(client.signed_url(TASK)).content == TEN
     client.control("POST", "/packages", {"size": 12, "seconds": 0})
-    assert len(fetch(client.ask()).content) == 12
+    assert len(fetch(client.signed_url()).content) == 12
 
 
 @pytest.mark.parametrize(
@@ -170,15 +156,16 @@ def test_a_checksum_comes_in_the_wanted_header_right_or_wrong(
     pixxel: Simulator, client: Client, name: str, value: str
 ) -> None:
     pixxel.set_package(content=TEN, seconds=0, checksum=name)
-    url = client.ask()
+    url = client.signed_url()
     assert fetch(url).headers[name] == value
     part = fetch(url, Range="bytes=5-")
     assert part.headers.get(name) == (None if name in OF_WHOLE_ANSWERS else value)
     pixxel.set_package(content=TEN, seconds=0, checksum=name, wrong_checksum=True)
-    wrong = fetch(client.ask()).headers[name]
+    wrong = fetch(client.signed_url()).headers[name]
     assert (wrong != value, len(wrong)) == (True, len(value))
 
 
-def test_a_package_without_checksum_has_no_such_header(pixxel: Simulator, client: Client) -> None:
-    pixxel.set_package(content=TEN, seconds=0)
-    assert not {name.lower() for name in CHECKSUMS} & {name.lower() for name in fetch(client.ask()).headers}
+def test_a_package_without_checksum_or_etag_has_no_such_header(pixxel: Simulator, client: Client) -> None:
+    pixxel.set_package(content=TEN, seconds=0, etag=False)
+    headers = {name.lower() for name in fetch(client.signed_url()).headers}
+    assert not headers & {"etag", *(name.lower() for name in CHECKSUMS)}

@@ -39,7 +39,7 @@ def test_a_job_in_the_middle_of_its_life() -> None:
     assert mosaic["finished_at"] == mosaic["block_inf_start_time"] == render.ZERO_TIME
 
 
-def test_a_completed_job_says_when_it_finished_and_what_came_out() -> None:
+def test_a_completed_job_has_its_end_and_its_results() -> None:
     world = make()
     body = world.full(world.create_job("wf-succeeds", job_id="j", age=1000))
     assert (body["status"], body["progress"], body["time_taken"]) == ("completed", "100%", "1m55s")
@@ -49,7 +49,7 @@ def test_a_completed_job_says_when_it_finished_and_what_came_out() -> None:
     assert read_bytes(body["spec"])["workflow"] == "wf-succeeds"
 
 
-def test_a_failed_job_says_which_block_failed_and_why() -> None:
+def test_a_failed_job_names_its_failed_block_and_the_reason() -> None:
     world = make()
     body = world.full(world.job("wf-fails", "job-failed"))
     (failed,) = (task for task in body["tasks"] if task["status"] == "failed")
@@ -70,7 +70,7 @@ def test_an_invalid_job_lists_its_validation_errors() -> None:
     assert body["tasks"] == []
 
 
-def test_odd_jobs_have_a_status_nobody_knows_with_and_without_an_end() -> None:
+def test_odd_jobs_have_an_unknown_status_with_and_without_an_end() -> None:
     world = make()
     stays = world.create_job("wf-odd-status", age=9999)
     ended = world.create_job("wf-odd-ended", age=9999)

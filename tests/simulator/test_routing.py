@@ -17,7 +17,7 @@ from pixxel_provider.simulator.routing import decode, match, raw_path
         ({"path": "/a b"}, "/a%20b"),
     ],
 )
-def test_the_raw_path_is_found_in_each_kind_of_server(scope: dict[str, Any], path: str) -> None:
+def test_the_raw_path_is_read_from_each_kind_of_server(scope: dict[str, Any], path: str) -> None:
     assert raw_path(scope) == path
 
 

@@ -126,7 +126,7 @@ def test_faults_given_at_the_start_are_met_and_armed_again_by_reset() -> None:
         assert get(pixxel).status_code == 500
 
 
-def test_jobs_really_run_at_the_speed_that_was_asked_for() -> None:
+def test_jobs_run_at_the_given_speed() -> None:
     with serve(speed=1200) as pixxel:
         client = Client(pixxel)
         job_id = client.create().json()["id"]

@@ -1,14 +1,14 @@
 "use strict";
-// What both pages share: drawing, words for numbers and times, links, and the refresh.
-// The scripts of a page share one scope, which nobody else uses: no wrappers, no exports.
+// What both pages share: rendering, texts for numbers and times, links, and the refresh.
+// The scripts of a page share one scope, which no other script uses: no wrappers, no exports.
 const base = document.documentElement.dataset.root.replace(/\/pixxel$/, "") + "/";
 
-// ---- Drawing. A page is described anew each time and laid over what is there: only differences touch the
-// document, so focus, selection, scroll position and open details survive. Text only ever becomes text nodes.
+// ---- Rendering. A page is described anew each time and compared with the document: only differences change
+// it, so focus, selection, scroll position and open details survive. Text only ever becomes text nodes.
 
-const drawn = new WeakMap(); // element -> the attributes it was given
+const propsOf = new WeakMap(); // element -> the props it was given
 
-// Said aloud, since tables that are laid out as blocks lose their roles.
+// Explicit, since tables that are laid out as blocks lose their roles.
 const ROLES = {
   table: "table", thead: "rowgroup", tbody: "rowgroup", tr: "row", th: "rowheader", td: "cell",
 };
@@ -18,8 +18,8 @@ function h(tag, props, ...children) {
 }
 
 // Names with "--" carry measures to the stylesheet: a style attribute isn't allowed here.
-function dress(element, props) {
-  const was = drawn.get(element) ?? {};
+function setProps(element, props) {
+  const was = propsOf.get(element) ?? {};
   for (const name of Object.keys({ ...was, ...props })) {
     const value = props[name];
     if (value === was[name] || name === "key") continue;
@@ -28,21 +28,21 @@ function dress(element, props) {
     else if (value == null || value === false) element.removeAttribute(name);
     else element.setAttribute(name, value);
   }
-  drawn.set(element, props);
+  propsOf.set(element, props);
 }
 
-// The nodes that are there, first one last, by what they may become.
-function pool(parent) {
+// The nodes that can be reused, first one last, by tag and key.
+function reusable(parent) {
   const free = new Map();
   for (const node of [...parent.childNodes].reverse()) {
-    const name = `${node.nodeName.toLowerCase()} ${drawn.get(node)?.key}`;
+    const name = `${node.nodeName.toLowerCase()} ${propsOf.get(node)?.key}`;
     if (!free.get(name)?.push(node)) free.set(name, [node]);
   }
   return free;
 }
 
 function patch(parent, children) {
-  const free = pool(parent);
+  const free = reusable(parent);
   const nodes = children.map((child) => {
     if (typeof child !== "object") {
       const node = free.get("#text undefined")?.pop() ?? document.createTextNode("");
@@ -51,11 +51,11 @@ function patch(parent, children) {
     }
     const { tag, props, children: inner } = child;
     const element = free.get(`${tag} ${props.key}`)?.pop() ?? document.createElement(tag);
-    dress(element, props);
+    setProps(element, props);
     patch(element, inner);
     return element;
   });
-  // First what is gone, so that whatever stays needn't move.
+  // First the removals, so that the nodes that stay needn't move.
   for (const rest of free.values()) for (const node of rest) node.remove();
   let here = parent.firstChild;
   for (const node of nodes) {
@@ -70,7 +70,7 @@ function draw(parent, ...children) {
   if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
 }
 
-// ---- Times, in the zone that was chosen in Airflow.
+// ---- Times, in the time zone that is set in Airflow.
 
 function zone() {
   try {
@@ -82,7 +82,7 @@ function zone() {
 
 const formats = new Map();
 
-// Sweden writes times as Airflow does: "2026-11-24 04:00:00".
+// The Swedish format is Airflow's: "2026-11-24 04:00:00".
 function format(timeZone) {
   try {
     return new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium", timeZone });
@@ -96,10 +96,10 @@ function stamp(ms, timeZone = zone()) {
   return formats.get(timeZone).format(ms);
 }
 
-const clock = (ms) => stamp(ms).slice(11);
+const timeOfDay = (ms) => stamp(ms).slice(11);
 
-// How far the zone is ahead of UTC at that moment.
-const ahead = (ms) => Date.parse(stamp(ms).replace(" ", "T") + "Z") - Math.floor(ms / 1000) * 1000;
+// The zone's offset from UTC at that moment.
+const zoneOffset = (ms) => Date.parse(stamp(ms).replace(" ", "T") + "Z") - Math.floor(ms / 1000) * 1000;
 
 function moment(text) {
   const ms = typeof text === "string" ? Date.parse(text) : NaN;
@@ -127,19 +127,19 @@ function span(ms) {
   return `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`;
 }
 
-// ---- Numbers and words.
+// ---- Numbers and texts.
 
 const amount = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
 const text = (value) => (typeof value === "object" && value ? JSON.stringify(value) : String(value ?? ""));
 
-// Rounded down: 100 % is said when it is there, not before.
+// Rounded down: 100 % is shown when it is reached, not before.
 function percent(value) {
   return number(value) === null ? null : Math.floor(Math.min(100, Math.max(0, value)));
 }
 
-function cost({ cost: spent, estimated_cost: guess, meaning }, unit) {
-  const [paid, about] = [number(spent), number(guess)];
+function cost({ cost: spent, estimated_cost: estimate, meaning }, unit) {
+  const [paid, about] = [number(spent), number(estimate)];
   const credits = (n) => amount.format(n) + (unit ? (n === 1 ? " credit" : " credits") : "");
   if (paid === null) return about === null ? "" : `about ${credits(about)}`;
   if (about === null) return credits(paid);
@@ -149,7 +149,7 @@ function cost({ cost: spent, estimated_cost: guess, meaning }, unit) {
 
 const TONES = { succeeded: "success", failed: "failed", unclear: "up_for_retry" };
 
-// Airflow's colour for a Pixxel status: whatever waits without running looks queued.
+// Airflow's colour for a Pixxel status: all that waits without running is shown as queued.
 function tone(meaning, status) {
   return TONES[meaning] ?? (text(status).toLowerCase() === "running" ? "running" : "queued");
 }
@@ -187,109 +187,109 @@ const airflow = (...parts) => base + parts.map((p) => encodeURIComponent(text(p)
 // ---- The refresh.
 
 const here = location.pathname.replace(/\/+$/, "");
-const LONGEST = 60;
+const MAX_INTERVAL = 60; // seconds
 
 const get = (what) => fetch(`${here}/${what}`, { cache: "no-store", signal: AbortSignal.timeout(60000) });
 
-// Asks for the page's data when it is due, and draws after each answer.
-function watch(stops, redraw) {
-  const now = { data: null, gone: "", trouble: "", due: 0, ahead: 0, late: false };
+// Requests the page's data when it is due, and renders after each answer.
+function poll(refusals, render) {
+  const state = { data: null, refusal: "", error: "", due: 0, clockOffset: 0, isSlow: false };
   let busy = false;
   let timer;
-  let asked = -Infinity;
+  let requestedAt = -Infinity;
   let failures = 0;
-  let every = 5;
+  let interval = 5;
 
   function schedule() {
     clearTimeout(timer);
-    if (now.due === null || busy) return;
-    const at = document.hidden ? Math.max(now.due, asked + LONGEST * 1000) : now.due;
-    timer = setTimeout(ask, Math.min(Math.max(0, at - Date.now()), 3600000));
+    if (state.due === null || busy) return;
+    const at = document.hidden ? Math.max(state.due, requestedAt + MAX_INTERVAL * 1000) : state.due;
+    timer = setTimeout(refresh, Math.min(Math.max(0, at - Date.now()), 3600000));
   }
 
   async function read() {
     const answer = await get("data");
-    const gone = { 401: "Your session has ended: reload the page.", ...stops }[answer.status];
-    if (gone) return { gone, status: answer.status, poll: null };
+    const refusal = { 401: "Your session has ended: reload the page.", ...refusals }[answer.status];
+    if (refusal) return { refusal, status: answer.status, poll: null };
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     return (await answer.json()) ?? {};
   }
 
   function accept(answer) {
     failures = 0;
-    now.trouble = "";
-    now.gone = answer.gone ?? "";
-    if (!answer.gone) {
-      now.data = answer;
-      now.ahead = (moment(answer.now) ?? Date.now()) - Date.now();
+    state.error = "";
+    state.refusal = answer.refusal ?? "";
+    if (!answer.refusal) {
+      state.data = answer;
+      state.clockOffset = (moment(answer.now) ?? Date.now()) - Date.now();
     } else if (answer.status !== 401) {
-      now.data = null; // what one may no longer see isn't left standing
+      state.data = null; // what the user may no longer see is removed
     }
-    const poll = number(answer.poll);
-    if (poll !== null) every = Math.max(1, poll);
-    now.due = poll === null ? null : Date.now() + every * 1000;
+    const seconds = number(answer.poll);
+    if (seconds !== null) interval = Math.max(1, seconds);
+    state.due = seconds === null ? null : Date.now() + interval * 1000;
   }
 
-  function postpone(error) {
+  function retryLater(error) {
     failures += 1;
-    now.trouble = /^HTTP/.test(error.message) ? error.message : "no answer";
-    // Doubled each time, and never all tabs at the same moment.
-    const wait = Math.min(LONGEST, every * 2 ** failures) * (0.8 + Math.random() * 0.2);
-    now.due = Date.now() + wait * 1000;
+    state.error = /^HTTP/.test(error.message) ? error.message : "no answer";
+    // Exponential backoff with jitter, so that tabs don't retry all at once.
+    const wait = Math.min(MAX_INTERVAL, interval * 2 ** failures) * (0.8 + Math.random() * 0.2);
+    state.due = Date.now() + wait * 1000;
   }
 
-  async function ask() {
+  async function refresh() {
     if (busy) return;
     busy = true;
-    asked = Date.now();
+    requestedAt = Date.now();
     try {
       accept(await read());
     } catch (error) {
-      postpone(error);
+      retryLater(error);
     }
     busy = false;
     schedule();
-    redraw();
+    render();
   }
 
-  // Nothing flashes when the answer is quick.
+  // No message flashes if the answer is quick.
   setTimeout(() => {
-    now.late = true;
-    redraw();
+    state.isSlow = true;
+    render();
   }, 300);
   document.addEventListener("visibilitychange", schedule);
-  addEventListener("storage", redraw); // the zone may have been changed
-  ask();
-  return { now, ask };
+  addEventListener("storage", render); // the time zone may have been changed
+  refresh();
+  return { state, refresh };
 }
 
-function freshness({ data, gone, trouble, due, ahead: offset }) {
-  if (gone) return null;
-  const said = moment(data?.now);
-  const from = said === null ? "" : `As of ${clock(said)}`;
-  if (trouble) {
-    const again = `Airflow couldn't be asked just now (${trouble}). Trying again at ${clock(due + offset)}.`;
-    return from ? `${from}. ${again}` : again;
+function freshness({ data, refusal, error, due, clockOffset }) {
+  if (refusal) return null;
+  const answeredAt = moment(data?.now);
+  const from = answeredAt === null ? "" : `As of ${timeOfDay(answeredAt)}`;
+  if (error) {
+    const retry = `The request to Airflow failed (${error}). Next attempt at ${timeOfDay(due + clockOffset)}.`;
+    return from ? `${from}. ${retry}` : retry;
   }
   const next = number(data.poll);
   return from && (next === null ? from : `${from}, every ${amount.format(next)} s`);
 }
 
-// What stands in the page's place, or above it.
-function notices({ gone, late, data, trouble }) {
-  const words = gone || (late && !data && !trouble && "Asking Airflow …");
-  return words && h("p", { class: "calm", role: "status" }, words);
+// A message in place of the page, or above it.
+function notices({ refusal, isSlow, data, error }) {
+  const words = refusal || (isSlow && !data && !error && "Loading …");
+  return words && h("p", { class: "message", role: "status" }, words);
 }
 
-function tools({ now, ask }, ...more) {
-  const line = freshness(now);
+function tools({ state, refresh }, ...more) {
+  const line = freshness(state);
   return h("div", { class: "tools" },
     line && h("span", { class: "fresh" }, line),
     more,
-    h("button", { class: "button", onclick: ask }, "Refresh"));
+    h("button", { class: "button", onclick: refresh }, "Refresh"));
 }
 
-// Whatever isn't an object is left out.
+// The objects of a list; anything else is left out.
 const list = (value) => (Array.isArray(value) ? value : []).filter((item) => item instanceof Object);
 
 const heading = (name, props) => h("th", { scope: "col", role: "columnheader", ...props }, name);

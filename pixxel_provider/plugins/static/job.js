@@ -1,12 +1,12 @@
 "use strict";
 // The page of one job: the tab "Pixxel job" of a task instance.
 const page = document.getElementById("page");
-const toggled = new Map(); // task -> whether somebody opened or closed its details
-const raw = { open: false, of: "", words: "", busy: false };
-let stage = null; // status and tenth of the way, as a screen reader knows them
-let spoken = "";
-const stops = { 403: "You have no right to see this task.", 404: "Airflow doesn't know this task." };
-const source = watch(stops, render);
+const toggled = new Map(); // task -> whether its details were opened or closed
+const raw = { open: false, version: "", text: "", busy: false };
+let announced = null; // status and progress that a screen reader has announced, in steps of ten percent
+let announcement = "";
+const refusals = { 403: "You have no right to see this task.", 404: "Airflow doesn't know this task." };
+const source = poll(refusals, render);
 
 const times = (of) => ({ start: moment(of.start), end: moment(of.end), expected: moment(of.expected_end) });
 
@@ -60,14 +60,14 @@ function progress(job, tasks) {
 const section = (id, title, ...children) =>
   h("section", { "aria-labelledby": id, class: id, key: id }, h("h2", { id }, title), children);
 
-// ---- What went wrong
+// ---- Failures
 
-const called = (task) => text(task.name) || text(task.id);
+const nameOf = (task) => text(task.name) || text(task.id);
 
-function culprit(task) {
+function failedTask(task) {
   const block = [task.block?.name, task.block?.version].map(text).filter(Boolean).join(" ");
   return h("li", null,
-    h("b", null, called(task)),
+    h("b", null, nameOf(task)),
     block && [" in block ", h("b", null, block)],
     task.failure_type && [" ", h("code", null, text(task.failure_type))],
     task.err_msg && h("p", { class: "words" }, text(task.err_msg)));
@@ -79,7 +79,7 @@ function failure(job, tasks) {
   const title = { failed: "Why it failed", unclear: "What is unclear" }[job.meaning] ?? "Failed tasks";
   return section("failure", title,
     job.failure && h("p", { class: "words" }, text(job.failure)),
-    failed.length > 0 && h("ul", null, failed.map(culprit)));
+    failed.length > 0 && h("ul", null, failed.map(failedTask)));
 }
 
 const COLUMNS = { from: "From", to: "To", err: "Error", reason: "Reason", component_name: "Component" };
@@ -100,28 +100,28 @@ function validation(all) {
 const MINUTES = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080];
 const STEPS = [...[1, 2, 5, 10, 15, 30].map((s) => s / 60), ...MINUTES].map((m) => Math.round(m * 60000));
 
-// The time that all bars share. Its end moves in steps, so that only running bars grow each second.
-function axis(job, tasks, now, alive) {
+// The time axis of all bars. Its end moves in steps, so that only running bars grow each second.
+function axis(job, tasks, now, isRunning) {
   const all = tasks.map(times);
   const from = Math.min(...all.map((t) => t.start ?? Infinity), moment(job.started_at) ?? Infinity);
   if (from === Infinity) return null;
-  const ends = all.map((t) => t.end ?? Math.max(t.start ?? 0, (alive && t.expected) || 0));
-  const last = Math.max(...ends, alive ? now : 0, from + 1000);
+  const ends = all.map((t) => t.end ?? Math.max(t.start ?? 0, (isRunning && t.expected) || 0));
+  const last = Math.max(...ends, isRunning ? now : 0, from + 1000);
   const step = STEPS.find((s) => (last - from) / s <= 4) ?? (last - from) / 4;
-  const to = alive ? from + Math.ceil(((last - from) / step) * 8 + 0.1) * (step / 8) : last;
+  const to = isRunning ? from + Math.ceil(((last - from) / step) * 8 + 0.1) * (step / 8) : last;
   return { from, to, step, at: (ms) => Math.min(1, Math.max(0, (ms - from) / (to - from))) };
 }
 
 function ticks({ from, to, step }) {
-  const shift = ahead(from);
-  const found = [];
-  for (let ms = Math.ceil((from + shift) / step) * step - shift; ms <= to; ms += step) found.push(ms);
-  return found;
+  const offset = zoneOffset(from);
+  const marks = [];
+  for (let ms = Math.ceil((from + offset) / step) * step - offset; ms <= to; ms += step) marks.push(ms);
+  return marks;
 }
 
 function tickWords(ms, step) {
-  if (step >= 86400000 || (step >= 3600000 && clock(ms) === "00:00:00")) return stamp(ms).slice(5, 10);
-  return step >= 60000 ? clock(ms).slice(0, 5) : clock(ms);
+  if (step >= 86400000 || (step >= 3600000 && timeOfDay(ms) === "00:00:00")) return stamp(ms).slice(5, 10);
+  return step >= 60000 ? timeOfDay(ms).slice(0, 5) : timeOfDay(ms);
 }
 
 const share = (fraction) => `${(fraction * 100).toFixed(3)}%`;
@@ -134,7 +134,7 @@ function scale(scope) {
   }));
 }
 
-// Lines under the bars: one background instead of elements in each row.
+// Grid lines: one background instead of elements in each row.
 function grid(scope) {
   const [first] = ticks(scope);
   const width = scope.step / (scope.to - scope.from);
@@ -149,12 +149,12 @@ function bar(kind, scope, from, to, colour) {
   return to >= from && h("div", { class: kind, key: kind, "data-tone": colour, ...place });
 }
 
-function barsOf(task, { scope, byName, now, alive }) {
-  const { start, end, expected: guess } = times(task);
+function barsOf(task, { scope, byName, now, isRunning }) {
+  const { start, end, expected: estimate } = times(task);
   const begins = start === null ? readiness(task, byName, now) : now;
   return [
-    end === null && alive && guess !== null && begins !== null && bar("ahead", scope, begins, guess),
-    start !== null && (alive || end !== null) && bar("bar", scope, start, end ?? now, toneOf(task)),
+    end === null && isRunning && estimate !== null && begins !== null && bar("ahead", scope, begins, estimate),
+    start !== null && (isRunning || end !== null) && bar("bar", scope, start, end ?? now, toneOf(task)),
   ];
 }
 
@@ -173,20 +173,20 @@ function after(task) {
   return all.length > 0 && h("div", { class: "after" }, `after ${all.slice(0, 3).join(", ")}${rest}`);
 }
 
-function lasted(task, now, alive) {
+function lasted(task, now, isRunning) {
   const { start, end } = times(task);
   const done = task.meaning === "running" ? percent(task.progress) : null;
-  const long = start !== null && (end !== null || alive) && duration((end ?? now) - start);
+  const long = start !== null && (end !== null || isRunning) && duration((end ?? now) - start);
   return [long, done !== null && h("span", { class: "muted" }, `${done}\u00a0%`)];
 }
 
 function details(task) {
-  const { start, end, expected: guess } = times(task);
+  const { start, end, expected: estimate } = times(task);
   const { id, name, version } = task.block ?? {};
   return h("dl", { class: "facts" },
     fact("Block", text(name)), fact("Version", text(version)), fact("Block id", text(id), "mono"),
     fact("Task id", text(task.id), "mono"),
-    fact("Started", time(start)), fact("Ended", time(end)), fact("Expected end", end === null && time(guess)),
+    fact("Started", time(start)), fact("Ended", time(end)), fact("Expected end", end === null && time(estimate)),
     fact("Time taken", text(task.time_taken)),
     fact("Failure type", text(task.failure_type), "mono"),
     fact("After", names(task).length > 3 && names(task).join(", ")),
@@ -194,8 +194,8 @@ function details(task) {
 }
 
 function row(task, index, context) {
-  const { scope, now, alive } = context;
-  const key = text(task.id) || called(task);
+  const { scope, now, isRunning } = context;
+  const key = text(task.id) || nameOf(task);
   const open = toggled.get(key) ?? task.meaning === "failed";
   const id = `details-${index}`;
   const onclick = () => {
@@ -204,22 +204,22 @@ function row(task, index, context) {
   };
   const state = { "aria-expanded": `${open}`, "aria-controls": open && id, onclick };
   const depth = Math.min(8, Math.max(0, number(task.depth) ?? 0));
-  const button = h("button", { class: "disclosure", ...state }, called(task) || "(no name)");
+  const button = h("button", { class: "disclosure", ...state }, nameOf(task) || "(no name)");
   return [
     h("tr", { key, class: open && "opened" },
       h("th", { scope: "row" }, h("div", { class: "step", "--depth": depth }, button, after(task))),
       h("td", null, badge(text(task.status) || text(task.meaning), toneOf(task))),
       h("td", { class: "when" }, h("div", { class: "track" }, scope && barsOf(task, context))),
-      h("td", { class: "lasted" }, lasted(task, now, alive))),
+      h("td", { class: "lasted" }, lasted(task, now, isRunning))),
     open && h("tr", { key: `${key} details`, class: "details" }, h("td", { colspan: 4, id }, details(task))),
   ];
 }
 
 function timeline(job, tasks, now) {
   if (!tasks.length) return null;
-  const alive = moment(job.finished_at) === null && !isOver(job);
-  const scope = axis(job, tasks, now, alive);
-  const context = { scope, byName: new Map(tasks.map((task) => [text(task.name), task])), now, alive };
+  const isRunning = moment(job.finished_at) === null && !isOver(job);
+  const scope = axis(job, tasks, now, isRunning);
+  const context = { scope, byName: new Map(tasks.map((task) => [text(task.name), task])), now, isRunning };
   return section("tasks", "Tasks",
     h("table", { class: "timeline", "aria-labelledby": "tasks", ...(scope && grid(scope)) },
       h("thead", null, h("tr", null,
@@ -228,71 +228,71 @@ function timeline(job, tasks, now) {
       h("tbody", null, tasks.map((task, index) => row(task, index, context)))));
 }
 
-// ---- The raw metadata, asked for when somebody looks at it
+// ---- The raw metadata, requested when it is opened
 
 async function readRaw() {
   raw.busy = true;
-  const of = version();
+  const version = currentVersion();
   try {
     const answer = await get("raw");
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-    raw.words = await answer.text();
+    raw.text = await answer.text();
   } catch {
-    raw.words ||= "The metadata couldn't be read just now.";
+    raw.text ||= "The metadata couldn't be loaded.";
   }
-  raw.of = of;
+  raw.version = version;
   raw.busy = false;
   render();
 }
 
-const version = () => JSON.stringify([source.now.data?.job, source.now.data?.tasks]);
+const currentVersion = () => JSON.stringify([source.state.data?.job, source.state.data?.tasks]);
 
 function metadata() {
-  if (raw.open && !raw.busy && raw.of !== version()) readRaw();
+  if (raw.open && !raw.busy && raw.version !== currentVersion()) readRaw();
   const ontoggle = (event) => {
     raw.open = event.target.open;
-    if (!raw.open) raw.of = "";
+    if (!raw.open) raw.version = "";
     render();
   };
   return h("details", { class: "raw", key: "raw", ontoggle },
     h("summary", null, "Raw metadata"),
-    h("pre", { tabindex: 0, role: "region", "aria-label": "Raw metadata" }, raw.words || "Asking Airflow …"));
+    h("pre", { tabindex: 0, role: "region", "aria-label": "Raw metadata" }, raw.text || "Loading …"));
 }
 
-// Told politely, and only for a change of status or of a tenth of the way.
-function speak(job) {
+// For screen readers, and only if the status or a tenth of the progress changed.
+function announce(job) {
   const done = percent(job.progress);
   const words = text(job.status) + (done === null ? "" : `, ${done - (done % 10)}\u00a0%`);
-  if (stage !== null && stage !== words) spoken = words;
-  stage = words;
-  return h("p", { class: "sr-only", "aria-live": "polite", key: "spoken" }, spoken);
+  if (announced !== null && announced !== words) announcement = words;
+  announced = words;
+  return h("p", { class: "sr-only", "aria-live": "polite", key: "announcement" }, announcement);
 }
 
 function body(data, now) {
   const { job, task, message } = data;
-  const note = message && h("p", { class: job ? "note" : "calm", key: "note" }, text(message));
+  const note = message && h("p", { class: job ? "note" : "message", key: "note" }, text(message));
   if (!job) return note;
   const tasks = list(data.tasks);
   return [
-    speak(job), note, progress(job, tasks), facts(job, task, now), failure(job, tasks),
+    announce(job), note, progress(job, tasks), facts(job, task, now), failure(job, tasks),
     validation(list(data.val_errors)), timeline(job, tasks, now), metadata(),
   ];
 }
 
 function render() {
-  const { data, trouble } = source.now;
+  const { data, error } = source.state;
   const job = data?.job;
   document.title = job ? `${text(job.status)}: Pixxel job ${text(job.id)}` : "Pixxel job";
-  const away = job && link(job.console, "Open in Pixxel's console", { class: "button" });
+  const consoleLink = job && link(job.console, "Open in Pixxel's console", { class: "button" });
   draw(page,
     h("div", { class: "top" },
       h("h1", null, "Pixxel job"), job && badge(text(job.status), tone(job.meaning, job.status)),
-      (data || trouble) && tools(source, away)),
-    notices(source.now), data && body(data, Date.now() + source.now.ahead));
+      (data || error) && tools(source, consoleLink)),
+    notices(source.state), data && body(data, Date.now() + source.state.clockOffset));
 }
 
-// What runs grows each second.
+// Times and bars of a running job grow each second.
 setInterval(() => {
-  const job = source.now.data?.job;
+  const job = source.state.data?.job;
   if (job && !document.hidden && !isOver(job)) render();
 }, 1000);

@@ -1,27 +1,27 @@
 "use strict";
 // All waits: "Pixxel jobs" under Browse.
 const [bar, filter, shown, rows] = document.querySelectorAll("#top, #filter, #shown, #list");
-const KEPT = "pixxel-jobs";
-const view = { filter: "", shown: "all", sort: "Started", down: true, ...kept() };
-const source = watch({ 403: "You have no right to see this page." }, render);
+const STORAGE_KEY = "pixxel-jobs";
+const view = { filter: "", shown: "all", sort: "Started", down: true, ...stored() };
+const source = poll({ 403: "You have no right to see this page." }, render);
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
-// Filter and sort live as long as the tab.
-function kept() {
-  return JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
+// Filter and order are kept as long as the tab is open.
+function stored() {
+  return JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "{}");
 }
 
 // ---- Columns: how a row is shown, and by what it is sorted
 
-const named = (row) => text(row.task_id) + (row.map_index >= 0 ? ` [${row.map_index}]` : "");
+const taskName = (row) => text(row.task_id) + (row.map_index >= 0 ? ` [${row.map_index}]` : "");
 
-// Where Airflow shows the page of the job.
+// Airflow's address of the tab with the job.
 function tab({ dag_id: dag, run_id: run, task_id: task, map_index: index }) {
   const mapped = index >= 0 ? ["mapped", index] : [];
   return airflow("dags", dag, "runs", run, "tasks", task, ...mapped, "plugin", "pixxel-job");
 }
 
-function share(row) {
+function progress(row) {
   const done = percent(row.progress);
   return done !== null && [
     h("span", { class: "meter small", "data-tone": tone(row.meaning, row.status), "aria-hidden": "true" },
@@ -29,41 +29,41 @@ function share(row) {
     `${done}\u00a0%`];
 }
 
-const said = (key) => (row) => text(row[key]);
-const at = (key) => (row) => moment(row[key]);
+const textOf = (key) => (row) => text(row[key]);
+const timeOf = (key) => (row) => moment(row[key]);
 
 // Without "show" a row is shown by what it is sorted by.
 const COLUMNS = {
-  DAG: { by: said("dag_id"), show: (row) => link(airflow("dags", row.dag_id), text(row.dag_id)) },
+  DAG: { by: textOf("dag_id"), show: (row) => link(airflow("dags", row.dag_id), text(row.dag_id)) },
   Run: {
-    by: said("run_id"),
+    by: textOf("run_id"),
     show: (row) => link(airflow("dags", row.dag_id, "runs", row.run_id), text(row.run_id)),
   },
-  Task: { by: named, show: (row) => link(tab(row), named(row)) },
-  Job: { by: said("job_id"), look: "mono" },
-  Workflow: { by: said("workflow_id"), look: "mono" },
-  State: { by: said("state"), show: (row) => badge(text(row.state), text(row.state)) },
-  Status: { by: said("status"), show: (row) => badge(text(row.status), tone(row.meaning, row.status)) },
-  Progress: { by: (row) => number(row.progress), show: share },
+  Task: { by: taskName, show: (row) => link(tab(row), taskName(row)) },
+  Job: { by: textOf("job_id"), kind: "mono" },
+  Workflow: { by: textOf("workflow_id"), kind: "mono" },
+  State: { by: textOf("state"), show: (row) => badge(text(row.state), text(row.state)) },
+  Status: { by: textOf("status"), show: (row) => badge(text(row.status), tone(row.meaning, row.status)) },
+  Progress: { by: (row) => number(row.progress), show: progress },
   Cost: { by: (row) => number(row.cost) ?? number(row.estimated_cost), show: (row) => cost(row) },
-  Started: { by: at("start"), show: (row) => time(moment(row.start)) },
-  Ended: { by: at("end"), show: (row) => time(moment(row.end)) },
+  Started: { by: timeOf("start"), show: (row) => time(moment(row.start)) },
+  Ended: { by: timeOf("end"), show: (row) => time(moment(row.end)) },
 };
 
 // ---- Which rows, and in which order
 
-function chosen(row) {
+function isShown(row) {
   if (view.shown === "all") return true;
   if (view.shown === "waiting") return row.waiting;
   return !row.waiting && (view.shown === "ended" || row.meaning === view.shown);
 }
 
 function matches(row, words) {
-  const hay = [row.dag_id, named(row), row.job_id, row.workflow_id].map(text).join("\n").toLowerCase();
-  return words.every((word) => hay.includes(word));
+  const searched = [row.dag_id, taskName(row), row.job_id, row.workflow_id].map(text).join("\n").toLowerCase();
+  return words.every((word) => searched.includes(word));
 }
 
-// Whatever isn't known comes last, in both directions.
+// Unknown values come last, in both directions.
 function compare(a, b) {
   const unknown = (value) => value === null || value === "";
   if (unknown(a) || unknown(b)) return unknown(a) - unknown(b);
@@ -78,7 +78,7 @@ function sorted(rows) {
 
 function visible(rows) {
   const words = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  return sorted(rows.filter((row) => chosen(row) && matches(row, words)));
+  return sorted(rows.filter((row) => isShown(row) && matches(row, words)));
 }
 
 function sortBy(name) {
@@ -95,7 +95,7 @@ function head(name) {
 
 function line(row) {
   const key = JSON.stringify([row.dag_id, row.run_id, row.task_id, row.map_index]);
-  const cell = ([name, { by, show = by, look }]) => h("td", { "data-label": name, class: look }, show(row));
+  const cell = ([name, { by, show = by, kind }]) => h("td", { "data-label": name, class: kind }, show(row));
   return h("tr", { key }, Object.entries(COLUMNS).map(cell));
 }
 
@@ -106,35 +106,35 @@ function table(rows) {
 }
 
 function body({ rows: all, note }) {
-  const found = list(all).filter((row) => row.dag_id);
-  const seen = visible(found);
-  const waiting = found.filter((row) => row.waiting).length;
-  const counts = `${waiting} waiting, ${found.length - waiting} ended; ${seen.length} shown`;
-  const calm = found.length ? "Nothing matches the filter."
+  const known = list(all).filter((row) => row.dag_id);
+  const shownRows = visible(known);
+  const waiting = known.filter((row) => row.waiting).length;
+  const counts = `${waiting} waiting, ${known.length - waiting} ended; ${shownRows.length} shown`;
+  const empty = known.length ? "Nothing matches the filter."
     : "Nothing is waiting, and nothing ended in the last 24 hours.";
   return [
     note && h("p", { class: "note" }, text(note)),
-    found.length > 0 && h("p", { class: "muted counts", role: "status" }, counts),
-    seen.length ? table(seen) : h("p", { class: "calm" }, calm),
+    known.length > 0 && h("p", { class: "muted counts", role: "status" }, counts),
+    shownRows.length ? table(shownRows) : h("p", { class: "message" }, empty),
   ];
 }
 
 function render() {
-  const { data, trouble } = source.now;
-  sessionStorage.setItem(KEPT, JSON.stringify(view));
-  draw(bar, h("h1", null, "Pixxel jobs"), (data || trouble) && tools(source));
-  draw(rows, notices(source.now), data && body(data));
+  const { data, error } = source.state;
+  sessionStorage.setItem(STORAGE_KEY, JSON.stringify(view));
+  draw(bar, h("h1", null, "Pixxel jobs"), (data || error) && tools(source));
+  draw(rows, notices(source.state), data && body(data));
 }
 
-function choose() {
+function applyFilters() {
   Object.assign(view, { filter: filter.value, shown: shown.value });
   render();
 }
 
-// What was chosen before this script came stays.
+// What was chosen before this script was loaded stays.
 filter.value ||= text(view.filter);
 if (shown.value === "all") shown.value = view.shown;
-shown.value ||= "all"; // kept by another version
-filter.addEventListener("input", choose);
-shown.addEventListener("change", choose);
-choose();
+shown.value ||= "all"; // stored by another version
+filter.addEventListener("input", applyFilters);
+shown.addEventListener("change", applyFilters);
+applyFilters();

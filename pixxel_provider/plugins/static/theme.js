@@ -1,18 +1,18 @@
 "use strict";
-// Loaded before anything paints: the page wears the theme that Airflow wears, and changes with it.
+// Loaded before anything is painted: the page has Airflow's theme, and changes with it.
 {
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  // Airflow around the frame; nobody's when the page is opened by itself.
-  const around = parent === window ? null : parent.document.documentElement;
+  // Airflow around the frame; null if the page is opened by itself.
+  const airflow = parent === window ? null : parent.document.documentElement;
 
-  const wear = () => {
-    const chosen = around?.className.match(/\b(dark|light)\b/)?.[0] ?? localStorage.getItem("theme");
+  const apply = () => {
+    const chosen = airflow?.className.match(/\b(dark|light)\b/)?.[0] ?? localStorage.getItem("theme");
     const theme = chosen === "dark" || chosen === "light" ? chosen : dark.matches ? "dark" : "light";
     document.documentElement.className = theme;
   };
 
-  wear();
-  dark.addEventListener("change", wear);
-  addEventListener("storage", wear);
-  if (around) new MutationObserver(wear).observe(around, { attributes: true, attributeFilter: ["class"] });
+  apply();
+  dark.addEventListener("change", apply);
+  addEventListener("storage", apply);
+  if (airflow) new MutationObserver(apply).observe(airflow, { attributes: true, attributeFilter: ["class"] });
 }

@@ -1,4 +1,4 @@
-"""Somebody who looks at a page, and notes everything that must not happen on the way."""
+"""A tab of the browser, which records everything that must not happen in it."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ _GO = """path => {
 
 @dataclass
 class Visit:
-    """A tab of the browser. At its end, ``complaints`` has to be empty."""
+    """A tab of the browser. At its end, ``problems`` has to be empty."""
 
     page: Any
     url: str
     errors: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-    #: Whoever makes a page fail says here which words it then has in its console.
+    #: Parts of console messages that a test expects.
     expected: list[str] = field(default_factory=list)
     _is_loaded: bool = False
 
     def __post_init__(self) -> None:
-        self.page.on("console", self._heard)
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
-        self.page.on("dialog", self._asked)
+        self.page.on("dialog", self._on_dialog)
         self.page.on("request", lambda request: self.requests.append(request.url))
 
-    def _heard(self, message: Any) -> None:
+    def _on_console(self, message: Any) -> None:
         if message.type == "error":
             self.errors.append(f"{message.text} ({message.location['url']})")
 
-    def _asked(self, dialog: Any) -> None:
+    def _on_dialog(self, dialog: Any) -> None:
         self.dialogs.append(dialog.message)
         dialog.dismiss()
 
-    def complaints(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Return whatever went wrong."""
         host = urlsplit(self.url).netloc
         away = [
@@ -79,7 +79,7 @@ class Visit:
     def _is_expected(self, text: str) -> bool:
         return any(words in text for words in self.expected)
 
-    def look(self, address: str) -> Any:
+    def open(self, address: str) -> Any:
         """Open one of our pages by itself; return it."""
         self.page.goto(self.url + address)
         return self.page
@@ -101,7 +101,7 @@ class Visit:
         self._follow("/dags")
         self.page.locator("iframe").wait_for(state="detached")
 
-    def look_inside(self, address: str, title: str = "Pixxel job") -> Any:
+    def open_in_airflow(self, address: str, title: str = "Pixxel job") -> Any:
         """Open a page of Airflow that holds one of ours; return ours."""
         self.go(address)
         return self.inside(title)
@@ -113,8 +113,8 @@ class Visit:
         self.page.locator('a[href$="/plugin/pixxel-job"]').click()
         return self.inside()
 
-    def begin(self) -> None:
-        """Forget what was before, also what our pages keep as long as the tab."""
+    def reset(self) -> None:
+        """Clear what was recorded, and what our pages store in the tab."""
         if self._is_loaded:
             self._leave()
             self.page.evaluate("sessionStorage.clear()")
@@ -127,13 +127,13 @@ class Visit:
         frame.wait_for_selector("h1")
         return frame
 
-    def of_ours(self) -> list[str]:
+    def own_requests(self) -> list[str]:
         """Return the requests to our app, without their host."""
         return [path for path in (urlsplit(url).path for url in self.requests) if OURS.search(path)]
 
     def data_requests(self) -> int:
-        """Return how often the page has asked for its data."""
-        return sum(path.endswith("/data") for path in self.of_ours())
+        """Return how often the page has requested its data."""
+        return sum(path.endswith("/data") for path in self.own_requests())
 
     def picture(self, name: str) -> None:
         """Keep what is to be seen now."""
@@ -164,10 +164,10 @@ def overflow(frame: Any) -> int:
     return int(frame.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-def barriers(frame: Any, *rules: str) -> list[str]:
-    """Let axe look for what keeps people out; return what it found, in words.
+def violations(frame: Any, *rules: str) -> list[str]:
+    """Return the violations of accessibility that axe finds, as texts.
 
-    :param rules: those of axe's that are asked; all of them unless named.
+    :param rules: the rules of axe that are checked; all of them unless named.
     """
     if frame.evaluate("typeof axe") == "undefined":
         frame.evaluate(AXE_SCRIPT)
@@ -180,11 +180,11 @@ def barriers(frame: Any, *rules: str) -> list[str]:
     ]
 
 
-def barriers_in_both_themes(page: Any) -> list[str]:
-    """Do the same in the light, and look once more at what differs in the dark."""
-    found = barriers(page)
+def violations_in_both_themes(page: Any) -> list[str]:
+    """Return those in the light theme, and those of contrast in the dark one."""
+    found = violations(page)
     page.evaluate("document.documentElement.className = 'dark'")
-    return found + [f"in the dark: {each}" for each in barriers(page, "color-contrast")]
+    return found + [f"in the dark: {each}" for each in violations(page, "color-contrast")]
 
 
 def _why(node: dict[str, Any]) -> str:
