@@ -1,4 +1,4 @@
-"""What a failed job looks like: the gate fails with Pixxel's words, and one task runs all the same.
+"""What a failed job looks like: the sensor fails with Pixxel's message, and other tasks report the failure.
 
 Trigger it with ``{"workflow_id": "...", "job_id": "..."}``.
 """
@@ -29,12 +29,12 @@ JOB = "{{ params.job_id }}"
 )
 def pixxel_failing_job():
     """Wait for a job that fails, and report what failed."""
-    # No retry follows although there is one: a failed job stays failed.
+    # Airflow doesn't use the retry: a failed job stays failed.
     wait = PixxelJobSensor(
         task_id="wait", workflow_id=WORKFLOW, job_id=JOB, deferrable=True, poke_interval=10, retries=1
     )
 
-    # A gate that failed returns nothing; the job can still be read.
+    # A sensor that failed returns nothing; the job can still be read.
     autopsy = PixxelGetJobOperator(
         task_id="autopsy",
         workflow_id=WORKFLOW,
@@ -45,12 +45,12 @@ def pixxel_failing_job():
 
     @task
     def report(job: dict[str, Any]) -> list[str]:
-        """Stand in for a ticket that says which blocks failed."""
+        """Stand in for a ticket that names the blocks that failed."""
         return [entry["block"]["name"] for entry in job["tasks"] if entry["err_msg"]]
 
     @task
     def use_results() -> None:
-        """Never runs: the gate stays shut."""
+        """Never runs, because the sensor fails."""
 
     wait >> use_results()
     wait >> autopsy

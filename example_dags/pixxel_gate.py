@@ -1,4 +1,4 @@
-"""Wait for a Pixxel job, then read from XCom what it cost and what it found, and go on with that.
+"""Wait for a Pixxel job, then read its cost and its results from XCom, and use them.
 
 Trigger it with ``{"workflow_id": "...", "job_id": "..."}``.
 """
@@ -25,11 +25,11 @@ JOB = "{{ params.job_id }}"
     params={
         "workflow_id": Param("wf-succeeds", type="string"),
         "job_id": Param("job-finished", type="string"),
-        "dear_from": Param(100, type="number", description="Credits from which somebody should know."),
+        "dear_from": Param(100, type="number", description="Cost in credits from which a message is sent."),
     },
 )
 def pixxel_gate():
-    """Gate the pipeline on a job."""
+    """Let later tasks run only if a job succeeded."""
     wait = PixxelJobSensor(
         task_id="wait",
         workflow_id=WORKFLOW,
@@ -41,22 +41,22 @@ def pixxel_gate():
         retry_delay=timedelta(seconds=5),
     )
 
-    # The gate gives what the job is; what its tasks found is asked for by name.
+    # The sensor returns the job without its tasks' results; include adds them.
     details = PixxelGetJobOperator(task_id="details", workflow_id=WORKFLOW, job_id=JOB, include=["result"])
 
     @task.branch
     def was_it_dear(cost: float | None, params: dict[str, Any] | None = None) -> str:
-        """Choose the way by the job's cost in credits."""
+        """Choose a branch by the job's cost in credits."""
         return "tell_somebody" if (cost or 0) >= (params or {})["dear_from"] else "use_results"
 
     @task
     def tell_somebody(job: dict[str, Any]) -> str:
-        """Stand in for a message to whoever watches the budget."""
+        """Stand in for a message about the cost."""
         return f"Job {job['id']} cost {job['cost']} credits."
 
     @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def use_results(job: dict[str, Any]) -> dict[str, Any]:
-        """Stand in for the pipeline behind the gate."""
+        """Stand in for the tasks that use the results."""
         return {entry["name"]: entry.get("result") for entry in job["tasks"]}
 
     told = tell_somebody(details.output)

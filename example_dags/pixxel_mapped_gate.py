@@ -1,4 +1,4 @@
-"""Wait for several jobs of one workflow at once, then add up what they cost.
+"""Wait for several jobs of one workflow at once, then add up their costs.
 
 Trigger it with ``{"workflow_id": "...", "job_ids": ["...", "..."]}``.
 """
@@ -24,11 +24,11 @@ from pixxel_provider.sensors.pixxel import PixxelJobSensor
     },
 )
 def pixxel_mapped_gate():
-    """Gate the pipeline on as many jobs as there are."""
+    """Let later tasks run only if all jobs succeeded."""
 
     @task
     def jobs_to_wait_for(params: dict[str, Any] | None = None) -> list[str]:
-        """Stand in for whatever knows the jobs."""
+        """Stand in for the task that knows the jobs."""
         return (params or {})["job_ids"]
 
     wait = PixxelJobSensor.partial(

@@ -1,4 +1,4 @@
-"""Ask what a workflow costs, run it if that isn't too much, fetch what it has made, and use the files.
+"""Estimate the cost of a workflow, run it if that isn't too high, download its results, and use the files.
 
 Trigger it with ``{"workflow_id": "...", "project_id": "...", "most_credits": 200, "folder": "/data"}``.
 """
@@ -27,38 +27,38 @@ WORKFLOW = "{{ params.workflow_id }}"
     start_date=datetime(2026, 1, 1),
     catchup=False,
     tags=["example", "pixxel"],
-    # A worker that dies is replaced. From Airflow 3.3 on the next try takes up its job: docs/money.rst.
+    # For a worker that dies. From Airflow 3.3 on, the next try resumes its job: docs/money.rst.
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
     params={
         "workflow_id": Param("wf-succeeds", type="string"),
         "project_id": Param("project-agriculture", type="string"),
-        "most_credits": Param(200, type="number", description="Dearer workflows are left alone."),
+        "most_credits": Param(200, type="number", description="Workflows above this cost aren't run."),
         "folder": Param(
             str(Path(tempfile.gettempdir()) / "pixxel"), type="string", description="Where files are stored."
         ),
     },
 )
 def pixxel_run_and_download():
-    """Run a workflow and use what it has made."""
+    """Run a workflow and use its results."""
     estimate = PixxelEstimateCostOperator(task_id="estimate", workflow_id=WORKFLOW)
 
     @task.short_circuit
     def worth_it(credits: float, params: dict[str, Any] | None = None) -> bool:
-        """Go on only where the price is right; everything behind this is skipped otherwise."""
+        """Skip all later tasks if the estimate is too high."""
         return credits <= (params or {})["most_credits"]
 
     run = PixxelRunJobOperator(
         task_id="run",
         workflow_id=WORKFLOW,
         project_id="{{ params.project_id }}",
-        # Asked once more just before the job is created: prices change.
+        # The estimate is requested again just before the job is created.
         max_cost="{{ params.most_credits }}",
         deferrable=True,
         poke_interval=10,
         timeout=timedelta(hours=6).total_seconds(),
     )
 
-    # The folder is the job's own, so a run that is repeated mixes nothing up.
+    # Each job has a folder of its own, so that the files of two DAG runs don't mix.
     download = PixxelDownloadJobOperator(
         task_id="download",
         workflow_id=WORKFLOW,
@@ -71,7 +71,7 @@ def pixxel_run_and_download():
 
     @task(multiple_outputs=False)
     def use(package: dict[str, Any]) -> dict[str, Any]:
-        """Stand in for the pipeline that works with the files."""
+        """Stand in for the tasks that use the files."""
         files = [Path(path) for path in package["paths"]]
         return {file.name: json.loads(file.read_text()) for file in files}
 

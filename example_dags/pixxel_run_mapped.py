@@ -1,4 +1,4 @@
-"""Run as many workflows as the budget allows, each as a task of its own, and fetch what each has made.
+"""Run as many workflows as the budget allows, each as a mapped task, and download their results.
 
 Trigger it with ``{"workflow_ids": ["...", "..."], "project_id": "...", "budget": 500, "folder": "/data"}``.
 """
@@ -24,7 +24,7 @@ from pixxel_provider.operators.pixxel import (
     start_date=datetime(2026, 1, 1),
     catchup=False,
     tags=["example", "pixxel"],
-    # A worker that dies is replaced. From Airflow 3.3 on the next try takes up its job: docs/money.rst.
+    # For a worker that dies. From Airflow 3.3 on, the next try resumes its job: docs/money.rst.
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
     params={
         "workflow_ids": Param(["wf-succeeds"], type="array"),
@@ -36,11 +36,11 @@ from pixxel_provider.operators.pixxel import (
     },
 )
 def pixxel_run_mapped():
-    """Run several workflows and use what they have made."""
+    """Run several workflows and use their results."""
 
     @task
     def workflows(params: dict[str, Any] | None = None) -> list[str]:
-        """Stand in for whatever knows the workflows. Twice the same one would be two jobs."""
+        """Stand in for the task that knows the workflows. Without duplicates, which would be billed."""
         return sorted(set((params or {})["workflow_ids"]))
 
     chosen = workflows()
@@ -68,7 +68,7 @@ def pixxel_run_mapped():
 
     @task
     def packages(jobs: list[dict[str, Any]], params: dict[str, Any] | None = None) -> list[dict[str, str]]:
-        """Say where the package of each job is to be stored."""
+        """Return where to store the package of each job."""
         folder = (params or {})["folder"]
         return [
             {
@@ -85,7 +85,7 @@ def pixxel_run_mapped():
 
     @task
     def hand_on(found: list[dict[str, Any]]) -> list[str]:
-        """Stand in for the pipeline that works with the files."""
+        """Stand in for the tasks that use the files."""
         return [package["path"] for package in found]
 
     hand_on(download.output)

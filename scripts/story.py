@@ -66,11 +66,11 @@ class Story:
     def said(self, line: str) -> None:
         """Take in a line of Airflow's log; most of them aren't for the person."""
         if (found := _ESTIMATED.search(line)) and self._first("estimate"):
-            self.entry("estimate", f"{found[1]} credits; {self.limit:g} are allowed, so the DAG goes on")
+            self.entry("estimate", f"{found[1]} credits; {self.limit:g} are allowed, so the DAG continues")
         elif _LOST in line and self._first("lost"):
             lost = self.screen.paint("its answer is lost", "yellow")
             self.entry("run", f"Pixxel creates a job, which is billed, and {lost} on the way")
-            self.entry("", "asking again could be a second bill: the operator looks into the list of jobs")
+            self.entry("", "sending it again could be a second bill: the operator reads the list of jobs")
         elif (found := _ADOPTED.search(line)) and self._first("adopted"):
             self.entry("", f"and {self.screen.paint('adopts', 'green')} {found[1]}, the only new one")
         elif "as DEFERRED" in line and self._first("deferred"):
@@ -133,8 +133,8 @@ class Story:
         self.screen.line()
         self.entry(
             "Pixxel's bill",
-            f"{self.screen.paint(f'{some}, {credits:g} credits', 'bold')}. Asked {once}; "
-            f"asked again, it would be {2 * credits:g}.",
+            f"{self.screen.paint(f'{some}, {credits:g} credits', 'bold')}. Requested {once}; "
+            f"a second request would make it {2 * credits:g}.",
         )
         self.screen.line()
         self.screen.line(f"It took {seconds:.0f} s; nothing is left of it.")

@@ -126,9 +126,9 @@ def test_the_story_tells_price_lost_answer_adoption_and_each_step_once(line: str
     told(stream, line)
     lines = [text.split("%")[-1].strip() for text in stream.getvalue().splitlines()]
     assert lines == [
-        "estimate        120 credits; 200 are allowed, so the DAG goes on",
+        "estimate        120 credits; 200 are allowed, so the DAG continues",
         "run             Pixxel creates a job, which is billed, and its answer is lost on the way",
-        "asking again could be a second bill: the operator looks into the list of jobs",
+        "sending it again could be a second bill: the operator reads the list of jobs",
         f"and adopts {JOB}, the only new one",
         "0 of 5 tasks done, now scene-fetch",
         "it isn't done, so the task is deferred: no worker is busy from here on",
@@ -141,7 +141,7 @@ def test_the_story_tells_price_lost_answer_adoption_and_each_step_once(line: str
 def test_the_bill_at_the_end_is_what_it_is(jobs: int, asked: int, words: str) -> None:
     stream = io.StringIO()
     Story(Screen(stream), 10, 200).ending(jobs, 120 * jobs, asked, 40)
-    assert f"{words} credits. Asked {'once' if asked == 1 else '2 times'}" in stream.getvalue()
+    assert f"{words} credits. Requested {'once' if asked == 1 else '2 times'}" in stream.getvalue()
 
 
 def test_the_outcome_shows_the_package_and_what_was_made_of_it() -> None:
