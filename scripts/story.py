@@ -70,7 +70,7 @@ class Story:
         elif _LOST in line and self._first("lost"):
             lost = self.screen.paint("its answer is lost", "yellow")
             self.entry("run", f"Pixxel creates a job, which is billed, and {lost} on the way")
-            self.entry("", "sending it again could be a second bill: the operator reads the list of jobs")
+            self.entry("", "sent again, it could be billed twice: the operator lists the jobs")
         elif (found := _ADOPTED.search(line)) and self._first("adopted"):
             self.entry("", f"and {self.screen.paint('adopts', 'green')} {found[1]}, the only new one")
         elif "as DEFERRED" in line and self._first("deferred"):

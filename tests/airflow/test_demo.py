@@ -128,7 +128,7 @@ def test_the_story_tells_price_lost_answer_adoption_and_each_step_once(line: str
     assert lines == [
         "estimate        120 credits; 200 are allowed, so the DAG continues",
         "run             Pixxel creates a job, which is billed, and its answer is lost on the way",
-        "sending it again could be a second bill: the operator reads the list of jobs",
+        "sent again, it could be billed twice: the operator lists the jobs",
         f"and adopts {JOB}, the only new one",
         "0 of 5 tasks done, now scene-fetch",
         "it isn't done, so the task is deferred: no worker is busy from here on",
