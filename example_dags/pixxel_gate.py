@@ -25,7 +25,9 @@ JOB = "{{ params.job_id }}"
     params={
         "workflow_id": Param("wf-succeeds", type="string"),
         "job_id": Param("job-finished", type="string"),
-        "dear_from": Param(100, type="number", description="Cost in credits from which a message is sent."),
+        "expensive_from": Param(
+            100, type="number", description="Cost in credits from which a message is sent."
+        ),
     },
 )
 def pixxel_gate():
@@ -45,12 +47,12 @@ def pixxel_gate():
     details = PixxelGetJobOperator(task_id="details", workflow_id=WORKFLOW, job_id=JOB, include=["result"])
 
     @task.branch
-    def was_it_dear(cost: float | None, params: dict[str, Any] | None = None) -> str:
+    def check_cost(cost: float | None, params: dict[str, Any] | None = None) -> str:
         """Choose a branch by the job's cost in credits."""
-        return "tell_somebody" if (cost or 0) >= (params or {})["dear_from"] else "use_results"
+        return "notify" if (cost or 0) >= (params or {})["expensive_from"] else "use_results"
 
     @task
-    def tell_somebody(job: dict[str, Any]) -> str:
+    def notify(job: dict[str, Any]) -> str:
         """Stand in for a message about the cost."""
         return f"Job {job['id']} cost {job['cost']} credits."
 
@@ -59,11 +61,11 @@ def pixxel_gate():
         """Stand in for the tasks that use the results."""
         return {entry["name"]: entry.get("result") for entry in job["tasks"]}
 
-    told = tell_somebody(details.output)
-    way = was_it_dear(wait.output["cost"])
+    notified = notify(details.output)
+    way = check_cost(wait.output["cost"])
     used = use_results(details.output)
-    wait >> details >> way >> [told, used]
-    told >> used
+    wait >> details >> way >> [notified, used]
+    notified >> used
 
 
 pixxel_gate()

@@ -1,6 +1,6 @@
 """Estimate the cost of a workflow, run it if that isn't too high, download its results, and use the files.
 
-Trigger it with ``{"workflow_id": "...", "project_id": "...", "most_credits": 200, "folder": "/data"}``.
+Trigger it with ``{"workflow_id": "...", "project_id": "...", "max_credits": 200, "folder": "/data"}``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORKFLOW = "{{ params.workflow_id }}"
     params={
         "workflow_id": Param("wf-succeeds", type="string"),
         "project_id": Param("project-agriculture", type="string"),
-        "most_credits": Param(200, type="number", description="Workflows above this cost aren't run."),
+        "max_credits": Param(200, type="number", description="Workflows above this cost aren't run."),
         "folder": Param(
             str(Path(tempfile.gettempdir()) / "pixxel"), type="string", description="Where files are stored."
         ),
@@ -45,14 +45,14 @@ def pixxel_run_and_download():
     @task.short_circuit
     def worth_it(credits: float, params: dict[str, Any] | None = None) -> bool:
         """Skip all later tasks if the estimate is too high."""
-        return credits <= (params or {})["most_credits"]
+        return credits <= (params or {})["max_credits"]
 
     run = PixxelRunJobOperator(
         task_id="run",
         workflow_id=WORKFLOW,
         project_id="{{ params.project_id }}",
         # The estimate is requested again just before the job is created.
-        max_cost="{{ params.most_credits }}",
+        max_cost="{{ params.max_credits }}",
         deferrable=True,
         poke_interval=10,
         timeout=timedelta(hours=6).total_seconds(),

@@ -84,11 +84,11 @@ def pixxel_run_mapped():
     ).expand_kwargs(packages(run.output))
 
     @task
-    def hand_on(found: list[dict[str, Any]]) -> list[str]:
+    def collect_paths(found: list[dict[str, Any]]) -> list[str]:
         """Stand in for the tasks that use the files."""
         return [package["path"] for package in found]
 
-    hand_on(download.output)
+    collect_paths(download.output)
 
 
 pixxel_run_mapped()

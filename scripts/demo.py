@@ -50,7 +50,7 @@ def tell(story: Story, home: Path) -> None:
             story.ready(ready["airflow"], time.monotonic() - began)
             # What this package is for: the job is created and billed, and nobody hears of it.
             pixxel.fail_next("create_job", drop="reset", carried_out=True)
-            conf = {"workflow_id": WORKFLOW, "most_credits": LIMIT, "folder": str(home / "files")}
+            conf = {"workflow_id": WORKFLOW, "max_credits": LIMIT, "folder": str(home / "files")}
             # The file's ten seconds would be all of this job's life.
             soon = {"poke_interval": 1.0}
             runner.ask(DAG, conf, run=soon, download=soon)

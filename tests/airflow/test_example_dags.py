@@ -38,9 +38,7 @@ def dear(seen: dict[str, Any], request: pytest.FixtureRequest) -> Any:
 
 def test_the_gate_defers_until_the_job_has_ended_and_then_everything_runs(dear: Any) -> None:
     assert dear.state == "success"
-    assert dear.states == dict.fromkeys(
-        ["wait", "details", "was_it_dear", "tell_somebody", "use_results"], "success"
-    )
+    assert dear.states == dict.fromkeys(["wait", "details", "check_cost", "notify", "use_results"], "success")
     assert dear.tries["wait"] == 1
     assert "running trigger in line" in dear.log
 
@@ -79,8 +77,8 @@ def test_what_the_tasks_found_reaches_the_pipeline_behind_the_gate(dear: Any) ->
 
 
 def test_a_dear_job_is_reported_and_its_results_are_used(dear: Any) -> None:
-    assert dear.xcom("was_it_dear") == "tell_somebody"
-    assert dear.xcom("tell_somebody") == "Job job-running cost 120 credits."
+    assert dear.xcom("check_cost") == "notify"
+    assert dear.xcom("notify") == "Job job-running cost 120 credits."
 
 
 def test_the_log_tells_of_changes_and_of_the_end_and_never_of_the_key(dear: Any) -> None:
@@ -95,9 +93,9 @@ def test_the_log_tells_of_changes_and_of_the_end_and_never_of_the_key(dear: Any)
 def test_a_cheap_job_is_used_without_a_report_and_an_ended_one_without_deferring(
     pixxel: Any, run: Any
 ) -> None:
-    cheap = run("pixxel_gate", {"dear_from": 1000})
+    cheap = run("pixxel_gate", {"expensive_from": 1000})
     assert cheap.state == "success"
-    assert cheap.states["tell_somebody"] == "skipped"
+    assert cheap.states["notify"] == "skipped"
     assert cheap.states["use_results"] == "success"
     assert "running trigger in line" not in cheap.log
     assert pixxel.requests("get_job", "job-finished") == 2
@@ -219,7 +217,7 @@ def test_no_log_of_a_run_shows_the_key_or_a_signed_url(ran: Any) -> None:
 
 
 def test_a_workflow_that_is_too_dear_is_left_alone(hurried: Any, run: Any) -> None:
-    done = run("pixxel_run_and_download", {"most_credits": 119})
+    done = run("pixxel_run_and_download", {"max_credits": 119})
     assert done.state == "success"
     assert [done.states[task] for task in ("run", "download", "use")] == ["skipped"] * 3
     assert hurried.requests("create_job") == 0
@@ -244,5 +242,5 @@ def test_workflows_are_run_at_once_as_far_as_the_budget_goes(hurried: Any, run: 
     jobs = [done.xcom(f"run[{index}]", "job_id") for index in (0, 1)]
     assert sorted(hurried.bill().jobs) == sorted(jobs)
     assert (hurried.bill().credits, hurried.requests("create_job")) == (170, 2)
-    assert done.xcom("hand_on") == [str(tmp_path / f"{job}.zip") for job in jobs]
+    assert done.xcom("collect_paths") == [str(tmp_path / f"{job}.zip") for job in jobs]
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(f"{job}.zip" for job in jobs)

@@ -39,7 +39,7 @@ def test_the_gate_waits_in_the_triggerer_and_goes_on_when_the_job_has_ended(
         "_link_PixxelJobLink": LINK,
     }
     run.until("success", task_id="use_results")
-    assert run.task("tell_somebody")["state"] == "success"
+    assert run.task("notify")["state"] == "success"
     assert run.xcoms("use_results")["return_value"]["Crop stress index"]["stressed_hectares"] == 184
     assert run.links() == {"Pixxel job": LINK}
 
