@@ -7,7 +7,7 @@ import contextvars
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeVar
@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 from pixxel_provider.api import calls
 from pixxel_provider.api.errors import PixxelApiError, PixxelError, PixxelNotFoundError, PixxelResponseError
 from pixxel_provider.api.job import Job
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks.connection_lookup import as_transient
 from pixxel_provider.hooks.pixxel_async import PixxelAsyncHook
 from pixxel_provider.hooks.shared_hooks import SharedConnection, SharedHook
 
 T = TypeVar("T")
-JobAnswer = Job | PixxelError
+JobAnswer = Job | list[Job] | PixxelError
 
 log = logging.getLogger(__name__)
 
@@ -38,20 +39,19 @@ MANY = 33
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """What waits for news of one job, and shares the requests of its event loop for jobs of the workflow.
+    """What waits for news of one job, or of all, and shares the requests of its event loop for the workflow.
 
     The connection is read anew for each; where it has changed, the poll is another one.
 
     :param connection: acquired for this subscription, which releases it.
+    :param job_id: the job; None for the whole list.
     :param ended: whether a job's status means the end to this subscriber: such a job is read in full first.
-    :param pause: sleeps for a number of seconds; the first subscriber's counts.
     """
 
     connection: SharedConnection = field(repr=False)
     workflow_id: str
-    job_id: str
+    job_id: str | None
     ended: Callable[[Job], bool] = field(repr=False)
-    pause: Callable[[float], Awaitable[Any]] = field(default=asyncio.sleep, repr=False)
     shared: SharedHook | None = field(default=None, repr=False)
     poller: SharedPoller = field(init=False, repr=False)
     due: float | None = None
@@ -65,9 +65,8 @@ class Subscription:
         self.shared, self.unread = await self.connection.join()
         pollers: dict[str, SharedPoller] = self.shared.pollers
         if self.workflow_id not in pollers:
-            clock, many = self.connection.clock.monotonic, lambda: len(pollers) >= MANY
-            hook = self.shared.hook
-            pollers[self.workflow_id] = SharedPoller(hook, self.workflow_id, self.pause, clock, many)
+            clock, many = self.connection.clock, lambda: len(pollers) >= MANY
+            pollers[self.workflow_id] = SharedPoller(self.shared.hook, self.workflow_id, clock, many)
         self.poller = pollers[self.workflow_id]
         self.poller.join(self)
 
@@ -80,10 +79,9 @@ class Subscription:
             await self.connection.release()
 
     def jitter(self) -> float:
-        """Return a number from 0 to 1: jitter that all who heard of one list share, for the next is one too.
+        """Return jitter from 0 to 1, the same for all who receive one list, as the next is one request, too.
 
-        Each with a number of its own, the smallest of many would decide: always early, and at once after
-        trouble.
+        If each had its own, the smallest of many would always decide.
         """
         shared = self.poller.shared_jitter
         return random.random() if shared is None else shared
@@ -112,17 +110,12 @@ class SharedPoller:
     """
 
     def __init__(
-        self,
-        hook: PixxelAsyncHook,
-        workflow_id: str,
-        pause: Callable[[float], Awaitable[Any]],
-        monotonic: Callable[[], float],
-        many_polls: Callable[[], bool],
+        self, hook: PixxelAsyncHook, workflow_id: str, clock: Clock, many_polls: Callable[[], bool]
     ) -> None:
-        self.hook, self.workflow_id = hook, workflow_id
-        self.pause, self.monotonic, self.many_polls = pause, monotonic, many_polls
+        self.hook, self.workflow_id, self.many_polls = hook, workflow_id, many_polls
+        self.pause, self.monotonic = clock.async_sleep, clock.monotonic
         self.shared_jitter: float | None = None
-        self._subscriptions: dict[str, set[Subscription]] = {}
+        self._subscriptions: dict[str | None, set[Subscription]] = {}
         self._asked = asyncio.Event()
         self._sleeper: asyncio.Future[Any] | None = None
         self._sleeps_until = math.inf
@@ -205,20 +198,24 @@ class SharedPoller:
             return
         self.shared_jitter = None
         now = self.monotonic()
-        for subscription in waiting:
-            if self._due(subscription) <= now:
+        due = [subscription for subscription in waiting if self._due(subscription) <= now]
+        for subscription in due:
+            if subscription.job_id is not None:
                 self._ask_job(subscription.job_id, filtered=self.many_polls())
+        if wants_list := [subscription for subscription in due if subscription.job_id is None]:
+            await self._ask_list(wants_list)
 
-    def _list_is_smaller(self, jobs: set[str]) -> bool:
+    def _list_is_smaller(self, jobs: set[str | None]) -> bool:
         if len(jobs) < 2 or not self._lists_help():
             return False
-        return self._list_bytes is None or self._list_bytes <= len(jobs) * self._job_bytes
+        return None in jobs or self._list_bytes is None or self._list_bytes <= len(jobs) * self._job_bytes
 
     async def _ask_list(self, waiting: list[Subscription]) -> None:
         found = await self._send(calls.list_jobs(self.workflow_id), self._list_size)
         if isinstance(found, PixxelError):
             if _refuses_the_list(found):
                 self._do_without_list(found, self._without_list_after(found))
+                self._deliver(self._subscriptions.get(None, ()), found)
             elif isinstance(found, PixxelResponseError):
                 await self._unreadable_list(found, waiting)
             else:
@@ -232,6 +229,9 @@ class SharedPoller:
                 await asyncio.sleep(0)
             if subscription.answer is None or subscription.answer.done():
                 # It heard from a request of its own while the list was under way.
+                continue
+            if subscription.job_id is None:
+                self._deliver([subscription], found)
                 continue
             job = listed.get(subscription.job_id)
             if job is None or subscription.ended(job):
@@ -254,19 +254,19 @@ class SharedPoller:
         self._unreadable += 1
         return min(_LIST_PAUSE * 2.0 ** min(self._unreadable - 1, 10), _LONGEST_LIST_PAUSE)
 
-    async def _unreadable_list(self, trouble: PixxelError, waiting: list[Subscription]) -> None:
+    async def _unreadable_list(self, error: PixxelError, waiting: list[Subscription]) -> None:
         """Find out whether it is about the list, or about everything, as a page about maintenance is."""
         self._unreadable += 1
-        if self._unreadable > 1:
+        job_id = next((s.job_id for s in waiting if s.job_id is not None), None)
+        if self._unreadable > 1 and job_id is not None:
             # One job shows it, where all of them would be too many requests to a failing server.
-            job_id = waiting[0].job_id
             probe = await self._send(calls.get_job(self.workflow_id, job_id), self._job_size)
             self._deliver(self._subscriptions.get(job_id, ()), probe)
             if not isinstance(probe, PixxelError):
                 pause = _LIST_PAUSE * 2.0 ** min(self._unreadable - 2, 10)
-                self._do_without_list(trouble, min(pause, _LONGEST_LIST_PAUSE))
-                return
-        self._deliver(waiting, trouble)
+                self._do_without_list(error, min(pause, _LONGEST_LIST_PAUSE))
+                waiting = [s for s in waiting if s.job_id is None]
+        self._deliver(waiting, error)
 
     def _ask_job(self, job_id: str, filtered: bool = False) -> None:
         # Whoever waits for this job hears what comes back, also one who came while the request was under way.

@@ -103,6 +103,7 @@ class Script:
 
     async def send(self, hook: Any, call: Call[Any], *, retry_for: float = 0, on_size: Any = None) -> Any:
         loop = asyncio.get_running_loop()
+        on_size = on_size or (lambda size: None)
         self.asked[call.name] += 1
         self.hosts[hook.settings.base_url if hook.settings else ""] += 1
         self.times.append(loop.time())
@@ -144,7 +145,7 @@ def has_ended(job: Job) -> bool:
 
 @contextlib.asynccontextmanager
 async def subscribed(
-    conn_id: str, workflow_id: str, job_id: str, *, monotonic: Any, **how: Any
+    conn_id: str, workflow_id: str, job_id: str | None, *, monotonic: Any, **how: Any
 ) -> AsyncIterator[poller.Subscription]:
     """Subscribe for as long as the context lasts."""
     connection = shared_hooks.acquire(conn_id, Clock(monotonic=monotonic))

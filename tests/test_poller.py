@@ -14,6 +14,7 @@ from pixxel_provider import poller
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.errors import (
     PixxelAuthError,
+    PixxelResponseError,
     PixxelServerError,
 )
 from pixxel_provider.api.job import Job
@@ -256,3 +257,57 @@ def test_a_poll_writes_into_nobodys_task_log(script: Script) -> None:
 
     run(work)
     assert set(seen) == {"nobody's"}
+
+
+# --------------------------------------------------------------------------------------- who wants the list
+
+
+async def lists(times: int, interval: float = 30) -> list[Any]:
+    """Ask for the list so many times, as a watcher does."""
+    loop = asyncio.get_running_loop()
+    async with subscribed("c", "w", None, ended=has_ended, monotonic=loop.time) as jobs:
+        return [await jobs.next_answer(interval) for _ in range(times)]
+
+
+def test_a_watcher_of_the_list_alone_costs_one_list_an_interval(script: Script) -> None:
+    script.ends = ending(3, 3000)
+    found = run(lambda: lists(5))
+    assert [sorted(job.id for job in each) for each in found] == [["job-0", "job-1", "job-2"]] * 5
+    assert script.asked == {"list_jobs": 5}
+
+
+def test_one_sensor_and_one_watcher_share_the_list(script: Script) -> None:
+    script.ends = ending(1, 300)
+
+    async def work() -> None:
+        await asyncio.gather(lists(14), wait_for("job-0", first=30))
+
+    run(work)
+    assert script.asked["get_job"] == 1
+    assert script.asked["list_jobs"] == 14
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_key_that_may_not_list_jobs_is_told_to_watchers_and_waits_go_on(
+    script: Script, status: int
+) -> None:
+    script.ends = ending(2, 300)
+    script.list_error = PixxelAuthError("no lists", status_code=status)
+
+    async def work() -> list[Any]:
+        found, *_ = await asyncio.gather(lists(5), *(wait_for(name) for name in script.ends))
+        return list(found)
+
+    assert run(work) == [script.list_error] * 5
+    assert script.asked["get_job"] >= 2
+
+
+def test_lists_that_can_not_be_read_are_told_to_watchers_each_time(script: Script) -> None:
+    script.ends = ending(2, 400)
+    script.list_error = PixxelResponseError("not JSON")
+
+    async def work() -> list[Any]:
+        found, *_ = await asyncio.gather(lists(8), *(wait_for(name) for name in script.ends))
+        return list(found)
+
+    assert run(work) == [script.list_error] * 8

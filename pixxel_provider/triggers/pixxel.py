@@ -120,7 +120,7 @@ class PixxelJobTrigger(PixxelWaitTrigger):
     async def _open(self, state: PollState) -> None:
         connection = acquire(self.pixxel_conn_id, self.clock)
         ended = self.poll.has_ended
-        self._jobs = Subscription(connection, self.workflow_id, self.job_id, ended, self.clock.async_sleep)
+        self._jobs = Subscription(connection, self.workflow_id, self.job_id, ended)
         await self._jobs.join()
         state.jitter = self._jobs.jitter
         await self._publish()

@@ -37,8 +37,8 @@ ENDED = frozenset({"success", "failed", "skipped", "upstream_failed"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # First, as its own Airflow ends with it: two at once are more than a small machine likes.
-    items.sort(key=lambda item: item.path != HERE / "test_scale.py")
+    # First, as their own Airflow ends with them: two at once are more than a small machine likes.
+    items.sort(key=lambda item: item.path.name not in ("test_scale.py", "test_events.py"))
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
