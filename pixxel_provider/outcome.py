@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _EVENT_VERSION = 1
-_KINDS = frozenset({"succeeded", "failed", "timed_out", "error"})
+_KINDS = frozenset({"succeeded", "failed", "timed_out", "error", "identified"})
 #: A worker has to begin the wait, or continue it: the trigger couldn't.
 UNSTARTED = "unstarted"
 

@@ -202,12 +202,12 @@ class SharedPoller:
         for subscription in due:
             if subscription.job_id is not None:
                 self._ask_job(subscription.job_id, filtered=self.many_polls())
-        if wants_list := [subscription for subscription in due if subscription.job_id is None]:
-            await self._ask_list(wants_list)
+        if any(subscription.job_id is None for subscription in due):
+            await self._ask_list([subscription for subscription in waiting if subscription.job_id is None])
 
     def _list_is_smaller(self, jobs: set[str | None]) -> bool:
         if len(jobs) < 2 or not self._lists_help():
-            return False
+            return jobs == {None}
         return None in jobs or self._list_bytes is None or self._list_bytes <= len(jobs) * self._job_bytes
 
     async def _ask_list(self, waiting: list[Subscription]) -> None:

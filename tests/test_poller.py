@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import random
 from collections import Counter
 from typing import Any
 
@@ -33,6 +34,25 @@ def test_a_thousand_jobs_cost_one_request_an_interval(script: Script) -> None:
     # And each job in full once, when it has ended.
     assert 100 <= script.asked["list_jobs"] <= 119
     assert script.asked["get_job"] == 1000
+
+
+def test_all_who_want_the_whole_list_share_it(script: Script) -> None:
+    script.ends = ending(2, 0)
+
+    async def wait() -> None:
+        loop = asyncio.get_running_loop()
+        async with subscribed("c", "w", None, ended=has_ended, monotonic=loop.time) as jobs:
+            delay = 30 * random.random()
+            while loop.time() < 4000:
+                assert len(await jobs.next_answer(delay)) == 2  # type: ignore[arg-type]
+                delay = 30 * (0.8 + 0.2 * jobs.jitter())
+
+    async def work() -> None:
+        await asyncio.gather(*(wait() for _ in range(1000)))
+
+    run(work)
+    assert 100 <= script.asked["list_jobs"] <= 120
+    assert script.asked["get_job"] == 0
 
 
 def test_who_shares_lists_shares_the_jitter_and_nobody_else(script: Script) -> None:

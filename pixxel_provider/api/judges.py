@@ -1,13 +1,15 @@
-"""What this package waits for: a job's end, and a package that can be downloaded."""
+"""What this package waits for: a job's end, a job that has ended, and a package that can be downloaded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import ClassVar
 
 from pixxel_provider.api import calls
 from pixxel_provider.api.calls import Call
+from pixxel_provider.api.ended_jobs import check_filters, describe_filters, ended_jobs, read_moment
 from pixxel_provider.api.errors import (
     PixxelBadRequestError,
     PixxelError,
@@ -95,6 +97,75 @@ class JobPoll(Poll[Job]):
         if new_status and not self.rules.knows(job.status):
             log.warning(f"{self.name} is in status {status_of(job)!r}, which isn't known: waiting on")
         log.info(f"{self.name}: {progress_line(job, seen)}")
+
+
+@dataclass(frozen=True)
+class EndedJobPoll(Poll[list[Job]]):
+    """Wait until a workflow's list has a job that ended after a moment.
+
+    The list is a hint: the result, of kind ``identified``, only names the job, for a :class:`JobPoll`.
+
+    :param ended_after: an ISO 8601 time with zone.
+    :param created_by: jobs of other users don't count.
+    :param statuses: jobs that ended in other statuses don't count.
+    """
+
+    workflow_id: str
+    ended_after: str
+    created_by: str | None = None
+    statuses: list[str] | None = None
+    success_statuses: list[str] | None = None
+    failure_statuses: list[str] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"The list of jobs of workflow {self.workflow_id}"
+
+    @property
+    def unfinished(self) -> str:  # type: ignore[override]
+        return f"had no job that {self._condition}"
+
+    @cached_property
+    def rules(self) -> StatusRules:  # type: ignore[override]
+        return StatusRules.of(self.success_statuses, self.failure_statuses)
+
+    @cached_property
+    def _moment(self) -> datetime:
+        return read_moment("ended_after", self.ended_after)
+
+    @property
+    def _condition(self) -> str:
+        moment = self._moment.isoformat().replace("+00:00", "Z")
+        return f"ended after {moment}{describe_filters(self.created_by, self.statuses)}"
+
+    def call(self) -> Call[list[Job]]:
+        # Without filters, as triggers share the whole list: every mode sees the same.
+        return calls.list_jobs(self.workflow_id)
+
+    def check(self) -> None:
+        super().check()
+        read_moment("ended_after", self.ended_after)
+        check_filters(self.created_by, self.statuses)
+        StatusRules.of(self.success_statuses, self.failure_statuses)
+
+    def result(self, jobs: list[Job]) -> PollResult | None:
+        ended = ended_jobs(
+            jobs, self.rules, after=self._moment, created_by=self.created_by, statuses=self.statuses
+        )
+        if not ended:
+            return None
+        _, first = ended[0]
+        message = f"{name_of(self.workflow_id, first.id)} is the first listed one that {self._condition}"
+        return PollResult("identified", message, {"id": first.id})
+
+    def last_seen(self, jobs: list[Job]) -> str:
+        return "empty" if not jobs else f"{len(jobs)} job{'s' if len(jobs) > 1 else ''} long"
+
+    def news(self, jobs: list[Job]) -> tuple[object, ...]:
+        return (len(jobs),)
+
+    def log_news(self, jobs: list[Job], seen: str, log: Log, new_status: bool) -> None:
+        log.info(f"{self.name} is {seen}; waiting for one that {self._condition}")
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,10 @@ class PollResult:
     """How a wait ended, in JSON types: the payload of the trigger's event."""
 
     kind: str
-    """``succeeded``, ``failed``, ``timed_out`` or ``error``."""
+    """``succeeded``, ``failed``, ``timed_out`` or ``error``; ``identified``: the job to wait for is known."""
     message: str
     metadata: dict[str, Any] | None = None
-    """The job, if it has ended."""
+    """The job, if it has ended; its ``id`` alone for ``identified``."""
     error: dict[str, Any] | None = None
     """:meth:`PixxelError.fields` of an error."""
 

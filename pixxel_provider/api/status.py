@@ -63,8 +63,8 @@ class StatusRules:
 
         :raises PixxelInputError: an argument isn't a collection of words, or both name the same status.
         """
-        success = _words("success_statuses", success_statuses)
-        failure = _words("failure_statuses", failure_statuses)
+        success = status_words("success_statuses", success_statuses)
+        failure = status_words("failure_statuses", failure_statuses)
         if success is not None and failure is not None and (both := success & failure):
             raise PixxelInputError(
                 "success_statuses", f"and failure_statuses both name {', '.join(sorted(both))}"
@@ -90,7 +90,11 @@ class StatusRules:
         return normalise(status) in self.success | self.failure | WAITING_WORDS
 
 
-def _words(field: str, given: Iterable[str] | None) -> frozenset[str] | None:
+def status_words(field: str, given: Iterable[str] | None) -> frozenset[str] | None:
+    """Return statuses normalised, None for None.
+
+    :raises PixxelInputError: it isn't a collection of words.
+    """
     if given is None:
         return None
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):

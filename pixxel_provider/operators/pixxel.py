@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from pixxel_provider.api.errors import PixxelError, PixxelInputError
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.operators.download import PixxelDownloadJobOperator
 from pixxel_provider.operators.estimate import PixxelEstimateCostOperator
@@ -18,6 +20,8 @@ from pixxel_provider.xcom import push_end, push_job
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from pixxel_provider.hooks.pixxel import PixxelHook
 
 __all__ = [
     "PixxelDownloadJobOperator",
@@ -34,14 +38,19 @@ class PixxelGetJobOperator(BaseOperator):
     ``status``, ``cost`` one by one.
 
     :param workflow_id: the workflow the job belongs to (templated).
-    :param job_id: the job (templated).
+    :param job_id: the job (templated). Without it, the newest job of the workflow that has ended, of those
+        that Pixxel lists.
+    :param created_by: without ``job_id``: id of a user; jobs of others don't count (templated).
+    :param statuses: without ``job_id``: jobs that ended in other statuses don't count. Compared without
+        case, spaces, hyphens and underscores.
     :param pixxel_conn_id: id of the Airflow connection (templated).
     :param include: raw fields to add, decoded: ``spec``, and of each task ``inputs``, ``result``,
         ``info_logs``. At most 64 KiB in all; shortened and removed fields are named under ``truncated``.
-    :raises PixxelError: the job can't be read; transient errors are retried for 60 seconds first.
+    :raises PixxelError: the job can't be read, or the workflow has no job that ended; transient errors are
+        retried for 60 seconds first.
     """
 
-    template_fields: Sequence[str] = ("workflow_id", "job_id", "pixxel_conn_id")
+    template_fields: Sequence[str] = ("workflow_id", "job_id", "pixxel_conn_id", "created_by")
     operator_extra_links = (PixxelJobLink(),)
     ui_color = "#dfe9e2"
 
@@ -49,14 +58,24 @@ class PixxelGetJobOperator(BaseOperator):
         self,
         *,
         workflow_id: str,
-        job_id: str,
+        job_id: str | EllipsisType = ...,
+        created_by: str | None = None,
+        statuses: Sequence[str] | None = None,
         pixxel_conn_id: str = DEFAULT_CONNECTION_ID,
         include: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
-        self.job_id = job_id
+        # Not where it is given as None: the task that should have pushed it to XCom may have pushed nothing.
+        self._finds_job = job_id is ...
+        for name, value in (("created_by", created_by), ("statuses", statuses)):
+            if value is not None and not self._finds_job:
+                raise PixxelInputError(name, "chooses among jobs that ended: leave out job_id")
+        # Empty until it is known.
+        self.job_id: Any = "" if self._finds_job else job_id
+        self.created_by = created_by
+        self.statuses = statuses
         self.pixxel_conn_id = pixxel_conn_id
         self.include = include
 
@@ -69,9 +88,11 @@ class PixxelGetJobOperator(BaseOperator):
         from pixxel_provider.api.messages import progress_line
         from pixxel_provider.hooks.pixxel import PixxelHook
 
-        call = get_job(self.workflow_id, self.job_id)
         include = check_include(self.include)
         hook = PixxelHook(self.pixxel_conn_id)
+        if self._finds_job:
+            self.job_id = self._newest(hook)
+        call = get_job(self.workflow_id, self.job_id)
         publish_link(context, hook.settings.console_link(self.workflow_id, self.job_id))
         push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
         job = hook.send(call)
@@ -82,3 +103,19 @@ class PixxelGetJobOperator(BaseOperator):
             metadata = json.loads(hook.settings.redact_bytes(json.dumps(metadata).encode()))
         push_end(context, metadata)
         return metadata
+
+    def _newest(self, hook: PixxelHook) -> str:
+        """Return the id of the listed job that ended last."""
+        from pixxel_provider.api.calls import list_jobs
+        from pixxel_provider.api.ended_jobs import check_filters, describe_filters, ended_jobs
+        from pixxel_provider.api.status import StatusRules
+
+        check_filters(self.created_by, self.statuses)
+        listed = hook.send(list_jobs(self.workflow_id))
+        ended = ended_jobs(listed, StatusRules(), created_by=self.created_by, statuses=self.statuses)
+        if not ended:
+            filters = describe_filters(self.created_by, self.statuses)
+            raise PixxelError(f"Pixxel lists no job of workflow {self.workflow_id} that has ended{filters}")
+        end, job = ended[-1]
+        self.log.info("%s ended last, at %s", job.id, end.isoformat())
+        return job.id

@@ -116,7 +116,7 @@ class Instance:
 
     @cached_property
     def _own(self) -> dict[str, str] | None:
-        """The task's own arguments; the run's operator has no job_id."""
+        """The task's own arguments; those that create or find a job have no job_id."""
         if self.task is None:
             return None
         own = {}

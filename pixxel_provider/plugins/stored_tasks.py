@@ -16,7 +16,7 @@ from sqlalchemy import select
 from pixxel_provider.compat.database import SerializedDagModel
 from pixxel_provider.compat.serialized_dag import SerializedTask, tasks_of
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
-from pixxel_provider.xcom import CONNECTION, JOB_KEYS, LINK
+from pixxel_provider.xcom import CONNECTION, JOB, JOB_KEYS, LINK
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -97,10 +97,19 @@ def _in_parts(values: list[Any]) -> Iterator[list[Any]]:
 def _tasks(data: Any) -> Iterator[tuple[str, PixxelTask]]:
     for task in tasks_of(data):
         templated = task.template_fields & frozenset(JOB_KEYS)
+        if _has_no_job(task):
+            templated -= {JOB}
         # A class may be called like ours. The link is what all that have a job share, subclasses among them;
         # who puts it onto an operator of their own shows what their own arguments name, and nothing else.
         if LINK in task.links and CONNECTION in templated:
             yield task.task_id, PixxelTask(templated, dict(_literals(task, templated)))
+
+
+def _has_no_job(task: SerializedTask) -> bool:
+    """Return whether a task names no job: it finds one, as the run makes one."""
+    if task.is_mapped and (task.expanded is None or JOB in task.expanded):
+        return False
+    return not task.arguments.get(JOB)
 
 
 def _literals(task: SerializedTask, templated: frozenset[str]) -> Iterator[tuple[str, str]]:

@@ -73,6 +73,8 @@ def needs_worker(sensor: BaseSensorOperator) -> str:
     for limit in _LIMITS:
         if getattr(sensor, limit, None) is not None:
             return f"{limit} counts only tasks that a worker starts"
+    if getattr(sensor, "ended_after", None) is not None:
+        return "the job of ended_after becomes known during the wait, and a worker pushes its id to XCom"
     for name in _TEMPLATES:
         value = getattr(sensor, name)
         if not isinstance(as_template(value), str):

@@ -14,6 +14,7 @@ from airflow.triggers.base import TriggerEvent
 
 from pixxel_provider.api import calls, parsing
 from pixxel_provider.api.calls import Call
+from pixxel_provider.api.ended_jobs import read_moment
 from pixxel_provider.api.errors import PixxelError, PixxelInputError
 from pixxel_provider.api.event_cursor import OUTCOMES, EventCursor, outcome
 from pixxel_provider.api.job import Job
@@ -72,7 +73,7 @@ class PixxelJobEventTrigger(BaseEventTrigger):
         self.created_by = created_by
         self.pixxel_conn_id = pixxel_conn_id
         self.poke_interval = poke_interval
-        self.since = _moment(since)
+        self.since = None if since is None else read_moment("since", since)
         calls.list_jobs(workflow_id)
         if created_by is not None:
             calls.check_id("created_by", created_by)
@@ -314,17 +315,3 @@ def _outcomes(given: Collection[str] | None) -> list[str] | None:
         if each not in known:
             raise PixxelInputError("outcomes", f"holds {each!r}; it may hold {', '.join(known)}")
     return [each for each in known if each in given]
-
-
-def _moment(given: str | datetime | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        moment = (
-            given if isinstance(given, datetime) else datetime.fromisoformat(given.replace("Z", "+00:00"))
-        )
-    except (AttributeError, ValueError):
-        raise PixxelInputError("since", f"must be an ISO 8601 time, not {given!r}") from None
-    if moment.tzinfo is None:
-        raise PixxelInputError("since", f"needs a time zone: {given!r}")
-    return moment

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
+from pixxel_provider.api.job import Job
 from pixxel_provider.api.judges import JobPoll
 from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState
 from pixxel_provider.compat.triggerer import deferral_end
@@ -23,7 +24,38 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class PixxelJobTrigger(PixxelWaitTrigger):
+class _SharedPollTrigger(PixxelWaitTrigger):
+    """A wait whose requests are those of all waits of the triggerer for the workflow."""
+
+    async def _join(self, state: PollState, job_id: str | None, ended: Callable[[Job], bool]) -> None:
+        connection = acquire(self.pixxel_conn_id, self.clock)
+        self._jobs = Subscription(connection, self.poll.workflow_id, job_id, ended)
+        await self._jobs.join()
+        state.jitter = self._jobs.jitter
+
+    async def _close(self) -> None:
+        await self._jobs.leave()
+
+    def _next_answer(self, delay: float, at_most: float) -> Coroutine[Any, Any, Any]:
+        return self._jobs.next_answer(delay, at_most)
+
+
+class PixxelEndedJobTrigger(_SharedPollTrigger):
+    """Wait until a workflow has a job that ended after a moment; the event has the job's id.
+
+    A worker goes on with that job, as only a worker can push the id to XCom in every version of Airflow.
+    Triggers for one workflow share their requests, also with those that wait for a job by its id.
+
+    :param poll: an :class:`~pixxel_provider.api.judges.EndedJobPoll`, or its name.
+
+    The other arguments are those of :class:`~pixxel_provider.triggers.base.PixxelWaitTrigger`.
+    """
+
+    async def _open(self, state: PollState) -> None:
+        await self._join(state, None, lambda job: False)
+
+
+class PixxelJobTrigger(_SharedPollTrigger):
     """Wait until a job has ended, then fire one event that says how.
 
     Triggers for jobs of one workflow share their requests.
@@ -118,15 +150,5 @@ class PixxelJobTrigger(PixxelWaitTrigger):
         return super()._event(result or PollResult(UNSTARTED, str(error)))
 
     async def _open(self, state: PollState) -> None:
-        connection = acquire(self.pixxel_conn_id, self.clock)
-        ended = self.poll.has_ended
-        self._jobs = Subscription(connection, self.workflow_id, self.job_id, ended)
-        await self._jobs.join()
-        state.jitter = self._jobs.jitter
+        await self._join(state, self.job_id, self.poll.has_ended)
         await self._publish()
-
-    async def _close(self) -> None:
-        await self._jobs.leave()
-
-    def _next_answer(self, delay: float, at_most: float) -> Coroutine[Any, Any, Any]:
-        return self._jobs.next_answer(delay, at_most)

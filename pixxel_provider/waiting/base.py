@@ -78,7 +78,7 @@ class WaitMixin(_Operator):
         result = result_of(event)
         if result is None:
             self.log.warning("Polling again, on a worker: %s.", why_no_result(event))
-        elif result.kind != "succeeded" or not self.needs_answer:
+        elif result.kind != "identified" and (result.kind != "succeeded" or not self.needs_answer):
             return self._conclude(result, context)
         return self._wait(context, _passed(context, event))
 

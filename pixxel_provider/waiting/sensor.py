@@ -138,7 +138,9 @@ class PixxelWaitingSensor(WaitMixin, PokeLoop, BaseSensorOperator):
                 # The server asked for it; a worker isn't held for that.
                 break
             CLOCK.sleep(gap)
-            result = self._state.judge(self._ask()) or self._state.overdue(elapsed())
+            # First, as it may replace the state.
+            answer = self._ask()
+            result = self._state.judge(answer) or self._state.overdue(elapsed())
         self._state.retries_soon = False
         return result
 
@@ -169,7 +171,7 @@ class PixxelWaitingOperator(JobMixin, PixxelWaitingSensor):
     def make_poll(self) -> JobPoll:
         from pixxel_provider.api.judges import JobPoll
 
-        statuses = _listed(self.success_statuses), _listed(self.failure_statuses)
+        statuses = listed(self.success_statuses), listed(self.failure_statuses)
         return JobPoll(self.workflow_id, self.job_id, *statuses)
 
     def _trigger(self, **wait: Any) -> BaseTrigger:
@@ -187,5 +189,6 @@ def _seconds(value: Any) -> Any:
     return value.total_seconds() if isinstance(value, datetime.timedelta) else value
 
 
-def _listed(statuses: Sequence[str] | None) -> Any:
+def listed(statuses: Sequence[str] | None) -> Any:
+    """Return statuses as JSON has them; what can't be statuses unchanged, to be refused later."""
     return list(statuses) if isinstance(statuses, (list, tuple, set, frozenset)) else statuses

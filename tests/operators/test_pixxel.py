@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pixxel_provider.api.errors import PixxelAuthError, PixxelInputError, PixxelServerError
+from pixxel_provider.api.errors import PixxelAuthError, PixxelError, PixxelInputError, PixxelServerError
 from pixxel_provider.clock import CLOCK
 from pixxel_provider.operators.pixxel import PixxelEstimateCostOperator, PixxelGetJobOperator
 
@@ -76,6 +76,83 @@ def test_an_id_that_can_not_be_sent_is_refused(pixxel: Any, context: Any, job_id
     assert pixxel.counters.total == 0
 
 
+def newest(context: Any, **arguments: Any) -> dict[str, Any]:
+    return PixxelGetJobOperator(task_id="get", workflow_id="wf-succeeds", **arguments).execute(context)
+
+
+def test_without_an_id_the_job_that_ended_last_is_read_in_full(pixxel: Any, context: Any) -> None:
+    pixxel.create_job("wf-succeeds", "runs")
+    pixxel.create_job("wf-succeeds", "long", age=1000, seconds=990)
+    pixxel.create_job("wf-succeeds", "short", age=500, seconds=1)
+    job = newest(context, include=["spec"])
+    assert (job["id"], len(job["tasks"]), isinstance(job["spec"], dict)) == ("long", 5, True)
+    assert context["ti"].xcoms == {
+        "_link_PixxelJobLink": "https://aurora.pixxel.space/",
+        "job_id": "long",
+        "workflow_id": "wf-succeeds",
+        "pixxel_conn_id": "pixxel_default",
+        "status": "completed",
+        "cost": job["cost"],
+    }
+    assert (pixxel.requests("list_jobs"), pixxel.requests("get_job"), pixxel.counters.total) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("filters", "job_id"),
+    [
+        ({}, "bad"),
+        ({"created_by": "me"}, "mine"),
+        ({"statuses": ["Completed"]}, "mine"),
+        ({"statuses": ["failed", "completed"]}, "bad"),
+    ],
+    ids=str,
+)
+def test_the_newest_job_is_chosen_by_user_and_status(
+    pixxel: Any, context: Any, filters: dict[str, Any], job_id: str
+) -> None:
+    pixxel.create_job("wf-succeeds", "mine", age=1000, seconds=1, created_by="me")
+    pixxel.create_job("wf-succeeds", "bad", age=900, seconds=1, course="wf-fails")
+    assert newest(context, **filters)["id"] == job_id
+
+
+@pytest.mark.parametrize(
+    ("filters", "words"),
+    [
+        ({}, ""),
+        ({"created_by": "nobody", "statuses": ["failed"]}, " (created_by 'nobody'; statuses failed)"),
+    ],
+)
+def test_a_workflow_without_a_job_that_ended_is_an_error_in_plain_words(
+    pixxel: Any, context: Any, filters: dict[str, Any], words: str
+) -> None:
+    pixxel.create_job("wf-endless", "runs")
+    operator = PixxelGetJobOperator(task_id="get", workflow_id="wf-endless", **filters)
+    with pytest.raises(PixxelError) as caught:
+        operator.execute(context)
+    assert str(caught.value) == f"Pixxel lists no job of workflow wf-endless that has ended{words}"
+    assert "job_id" not in context["ti"].xcoms
+    assert pixxel.requests("get_job") == 0
+
+
+@pytest.mark.parametrize(
+    ("filters", "field"),
+    [({"created_by": ""}, "created_by"), ({"statuses": "failed"}, "statuses"), ({"include": "x"}, "include")],
+)
+def test_a_filter_that_can_not_be_used_is_refused_before_anything_is_asked(
+    pixxel: Any, context: Any, filters: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(PixxelInputError) as caught:
+        newest(context, **filters)
+    assert caught.value.field == field
+    assert pixxel.counters.total == 0
+
+
+@pytest.mark.parametrize("filters", [{"created_by": "me"}, {"statuses": ["failed"]}], ids=str)
+def test_a_filter_beside_an_id_is_refused(filters: dict[str, Any]) -> None:
+    with pytest.raises(PixxelInputError, match="leave out job_id"):
+        PixxelGetJobOperator(task_id="get", workflow_id="w", job_id="j", **filters)
+
+
 def test_a_wrong_key_fails_at_once(pixxel: Any, context: Any) -> None:
     pixxel.fail_next("get_job", status=401, times=0)
     with pytest.raises(PixxelAuthError):
@@ -104,7 +181,7 @@ def test_trouble_that_lasts_a_minute_fails_with_the_servers_words(
         (
             PixxelGetJobOperator,
             {"workflow_id": "{{ params.w }}", "job_id": "", "include": "spec"},
-            ("workflow_id", "job_id", "pixxel_conn_id"),
+            ("workflow_id", "job_id", "pixxel_conn_id", "created_by"),
         ),
         (
             PixxelEstimateCostOperator,

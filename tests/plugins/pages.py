@@ -79,6 +79,10 @@ for dag_id in ("coast", "secret"):
         OwnSensor(task_id="own", workflow_id="w", job_id="j")
         PixxelGetJobOperator(task_id="get", workflow_id="w", job_id="j")
         PixxelJobSensor.partial(task_id="each", workflow_id="w").expand(job_id=["a", "b", "c"])
+        PixxelJobSensor(task_id="first", workflow_id="w", ended_after="{{ data_interval_start }}")
+        PixxelGetJobOperator(task_id="newest", workflow_id="w")
+        after = {"ended_after": "{{ data_interval_start }}"}
+        PixxelJobSensor.partial(task_id="each_first", **after).expand(workflow_id=["w", "v"])
         PixxelRunJobOperator(task_id="run", workflow_id="{{ params.w }}", project_id="p")
         PixxelJobSensor(task_id="template", workflow_id="w", job_id="a", pixxel_conn_id="{{ params.c }}")
         each = {"workflow_id": "w", "job_id": "a"}

@@ -237,6 +237,20 @@ def test_the_run_has_its_job_from_xcom_and_all_else_from_its_arguments(records: 
     assert find(run_id, "run").is_contradicted
 
 
+@pytest.mark.parametrize(("task_id", "index"), [("first", -1), ("newest", -1), ("each_first", 1)])
+def test_a_task_that_finds_its_job_has_it_from_xcom(
+    records: Records, run_id: str, task_id: str, index: int
+) -> None:
+    known = {"workflow_id": "w", "pixxel_conn_id": "pixxel_default"}
+    records.render("coast", run_id, task_id, index, **known, job_id="")
+    records.push("coast", run_id, task_id, index, **known)
+    assert find(run_id, task_id, index).job is None
+    records.push("coast", run_id, task_id, index, job_id="7f3")
+    assert find(run_id, task_id, index).job == JobKey("pixxel_default", "w", "7f3")
+    records.render("coast", run_id, task_id, index, **known | {"workflow_id": "other"}, job_id="")
+    assert find(run_id, task_id, index).is_contradicted
+
+
 def test_without_rendered_arguments_the_serialized_ones_count(records: Records, run_id: str) -> None:
     # As where the wait began in the triggerer, or many runs ago.
     literal = {"pixxel_conn_id": "pixxel_default", "workflow_id": "w", "job_id": "j"}

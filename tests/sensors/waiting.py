@@ -18,7 +18,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.compat import triggerer
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
-from pixxel_provider.triggers.pixxel import PixxelJobTrigger
+from pixxel_provider.triggers.pixxel import PixxelEndedJobTrigger, PixxelJobTrigger
 from pixxel_provider.waiting import sensor as waiting_sensor
 from tests.support import RecordingLog
 
@@ -103,7 +103,7 @@ class Runner:
             monkeypatch.setattr(base, "_orig_start_date", lambda **_: ti.first_reschedule_date)
             monkeypatch.setattr(base, "_is_metadatabase_mysql", lambda: False)
         clock.put_in(monkeypatch)
-        for speaker in (waiting_sensor.PixxelWaitingOperator, PixxelJobTrigger):
+        for speaker in (waiting_sensor.PixxelWaitingOperator, PixxelJobTrigger, PixxelEndedJobTrigger):
             monkeypatch.setattr(speaker, "log", RecordingLog(self.said, levels=False))
         monkeypatch.setattr(triggerer, "XCom", FakeXCom(ti))
 

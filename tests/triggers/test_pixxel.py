@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pixxel_provider.api.errors import PixxelAuthError
+from pixxel_provider.api.job import Job
+from pixxel_provider.api.judges import EndedJobPoll
+from pixxel_provider.clock import Clock
 from pixxel_provider.hooks import sessions
-from pixxel_provider.triggers.pixxel import PixxelJobTrigger
+from pixxel_provider.triggers.pixxel import PixxelEndedJobTrigger, PixxelJobTrigger
+from tests.poller_support import Script, ending, has_ended, run, wait_for
 from tests.support import RecordingLog
 
 STORED = Path(__file__).parent / "stored"
@@ -120,3 +126,87 @@ class TestOnKill:
             raise RuntimeError("the supervisor is gone")
 
         assert self.killed(monkeypatch, broken) == [self.GOES_ON]
+
+
+# Jobs of the script ended so many seconds after this moment.
+MOMENT = "2026-11-01T00:00:00+00:00"
+
+
+class DatedScript(Script):
+    """A server whose jobs have an end, as far as they have ended."""
+
+    def job(self, name: str, *, full: bool) -> Job:
+        found = super().job(name, full=full)
+        end = datetime.fromisoformat(MOMENT) + timedelta(seconds=self.ends[name] - 1000)
+        return Job.read({**found.raw, "finished_at": end.isoformat() if has_ended(found) else None})
+
+
+@pytest.fixture
+def dated(monkeypatch: pytest.MonkeyPatch) -> DatedScript:
+    found = DatedScript()
+    found.serve(monkeypatch)
+    return found
+
+
+async def first_ended(**arguments: Any) -> tuple[dict[str, Any], float]:
+    """Wait as the triggerer does; return the event's payload, and when it came."""
+    loop = asyncio.get_running_loop()
+    poll = EndedJobPoll(**{"workflow_id": "w", "ended_after": MOMENT, **arguments})
+    path, stored = PixxelEndedJobTrigger(poll, pixxel_conn_id="c").serialize()
+    assert path == "pixxel_provider.triggers.pixxel.PixxelEndedJobTrigger"
+    trigger = PixxelEndedJobTrigger(**{**json.loads(json.dumps(stored)), "started_at": loop.time()})
+    trigger.clock = Clock(time=loop.time, monotonic=loop.time)
+    events = trigger.run()
+    try:
+        return (await anext(events)).payload, loop.time()
+    finally:
+        await events.aclose()
+
+
+class TestEndedJob:
+    def test_the_event_names_the_job_and_the_wait_goes_on_from_its_start(self, dated: DatedScript) -> None:
+        dated.ends = {"late": 1500.0, "old": 900.0, "first": 1200.0}
+        payload, at = run(first_ended)
+        assert (payload["kind"], payload["metadata"]) == ("identified", {"id": "first"})
+        assert payload["started_at"] == 1000.0
+        assert payload["message"] == (
+            "Pixxel job first of workflow w is the first listed one that ended after 2026-11-01T00:00:00Z"
+        )
+        assert 1200 <= at <= 1200 + 31
+        assert dated.asked["get_job"] == 0
+
+    def test_forty_waits_cost_one_list_an_interval(self, dated: DatedScript) -> None:
+        dated.ends = {"old": 900.0, **ending(1, 3000)}
+
+        async def work() -> None:
+            found = await asyncio.gather(*(first_ended() for _ in range(40)))
+            assert {payload["metadata"]["id"] for payload, _ in found} == {"job-0"}
+
+        run(work)
+        # 3,000 s by 24 to 30 s; if each threw its own dice, the earliest of forty would make it 125.
+        assert 100 <= dated.asked["list_jobs"] <= 119
+        assert set(dated.asked) == {"list_jobs"}
+
+    def test_they_share_the_lists_of_the_waits_by_id(self, dated: DatedScript) -> None:
+        dated.ends = ending(40, 3000)
+
+        async def work() -> None:
+            await asyncio.gather(
+                *(wait_for(name) for name in dated.ends), *(first_ended() for _ in range(40))
+            )
+
+        run(work)
+        assert 100 <= dated.asked["list_jobs"] <= 119
+        assert dated.asked["get_job"] == 40
+
+    def test_a_key_that_may_not_read_the_list_ends_each_wait_after_one_request(
+        self, dated: DatedScript
+    ) -> None:
+        dated.list_error = PixxelAuthError("no lists", status_code=403)
+
+        async def work() -> None:
+            found = await asyncio.gather(*(first_ended() for _ in range(40)))
+            assert {payload["error"]["status_code"] for payload, _ in found} == {403}
+
+        run(work)
+        assert dated.asked == {"list_jobs": 1}
