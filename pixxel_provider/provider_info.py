@@ -11,6 +11,7 @@ from typing import Any
 
 CONNECTION_TYPE = "pixxel"
 DEFAULT_CONNECTION_ID = "pixxel_default"
+ASSET_SCHEME = "pixxel"
 DEFAULT_HOST = "https://api.pixxel.space"
 DEFAULT_CONSOLE_URL = "https://aurora.pixxel.space/"
 
@@ -94,6 +95,14 @@ def get_provider_info() -> dict[str, Any]:
     modules = {
         kind: f"pixxel_provider.{kind}.pixxel" for kind in ("operators", "sensors", "hooks", "triggers")
     }
+    asset_uris = [
+        {
+            "schemes": [ASSET_SCHEME],
+            "handler": "pixxel_provider.assets.sanitize_uri",
+            "factory": "pixxel_provider.assets.create_asset",
+            "to_openlineage_converter": "pixxel_provider.assets.convert_asset_to_openlineage",
+        }
+    ]
     return {
         "package-name": "airflow-provider-pixxel",
         "name": integration,
@@ -118,6 +127,9 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": {key.replace("_", "-"): value for key, value in FORM_BEHAVIOUR.items()},
             }
         ],
+        "asset-uris": asset_uris,
+        # Airflow 2.
+        "dataset-uris": asset_uris,
         "extra-links": ["pixxel_provider.links.pixxel.PixxelJobLink"],
     }
 

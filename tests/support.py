@@ -10,9 +10,12 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from pixxel_provider.api.job import Job
 from pixxel_provider.clock import CLOCK
@@ -134,6 +137,12 @@ class FakeClock:
         """Let this be the clock of whatever isn't handed one, as what an operator makes."""
         for name in ("time", "monotonic", "sleep", "async_sleep"):
             monkeypatch.setattr(CLOCK, name, getattr(self, name))
+
+
+def outlet_events() -> Any:
+    """Return what Airflow has in the context of each process of a task, for the events of its outlets."""
+    module = "airflow.sdk.execution_time.context" if AIRFLOW_V_3_0_PLUS else "airflow.utils.context"
+    return import_module(module).OutletEventAccessors()
 
 
 class FakeTaskInstance:

@@ -38,7 +38,9 @@ def test_every_module_and_class_it_names_exists() -> None:
         for entry in info[kind]:
             for module in entry["python-modules"]:
                 import_module(module)
-    for path in (info["connection-types"][0]["hook-class-name"], *info["extra-links"]):
+    (asset_uri,) = info["asset-uris"]
+    functions = [asset_uri[kind] for kind in ("handler", "factory", "to_openlineage_converter")]
+    for path in (info["connection-types"][0]["hook-class-name"], *info["extra-links"], *functions):
         module, _, name = path.rpartition(".")
         assert getattr(import_module(module), name)
 

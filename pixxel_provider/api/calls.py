@@ -141,7 +141,7 @@ def download_job(workflow_id: str, job_id: str) -> Call[Download]:
 
 def download_task(workflow_id: str, job_id: str, task_id: str) -> Call[Download]:
     """Request a package of one task's files; repeat the call until the package is ready."""
-    path = f"{_job_path(workflow_id, job_id)}/tasks/{_segment('task_id', task_id)}/download"
+    path = f"{_job_path(workflow_id, job_id)}/tasks/{path_segment('task_id', task_id)}/download"
     return Call("download_task", "PUT", path, partial(_read_download, workflow_id, job_id), quotable=False)
 
 
@@ -190,13 +190,17 @@ def check_id(field_name: str, value: object) -> str:
 def can_be_sent(value: object) -> bool:
     """Return whether an id that Pixxel sent can be one."""
     try:
-        _segment("id", value)
+        path_segment("id", value)
     except PixxelInputError:
         return False
     return True
 
 
-def _segment(field_name: str, value: object) -> str:
+def path_segment(field_name: str, value: object) -> str:
+    """Return an id as one segment of a path.
+
+    :raises PixxelInputError: as :func:`check_id`, or it is a dot segment.
+    """
     checked = check_id(field_name, value)
     # HTTP clients and proxies resolve dot segments, quoted or not: such an id would reach another endpoint.
     if checked in (".", ".."):
@@ -205,11 +209,11 @@ def _segment(field_name: str, value: object) -> str:
 
 
 def _workflow_path(workflow_id: str) -> str:
-    return f"/v0/workflows/{_segment('workflow_id', workflow_id)}"
+    return f"/v0/workflows/{path_segment('workflow_id', workflow_id)}"
 
 
 def _job_path(workflow_id: str, job_id: str) -> str:
-    return f"{_workflow_path(workflow_id)}/jobs/{_segment('job_id', job_id)}"
+    return f"{_workflow_path(workflow_id)}/jobs/{path_segment('job_id', job_id)}"
 
 
 def _given(filters: Mapping[str, str | None]) -> dict[str, str]:
@@ -226,7 +230,7 @@ def _read_created(workflow_id: str, answer: Any) -> Job:
     job = Job.read(answer)
     try:
         # The id as it was sent, not converted to text: the job would never be found under another id.
-        _segment("id", answer["id"])
+        path_segment("id", answer["id"])
     except PixxelInputError as error:
         raise PixxelResponseError(f"expected a new job, got one whose {error}") from None
     _same("workflow", workflow_id, job.workflow_id)

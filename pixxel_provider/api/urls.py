@@ -65,11 +65,20 @@ def parse(text: str) -> Url:
     scheme = scheme.lower()
     if scheme not in DEFAULT_PORTS:
         raise ValueError(f"must begin with https:// or http://, not {scheme[:20]}://")
-    parts = _AUTHORITY.fullmatch(authority)
+    userinfo, host, port = read_authority(authority)
+    return Url(scheme, host, port or DEFAULT_PORTS[scheme], path, query, userinfo)
+
+
+def read_authority(text: str) -> tuple[str | None, str, int | None]:
+    """Return user info, host and port of what stands between the slashes; None for what isn't there.
+
+    :raises ValueError: the host or the port can't be one.
+    """
+    parts = _AUTHORITY.fullmatch(text)
     if parts is None:
         raise ValueError("names a host whose brackets or port can't be read")
     userinfo, host, port = parts.groups()
-    return Url(scheme, read_host(host), read_port(port) or DEFAULT_PORTS[scheme], path, query, userinfo)
+    return userinfo, read_host(host), read_port(port)
 
 
 def normal_path(path: str) -> str:

@@ -12,3 +12,5 @@ STARTS_IN_TRIGGERER = AIRFLOW_V_3_3_PLUS
 EXECUTION_TIMEOUT_ENDS_DEFERRAL = not AIRFLOW_V_3_0_PLUS
 #: Workers reach Airflow's database through an API, and links are XComs.
 HAS_TASK_SDK = AIRFLOW_V_3_0_PLUS
+#: Assets have watchers: what happens elsewhere starts DAGs.
+HAS_ASSET_WATCHERS = AIRFLOW_V_3_0_PLUS

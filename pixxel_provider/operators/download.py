@@ -194,7 +194,9 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
             result = collect(SignedUrl(answer.signed_url), self._place)
         finally:
             self._hook.close()
-        push(context, {key: result[key] for key in PACKAGE_KEYS})
+        package = {key: result[key] for key in PACKAGE_KEYS}
+        push(context, package)
+        self._describe_outlets(context, package)
         self._cancellation.check()
         return result
 

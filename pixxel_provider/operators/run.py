@@ -105,6 +105,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         if self.wait:
             return super().execute(context)
         self._remember_done(context)
+        self._describe_outlets(context, {})
         return started.job_id
 
     def _check_mode(self) -> None:

@@ -45,6 +45,9 @@ class PixxelPlugin(AirflowPlugin):
                 "href": "pixxel/job/{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}",
                 "destination": "task_instance",
                 "url_route": TAB,
+                # From Airflow 3.4 on, only on tasks of this package's operators and of those derived from
+                # them: all have this template field, and the tab needs it. Before 3.4 it is ignored.
+                "applies_to": {"task.template_fields": ["pixxel_conn_id"]},
                 "icon": "pixxel/static/icon.svg",
             },
             {

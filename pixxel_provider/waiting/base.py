@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
 from pixxel_provider.api.retry import RETRY_FOR
+from pixxel_provider.assets import describe_outlets
 from pixxel_provider.clock import CLOCK
 from pixxel_provider.compat.tasks import TRIGGER_FAILED
 from pixxel_provider.compat.versions import EXECUTION_TIMEOUT_ENDS_DEFERRAL
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
 from pixxel_provider.outcome import conclude, result_of, started_at, why_no_result, without_causes
-from pixxel_provider.xcom import push_job
+from pixxel_provider.xcom import JOB, WORKFLOW, push_job
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -218,6 +220,9 @@ class JobMixin(WaitMixin):
         push_job(context, self.workflow_id, self.job_id, self.pixxel_conn_id)
         if settings is not None and (link := settings.console_link(self.workflow_id, self.job_id)):
             publish_link(context, link)
+
+    def _describe_outlets(self, context: Context, values: Mapping[str, Any]) -> None:
+        describe_outlets(self, context, {WORKFLOW: self.workflow_id, JOB: self.job_id, **values})
 
 
 def _passed(context: Context, event: Any = None) -> float:

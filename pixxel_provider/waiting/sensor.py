@@ -19,7 +19,7 @@ from pixxel_provider.compat.tasks import PokeLoop, was_rescheduled
 from pixxel_provider.outcome import without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting.base import JobMixin, WaitMixin
-from pixxel_provider.xcom import push_end
+from pixxel_provider.xcom import END_KEYS, push_end
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -182,7 +182,9 @@ class PixxelWaitingOperator(JobMixin, PixxelWaitingSensor):
     def _conclude(self, result: PollResult, context: Context, answer: Any = None) -> Any:
         if result.metadata is not None:
             push_end(context, result.metadata)
-        return super()._conclude(result, context, answer)
+        metadata = super()._conclude(result, context, answer)
+        self._describe_outlets(context, {key: metadata.get(key) for key in END_KEYS})
+        return metadata
 
 
 def _seconds(value: Any) -> Any:

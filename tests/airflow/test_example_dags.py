@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+
+from pixxel_provider.assets import HAS_ASSET_WATCHERS
 
 SOON = {"poke_interval": 0.5}
 LINK = "_link_PixxelJobLink"
@@ -15,6 +18,10 @@ EXAMPLES = {
     "pixxel_run_and_download",
     "pixxel_run_mapped",
 }
+if AIRFLOW_V_3_1_PLUS:
+    EXAMPLES |= {"pixxel_ask_before_run"}
+if HAS_ASSET_WATCHERS:
+    EXAMPLES |= {"pixxel_on_job_end", "pixxel_on_job_end_or_daily"}
 
 
 def test_airflow_finds_every_example_and_no_mistake_in_it(airflow_knows: Any) -> None:

@@ -15,7 +15,7 @@ from pixxel_provider.operators.pixxel import PixxelDownloadJobOperator
 from pixxel_provider.triggers.base import PixxelWaitTrigger
 from tests.download.hosting import everything_said
 from tests.sensors.waiting import Ended
-from tests.support import CANARY, FakeClock, FakeTaskInstance, RecordingLog
+from tests.support import CANARY, FakeClock, FakeTaskInstance, RecordingLog, outlet_events
 
 MODES = ("worker", "deferred")
 
@@ -53,6 +53,7 @@ class DownloadRunner:
         resume: Any = None
         while True:
             operator = self.operator(**arguments)
+            context["outlet_events"] = self.outlet_events = outlet_events()
             try:
                 if resume is None:
                     returned = operator.execute(context)
@@ -95,6 +96,7 @@ class DownloadRunner:
 
     def _hold_no_secret(self, ended: Ended) -> None:
         shown = [repr(vars(ended)), json.dumps(self.ti.xcoms), json.dumps(self.events), *self.said]
+        shown.append(str(self.outlet_events))
         shown += [repr(each.trigger) + str(each.trigger.serialize()) for each in self.deferrals]
         if self.error is not None:
             shown.append(everything_said(self.error))

@@ -28,7 +28,7 @@ from pixxel_provider.clock import CLOCK
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.operators.pixxel import PixxelRunJobOperator
 from tests.sensors.waiting import Ended, Runner
-from tests.support import FakeClock, FakeTaskInstance
+from tests.support import FakeClock, FakeTaskInstance, outlet_events
 
 FINAL = (AirflowFailException, AirflowSensorTimeout, AirflowSkipException)
 #: In place of an answer to the request that is billed.
@@ -141,6 +141,7 @@ class RunRunner(Runner):
         while True:
             operator = self.operator(**arguments)
             context: Any = {"ti": self.ti, "dag_run": self.dag_run}
+            context["outlet_events"] = self.outlet_events = outlet_events()
             if self.store is not None:
                 context["task_state_store"] = self.store
             self.workers += 1

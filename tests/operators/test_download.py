@@ -17,7 +17,7 @@ from typing import Any
 
 import fsspec
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, BaseOperator, XComArg
+from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, Asset, BaseOperator, XComArg
 
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.download import local_disk
@@ -415,6 +415,20 @@ def test_a_zip_is_unpacked_into_a_folder(runner: DownloadRunner, tmp_path: Path)
         "transferred": len(content),
     }
     assert everything(tmp_path).keys() == {"out", "out/a.txt", "out/deeper", "out/deeper/b.txt"}
+
+
+def test_the_events_of_outlets_hold_the_job_and_its_package_and_no_url(runner: DownloadRunner) -> None:
+    runner.pixxel.set_package(content=PACKAGE, seconds=100)
+    outlet = Asset("s3://bucket/results")
+    returned = runner.run(outlets=[outlet]).returned
+    assert runner.outlet_events[outlet].extra == {
+        "workflow_id": "wf-succeeds",
+        "job_id": "job-finished",
+        "path": str(runner.path),
+        "bytes": len(PACKAGE),
+        "sha256": hashlib.sha256(PACKAGE).hexdigest(),
+    }
+    assert returned["path"] == str(runner.path)
 
 
 # ---- again

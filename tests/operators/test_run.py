@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelInputError
+from pixxel_provider.assets import create_asset
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.operators.pixxel import PixxelRunJobOperator
 from tests.operators.running import LOST, Killed, RunRunner, once
@@ -47,6 +48,23 @@ def test_a_job_is_created_waited_for_and_returned_as_the_sensor_does(runner: Run
     }
     assert runner.pixxel.requests("create_job") == 1
     assert runner.pixxel.requests("estimate_cost") == 0
+
+
+def test_the_events_of_outlets_hold_the_job_that_was_created(runner: RunRunner) -> None:
+    outlet = create_asset(workflow_id="wf-succeeds")
+    runner.run(outlets=[outlet])
+    assert runner.outlet_events[outlet].extra == {
+        "workflow_id": "wf-succeeds",
+        "job_id": runner.jobs()[0],
+        "status": "completed",
+        "cost": 120,
+    }
+
+
+def test_without_waiting_they_hold_its_id_alone(make: Callable[..., RunRunner]) -> None:
+    runner, outlet = make("poke"), create_asset(workflow_id="wf-succeeds")
+    job_id = runner.run(wait=False, outlets=[outlet]).returned
+    assert runner.outlet_events[outlet].extra == {"workflow_id": "wf-succeeds", "job_id": job_id}
 
 
 def test_the_id_is_stored_and_published_before_anything_else_is_asked(runs: RunRunner) -> None:

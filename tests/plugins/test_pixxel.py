@@ -16,9 +16,16 @@ from typing import Any
 import airflow
 import pytest
 from airflow import plugins_manager
+from airflow.providers.common.compat.sdk import BaseOperator
 
+from pixxel_provider.operators.pixxel import (
+    PixxelDownloadJobOperator,
+    PixxelGetJobOperator,
+    PixxelRunJobOperator,
+)
 from pixxel_provider.plugins import pixxel as plugin_module
 from pixxel_provider.plugins.pixxel import LazyApp, PixxelPlugin
+from pixxel_provider.sensors.pixxel import PixxelJobSensor
 from tests.plugins.pages import HAS_PAGES, WHY_NOT
 from tests.support import run_python
 
@@ -94,6 +101,29 @@ def test_an_airflow_without_external_views_gets_nothing(
     assert plugin.name == "pixxel"
     assert not getattr(plugin, "fastapi_apps", [])
     assert not hasattr(plugin, "external_views")
+
+
+@needs_pages
+def test_the_tab_applies_to_what_airflow_knows_of_each_operator_and_of_no_other_task() -> None:
+    from airflow.api_fastapi.core_api.datamodels.tasks import TaskResponse
+
+    ((path, values),) = PixxelPlugin.external_views[0]["applies_to"].items()
+    record, _, name = path.partition(".")
+    assert record == "task"
+    assert name in TaskResponse.model_fields
+    for operator in (PixxelJobSensor, PixxelRunJobOperator, PixxelGetJobOperator, PixxelDownloadJobOperator):
+        assert set(getattr(operator, name)) & set(values), operator
+    assert not set(getattr(BaseOperator, name)) & set(values)
+
+
+@pytest.mark.skipif(
+    not hasattr(plugins_manager, "_validate_applies_to"), reason="Airflow knows applies_to from 3.4 on"
+)
+def test_airflow_finds_nothing_wrong_with_where_the_tab_applies(caplog: pytest.LogCaptureFixture) -> None:
+    view = dict(PixxelPlugin.external_views[0])
+    assert plugins_manager._validate_applies_to("pixxel", view, "external view")
+    assert view == PixxelPlugin.external_views[0]
+    assert caplog.messages == []
 
 
 @needs_pages

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferr
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult
+from pixxel_provider.assets import create_asset
 from pixxel_provider.outcome import UNSTARTED, event_of
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
 from pixxel_provider.triggers.pixxel import PixxelJobTrigger
@@ -45,6 +46,22 @@ def test_a_deferred_wait_takes_two_short_worker_runs_and_one_started_in_the_trig
     if not AIRFLOW_V_3_3_PLUS:
         expected |= {"started": 2, "unaided": 2}
     assert runner.workers == expected[runner.mode]
+
+
+def test_the_events_of_outlets_hold_the_job_in_every_mode(pixxel: Any, runner: Runner) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", seconds=600)
+    mine, other = create_asset(workflow_id="wf-succeeds"), create_asset(workflow_id="other")
+    assert runner.run(timeout=3600, outlets=[mine]).kind == "success"
+    # Also where an end without a worker was requested: only a worker's success is an event.
+    assert runner.workers > 0
+    assert runner.outlet_events[mine].extra == {
+        "workflow_id": "wf-succeeds",
+        "job_id": "job-1",
+        "status": "completed",
+        "cost": 120,
+    }
+    assert len(runner.outlet_events) == 1
+    assert runner.outlet_events[other].extra == {}
 
 
 def test_a_timeout_that_is_set_after_the_sensor_was_made_holds(

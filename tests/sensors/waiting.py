@@ -20,7 +20,7 @@ from pixxel_provider.compat import triggerer
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
 from pixxel_provider.triggers.pixxel import PixxelEndedJobTrigger, PixxelJobTrigger
 from pixxel_provider.waiting import sensor as waiting_sensor
-from tests.support import RecordingLog
+from tests.support import RecordingLog, outlet_events
 
 #: The last two begin in the triggerer, and the very last ends there too; before Airflow 3.3 on workers.
 MODES = ("poke", "reschedule", "deferred", "started", "unaided")
@@ -122,6 +122,7 @@ class Runner:
                 return resume
             self.workers += 1
             sensor = PixxelJobSensor(**arguments)
+            context["outlet_events"] = self.outlet_events = outlet_events()
             try:
                 if resume is None:
                     returned = sensor.execute(context)
