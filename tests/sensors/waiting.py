@@ -148,7 +148,9 @@ class Runner:
         trigger = getattr(import_module(module), name)(**json.loads(json.dumps(stored[1])))
         trigger.clock = self.clock
         trigger.timeout_after = self._utcnow() + deferral.timeout
-        trigger.render_template_fields({"ti": self.ti})
+        if hasattr(trigger, "render_template_fields"):
+            # Those of other classes have it only where Airflow calls it.
+            trigger.render_template_fields({"ti": self.ti})
 
         async def first_event() -> Any:
             events = trigger.run()
