@@ -19,7 +19,7 @@ from pixxel_provider.compat.tasks import PokeLoop, was_rescheduled
 from pixxel_provider.outcome import without_causes
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 from pixxel_provider.waiting.base import JobMixin, WaitMixin
-from pixxel_provider.xcom import END_KEYS, push_end
+from pixxel_provider.xcom import END_KEYS, JOB, push_end
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -183,7 +183,9 @@ class PixxelWaitingOperator(JobMixin, PixxelWaitingSensor):
         if result.metadata is not None:
             push_end(context, result.metadata)
         metadata = super()._conclude(result, context, answer)
-        self._describe_outlets(context, {key: metadata.get(key) for key in END_KEYS})
+        # The process that resumes a wait whose id wasn't given has it from the answer alone.
+        identified = {JOB: metadata.get("id") or self.job_id}
+        self._describe_outlets(context, {**identified, **{key: metadata.get(key) for key in END_KEYS}})
         return metadata
 
 

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.assets import create_asset
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
 from pixxel_provider.sensors.start_trigger_args import needs_worker
 from tests.sensors.waiting import Runner
@@ -144,14 +145,25 @@ def test_a_transient_error_never_ends_a_wait(
     all_succeed(arrange, timeout=3600, **ANY)
 
 
-def test_a_list_that_shows_an_end_too_early_is_a_hint_and_the_job_is_waited_for(all_succeed: Any) -> None:
-    def arrange(pixxel: Any) -> None:
-        pixxel.create_job("wf-succeeds", "job-1", seconds=600)
-        entry = {"id": "job-1", "workflow_id": "wf-succeeds", "status": "completed"}
-        entry["finished_at"] = "2026-09-21T14:13:25Z"
-        pixxel.fail_next("list_jobs", json={"jobs": [entry]}, times=1)
+def is_listed_as_ended_too_early(pixxel: Any) -> None:
+    pixxel.create_job("wf-succeeds", "job-1", seconds=600)
+    entry = {"id": "job-1", "workflow_id": "wf-succeeds", "status": "completed"}
+    entry["finished_at"] = "2026-09-21T14:13:25Z"
+    pixxel.fail_next("list_jobs", json={"jobs": [entry]}, times=1)
 
-    all_succeed(arrange, timeout=3600, **ANY)
+
+def test_a_list_that_shows_an_end_too_early_is_a_hint_and_the_job_is_waited_for(all_succeed: Any) -> None:
+    all_succeed(is_listed_as_ended_too_early, timeout=3600, **ANY)
+
+
+@pytest.mark.parametrize("arrange", [succeeds, is_listed_as_ended_too_early])
+def test_the_events_of_outlets_hold_the_job_that_was_identified(
+    pixxel: Any, runner: Runner, arrange: Callable[[Any], None]
+) -> None:
+    arrange(pixxel)
+    outlet = create_asset(workflow_id="wf-succeeds")
+    runner.run(timeout=3600, outlets=[outlet], **ANY)
+    assert runner.outlet_events[outlet].extra["job_id"] == "job-1"
 
 
 def test_filters_mean_the_same_in_every_mode(in_every_mode: Any) -> None:

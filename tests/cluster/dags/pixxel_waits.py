@@ -82,12 +82,5 @@ gate("deferred_gate", deferrable=True, **on_a_worker)
 gate("deferred_soft", deferrable=True, soft_fail=True, **on_a_worker)
 gate("deferred_impatient", deferrable=True, timeout=3, **on_a_worker)
 gate("deferred_described", deferrable=True, outlets=[Asset("pixxel-jobs")], **on_a_worker)
-gate(
-    "rescheduled_described",
-    deferrable=False,
-    mode="reschedule",
-    outlets=[Asset("pixxel-jobs")],
-    **on_a_worker,
-)
 gates("started")
 gates("unaided", end_from_trigger=True)
