@@ -54,7 +54,7 @@ class JobPoll(Poll[Job]):
         return name_of(self.workflow_id, self.job_id)
 
     @cached_property
-    def rules(self) -> StatusRules:  # type: ignore[override]
+    def rules(self) -> StatusRules:
         return StatusRules.of(self.success_statuses, self.failure_statuses)
 
     def call(self) -> Call[Job]:
@@ -122,11 +122,11 @@ class EndedJobPoll(Poll[list[Job]]):
         return f"The list of jobs of workflow {self.workflow_id}"
 
     @property
-    def unfinished(self) -> str:  # type: ignore[override]
+    def unfinished(self) -> str:
         return f"had no job that {self._condition}"
 
     @cached_property
-    def rules(self) -> StatusRules:  # type: ignore[override]
+    def rules(self) -> StatusRules:
         return StatusRules.of(self.success_statuses, self.failure_statuses)
 
     @cached_property

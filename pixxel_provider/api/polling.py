@@ -84,6 +84,9 @@ class PollResult:
         return rebuild(self.error or {"message": self.message})
 
 
+_DEFAULT_RULES = StatusRules()
+
+
 @dataclass(frozen=True)
 class Poll(ABC, Generic[T]):
     """What a wait is for: the call to send, its name in messages, and what an answer means.
@@ -93,10 +96,16 @@ class Poll(ABC, Generic[T]):
 
     asked: ClassVar[str] = "read"
     """The verb of messages, as in "it couldn't be read"."""
-    unfinished: ClassVar[str] = "had not ended"
-    """What messages say about it after a timeout."""
-    rules: ClassVar[StatusRules] = StatusRules()
-    """Which statuses are known."""
+
+    @property
+    def unfinished(self) -> str:
+        """What messages say about it after a timeout."""
+        return "had not ended"
+
+    @property
+    def rules(self) -> StatusRules:
+        """Which statuses are known."""
+        return _DEFAULT_RULES
 
     @property
     @abstractmethod
