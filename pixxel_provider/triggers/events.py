@@ -49,7 +49,7 @@ class PixxelJobEventTrigger(BaseEventTrigger):
     :param workflow_id: the workflow whose jobs are watched.
     :param outcomes: those that fire, of ``succeeded``, ``failed`` and ``unknown`` (ended in a status that
         isn't known); all if it isn't given.
-    :param created_by: id of a user; jobs of others don't fire.
+    :param created_by: id of a user; jobs of others, and those without a creator, don't fire.
     :param pixxel_conn_id: the Airflow connection.
     :param poke_interval: seconds; the longest gap between two requests.
     :param since: an ISO 8601 time with zone; a new watcher announces jobs that ended after it as well.
@@ -140,7 +140,8 @@ class PixxelJobEventTrigger(BaseEventTrigger):
         return f"the watcher of workflow {self.workflow_id}"
 
     def _is_filtered(self, job: Job) -> bool:
-        others = bool(self.created_by and job.created_by and job.created_by != self.created_by)
+        # As for a sensor without an id: a job whose creator isn't known is nobody's.
+        others = self.created_by is not None and not calls.same_id(job.created_by, self.created_by)
         return others or outcome(job, _RULES) not in (self.outcomes or OUTCOMES.values())
 
     def _now(self) -> datetime:

@@ -292,8 +292,8 @@ def test_watchers_and_sensors_of_a_workflow_share_one_poll(script: Script) -> No
 
     async def work() -> None:
         async with triggerer() as airflow:
-            for number in range(10):
-                airflow.begin(Store(), created_by=f"user-{number}")
+            for _ in range(10):
+                airflow.begin(Store())
             await asyncio.gather(*(wait_for(f"job-{n}", INTERVAL) for n in range(40)))
             await asyncio.sleep(50)
             assert len(airflow.stored) == 10 * 40
@@ -323,12 +323,13 @@ def test_a_watcher_that_joins_a_stream_later_has_a_cursor_of_its_own(script: Scr
 
 
 @needs_streams
-def test_filters_leave_out_what_nobody_asked_for(script: Script) -> None:
+@pytest.mark.parametrize("wanted", [{"outcomes": ["failed"]}, {"created_by": "me"}], ids=str)
+def test_filters_leave_out_what_nobody_asked_for(script: Script, wanted: dict[str, Any]) -> None:
     script.ends = {"old": 0.0, "one": 1100.0}
 
     async def work() -> list[str]:
         async with triggerer() as airflow:
-            airflow.begin(Store(), outcomes=["failed"])
+            airflow.begin(Store(), **wanted)
             await asyncio.sleep(200)
             return ids(airflow.stored)
 
