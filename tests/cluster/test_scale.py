@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ def airflow(_pixxel: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     }
-    files = [HERE / "dags" / "pixxel_scale.py"]
+    files = [HERE / "dags" / "pixxel_scale.py", HERE / "events" / "pixxel_watchers.py"]
     with whole_airflow(_pixxel, tmp_path_factory, files, **more) as found:
         yield found
 
@@ -219,3 +220,39 @@ def test_two_triggerers_poll_each_for_its_own_waits(
     assert {task["try_number"] for task in waits.tasks().values()} == {1}
     waits.run.until("success", task_id="gather")
     assert waits.run.xcoms("gather")["return_value"] == {job: ["completed", 120] for job in waits.jobs}
+
+
+def test_fifty_watchers_and_two_hundred_waits_of_five_workflows_are_five_polls_an_interval(
+    airflow: Standalone, wait_for: Callable[..., Waits]
+) -> None:
+    waits = wait_for([f"wf-region-{number}" for number in range(5)], each=40)
+    # The last test of this module: its watchers go on until this Airflow stops.
+    airflow.ask("PATCH", "/api/v2/dags/pixxel_watchers", {"is_paused": False})
+    waits.until_watched()
+    eventually(lambda: watching(airflow) == 50, "50 watchers in a triggerer", RETRY_FOR)
+    time.sleep(2 * INTERVAL)
+
+    waits.count_anew()
+    time.sleep(WINDOW)
+    requests, most = waits.requests(), waits.most_polls()
+    assert {request["route"] for request in requests} == {"list_jobs"}
+    polls = Counter(request["ids"]["workflow_id"] for request in requests)
+    print(f"{sum(polls.values())} lists in {WINDOW / INTERVAL:.0f} intervals: {dict(polls)}")
+    assert set(polls) == set(waits.workflows)
+    assert 3 <= min(polls.values()) <= max(polls.values()) <= most
+
+    waits.count_anew()
+    waits.finish()
+    waits.until_all("success")
+    assert waits.pixxel.requests("list_jobs") <= len(waits.workflows) * waits.most_polls()
+    # Once for its sensor, and once for all watchers of its workflow.
+    assert waits.reads() == dict.fromkeys(waits.jobs, 2)
+    stored = airflow.get("/api/v2/assets/events?limit=1")["total_entries"]
+    assert stored == len(waits.jobs)
+
+
+def watching(airflow: Standalone) -> int:
+    """Return how many watchers are in a triggerer's hands."""
+    with sqlite3.connect(f"file:{airflow.home / 'airflow.db'}?mode=ro", uri=True) as database:
+        query = "SELECT count(*) FROM trigger WHERE classpath LIKE ? AND triggerer_id IS NOT NULL"
+        return database.execute(query, ["%PixxelJobEventTrigger"]).fetchone()[0]

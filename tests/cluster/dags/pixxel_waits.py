@@ -77,7 +77,9 @@ def gates(name: str, **end: Any) -> None:
 
 
 on_a_worker: dict[str, Any] = {"start_from_trigger": False}
-gate("rescheduled_gate", deferrable=False, mode="reschedule", **on_a_worker)
+rescheduled: dict[str, Any] = {"deferrable": False, "mode": "reschedule", **on_a_worker}
+gate("rescheduled_gate", **rescheduled)
+gate("rescheduled_described", outlets=[Asset("pixxel-jobs")], **rescheduled)
 gate("deferred_gate", deferrable=True, **on_a_worker)
 gate("deferred_soft", deferrable=True, soft_fail=True, **on_a_worker)
 gate("deferred_impatient", deferrable=True, timeout=3, **on_a_worker)
