@@ -8,7 +8,7 @@ export PYTHON
 PYTEST_ARGS ?=
 # Which benchmarks, such as: make bench BENCH="--quick scale:main"; BENCH=--help tells their names
 BENCH ?=
-# Which versions, such as: make matrix MATRIX="2.11.2 3.3.2"
+# Which versions, such as: make matrix MATRIX="2.11.2 3.3.2", or make cluster MATRIX=3.1.8
 MATRIX ?=
 # How many answers the fuzzer tries
 FUZZ ?= 20000

@@ -152,6 +152,15 @@ def choose_python(session: nox.Session, supported: Supported) -> str:
     session.error(f"Airflow {supported.airflow} wants a Python of at most {supported.newest_python}.")
 
 
+def environment_with(session: nox.Session, airflow: str) -> str:
+    """Have the tests' environment with that Airflow version; return the Python in there."""
+    supported = next(each for each in SUPPORTED if each.airflow == airflow)
+    version = choose_python(session, supported)
+    print(f"Airflow {airflow}, Python {version}", flush=True)
+    folder = f".nox/airflow-{airflow}"
+    return environment(session, "test", folder=folder, constraints=supported.constraints, python=version)
+
+
 def run(session: nox.Session, *command: str, **environ: str) -> None:
     """Run a command and what stands after ``--``, with an AIRFLOW_HOME that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="pixxel-airflow-", ignore_cleanup_errors=True) as home:
@@ -189,15 +198,12 @@ def test(session: nox.Session) -> None:
 @nox.parametrize("airflow", [nox.param(each.airflow, id=each.airflow) for each in SUPPORTED])
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on a supported Airflow version, with a Python that suits it."""
-    supported = next(each for each in SUPPORTED if each.airflow == airflow)
-    version = choose_python(session, supported)
-    folder = f".nox/airflow-{supported.airflow}"
-    python = environment(session, "test", folder=folder, constraints=supported.constraints, python=version)
-    print(f"Airflow {supported.airflow}, Python {version}", flush=True)
-    words = (*XDIST, *OTHER_TESTS, "-q", "-p", "no:cacheprovider", *DEPRECATIONS * (supported is NEWEST))
+    python = environment_with(session, airflow)
+    newest = airflow == NEWEST.airflow
+    words = (*XDIST, *OTHER_TESTS, "-q", "-p", "no:cacheprovider", *DEPRECATIONS * newest)
     # `make test` takes all histories; here the question is only whether another Airflow changes something.
     more = {"PIXXEL_TEST_HISTORIES": "100"}
-    if supported.airflow.startswith("3.0."):  # which doesn't run without one
+    if airflow.startswith("3.0."):  # which doesn't run without one
         more["AIRFLOW__API_AUTH__JWT_ISSUER"] = "pixxel-matrix"
     run(session, python, "-m", "pytest", *words, **more)
 
@@ -248,8 +254,11 @@ def installation(session: nox.Session) -> None:
 
 @nox.session
 def cluster(session: nox.Session) -> None:
-    """Run the tests that start a whole Airflow."""
-    run(session, environment(session, "test"), "-m", "pytest", "tests/cluster")
+    """Run the tests that start a whole Airflow; the variable MATRIX names other versions of it."""
+    for airflow in os.environ.get("MATRIX", "").split() or [NEWEST.airflow]:
+        newest = airflow == NEWEST.airflow
+        python = environment(session, "test") if newest else environment_with(session, airflow)
+        run(session, python, "-m", "pytest", "tests/cluster")
 
 
 @nox.session

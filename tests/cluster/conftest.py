@@ -132,6 +132,8 @@ def whole_airflow(
     dags = factory.mktemp("dags")
     for file in files:
         shutil.copy(file, dags)
+    # Airflow 3.0 needs leave for it.
+    more["AIRFLOW__API__ENABLE_XCOM_DESERIALIZE_SUPPORT"] = "True"
     found = Standalone(factory.mktemp("airflow"), dags, more=more)
     found.start()
     try:
