@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import Asset
 
 from pixxel_provider.api import urls
 from pixxel_provider.api.errors import PixxelInputError
-from pixxel_provider.compat.assets import openlineage_dataset, outlet_extras, watched_asset
+from pixxel_provider.compat.assets import outlet_extras, watched_asset
 from pixxel_provider.compat.versions import HAS_ASSET_WATCHERS
 from pixxel_provider.provider_info import ASSET_SCHEME, DEFAULT_CONNECTION_ID, DEFAULT_HOST
 
@@ -89,10 +89,18 @@ def _path(workflow_id: str) -> str:
     return f"/workflows/{calls.path_segment('workflow_id', workflow_id)}"
 
 
+def dataset_name(uri: str) -> tuple[str, str]:
+    """Return the namespace and the name that a workflow, given by its URI, has in OpenLineage."""
+    workflow = sanitize_uri(urlsplit(uri))
+    return f"{workflow.scheme}://{workflow.netloc}", unquote(workflow.path.removeprefix("/"))
+
+
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Any:
     """Return a workflow's asset as a dataset of OpenLineage; None where its client isn't installed."""
-    uri = sanitize_uri(urlsplit(asset.uri))
-    return openlineage_dataset(f"{uri.scheme}://{uri.netloc}", unquote(uri.path.removeprefix("/")))
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    namespace, name = dataset_name(asset.uri)
+    return Dataset(namespace=namespace, name=name)
 
 
 # ------------------------------------------------------------------------------------------------ assets

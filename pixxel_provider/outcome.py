@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pixxel_provider.api.polling import PollResult
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _EVENT_VERSION = 1
 _KINDS = frozenset({"succeeded", "failed", "timed_out", "error", "identified"})
@@ -30,13 +32,21 @@ class PixxelJobFailedError(AirflowFailException):
     """The job has failed and stays failed, so Airflow doesn't retry the task."""
 
 
-@contextmanager
-def without_causes() -> Iterator[None]:
-    """Let Airflow log an operator's error without its causes: its message is complete."""
-    try:
-        yield
-    except (PixxelError, AirflowFailException, AirflowSensorTimeout, AirflowSkipException) as error:
-        raise error from None
+def without_causes(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """Let Airflow log an operator's error without its causes: its message is complete.
+
+    The operator keeps the error as ``raised_error``: Airflow doesn't hand it to those who report lineage.
+    """
+
+    @wraps(method)
+    def run(operator: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(operator, *args, **kwargs)
+        except (PixxelError, AirflowFailException, AirflowSensorTimeout, AirflowSkipException) as error:
+            operator.raised_error = error
+            raise error from None
+
+    return run
 
 
 def event_of(result: PollResult) -> dict[str, Any]:

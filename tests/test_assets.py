@@ -17,8 +17,8 @@ from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.assets import (
     HAS_ASSET_WATCHERS,
     asset_uri,
-    convert_asset_to_openlineage,
     create_asset,
+    dataset_name,
     describe_outlets,
     sanitize_uri,
     watched_workflow,
@@ -139,18 +139,8 @@ def test_airflows_factory_makes_the_same_asset() -> None:
 # ---------------------------------------------------------------------------------------------- OpenLineage
 
 
-def test_a_workflow_is_a_dataset_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assets, "openlineage_dataset", lambda *given: given)
-    assert convert_asset_to_openlineage(create_asset(workflow_id="a b", host="H:8080"), None) == (
-        "pixxel://h:8080",
-        "workflows/a b",
-    )
-
-
-def test_the_converter_needs_no_client_of_openlineage() -> None:
-    found = convert_asset_to_openlineage(create_asset(workflow_id="wf-1"), None)
-    if found is not None:
-        assert (found.namespace, found.name) == ("pixxel://api.pixxel.space", "workflows/wf-1")
+def test_a_workflow_is_a_dataset_of_its_host() -> None:
+    assert dataset_name(asset_uri("a b", "H:8080")) == ("pixxel://h:8080", "workflows/a b")
 
 
 # ---------------------------------------------------------------------------------------------- the watcher

@@ -1,4 +1,4 @@
-"""Assets (datasets in Airflow 2), their watchers (Airflow 3.0 on) and their datasets in OpenLineage."""
+"""Assets (datasets in Airflow 2) and their watchers (Airflow 3.0 on)."""
 
 from __future__ import annotations
 
@@ -40,10 +40,3 @@ def outlet_extras(context: Context, outlets: list[Any]) -> Iterator[dict[str, An
     for outlet in outlets:
         if isinstance(outlet, kinds):
             yield events[outlet].extra
-
-
-def openlineage_dataset(namespace: str, name: str) -> Any:
-    """Return a dataset of OpenLineage; None where its client isn't installed."""
-    from airflow.providers.common.compat.openlineage.facet import Dataset
-
-    return Dataset(namespace=namespace, name=name)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pixxel_provider.api.messages import Log
 from pixxel_provider.connection import Settings
-from pixxel_provider.download.archive import Archive, Limits
+from pixxel_provider.download.archive import Archive, Limits, Member
 from pixxel_provider.download.cancellation import Cancellation
 from pixxel_provider.download.destination import Place
 from pixxel_provider.download.existing import is_present
@@ -25,6 +25,8 @@ from pixxel_provider.download.unpack import Unpacked, unpack_into_folder, unpack
 
 #: The most bytes of paths in a result: it is pushed to XCom.
 PATHS_LIMIT = 48 * 1024
+#: The most members of a package that are kept, for those who report each of them.
+MEMBERS_LIMIT = 200
 
 
 @dataclass
@@ -47,6 +49,8 @@ class Collector:
     limits: Limits = field(default_factory=Limits)
     stall_timeout: float = RETRY_FOR
     cancellation: Cancellation = field(default_factory=Cancellation)
+    members: list[Member] = field(default_factory=list, init=False)
+    """The first members of the package that was unpacked."""
 
     def into_file(self, url: SignedUrl, place: Place) -> dict[str, Any]:
         """Store the package unchanged, and return what is there, in JSON types.
@@ -91,14 +95,15 @@ class Collector:
                 received = self._receive(url, spool)
                 self.log.info(f"Unpacking {size(received.bytes)} into {place}")
                 unpacked = self._unpack(spool.part, target, workspace.path)
+        self.members = unpacked.members[:MEMBERS_LIMIT]
         self.log.info(
-            f"{place} holds {len(unpacked.names)} files, {unpacked.written} of them written now: "
+            f"{place} holds {len(unpacked.members)} files, {unpacked.written} of them written now: "
             f"{size(unpacked.bytes)}{_compared(received)}",
         )
         return {
             "path": str(place),
             **_paths(place, unpacked),
-            "files": len(unpacked.names),
+            "files": len(unpacked.members),
             "written": unpacked.written,
             "unpacked_bytes": unpacked.bytes,
             **_summary(received),
@@ -157,8 +162,8 @@ def _compared(received: Received) -> str:
 def _paths(place: Place, unpacked: Unpacked) -> dict[str, Any]:
     paths: list[str] = []
     left = PATHS_LIMIT
-    for name in unpacked.names:
-        path = str(place.member(name))
+    for member in unpacked.members:
+        path = str(place.member(member.name))
         left -= len(json.dumps(path)) + 2
         if left < 0:
             return {"paths": paths, "truncated": ["paths"]}

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.compat.connections import file_system
 from pixxel_provider.download.local_disk import LocalTarget
-from pixxel_provider.download.object_store import StoreTarget
+from pixxel_provider.download.object_store import StoreTarget, account_name
 
 Place = LocalTarget | StoreTarget
 
@@ -157,8 +157,7 @@ def _stored(scheme: str, rest: str, conn_id: str | None, *, folder: bool) -> Sto
         raise _unusable("has a step . or .., which stores take for names, or not at all")
     address = f"{scheme}://{shown}{slash}{key}"
     fs = _file_system(scheme, conn_id or user or None, address)
-    # The client also knows it from a connection string.
-    reached = getattr(getattr(fs, "service_client", fs), "account_name", None)
+    reached = account_name(fs)
     if account and reached and reached != account:
         raise _unusable(f"names the account {account!r}, and the connection leads to {reached!r}")
     plain = f"{host}{slash}{key}"

@@ -35,6 +35,11 @@ def in_words(place: str, doing: str = "written") -> Iterator[None]:
         raise kind(f"{place} can't be {doing}: {why}") from error
 
 
+def account_name(fs: Any) -> str | None:
+    """Return the account of a file system of Azure, None for others; its client may know it alone."""
+    return getattr(getattr(fs, "service_client", fs), "account_name", None)
+
+
 class UnreadableError(PixxelDownloadError):
     """The credentials may write at a place, but not read it."""
 

@@ -26,10 +26,14 @@ from pixxel_provider.download.rollback import one_by_one
 class Unpacked:
     """The result of unpacking an archive."""
 
-    names: list[str]
-    bytes: int
+    members: list[Member]
     written: int
     """Members that weren't there before."""
+
+    @property
+    def bytes(self) -> int:
+        """The unpacked bytes of all members."""
+        return sum(member.size for member in self.members)
 
 
 def unpack_into_folder(
@@ -66,7 +70,7 @@ def unpack_into_folder(
         if not whole:
             written = filling.move(staged, missing)
         sync_folder(target)
-    return _unpacked(archive, written)
+    return Unpacked(archive.members, written)
 
 
 def unpack_into_store(archive: Archive, place: StoreTarget, cancellation: Cancellation) -> Unpacked:
@@ -103,12 +107,7 @@ def unpack_into_store(archive: Archive, place: StoreTarget, cancellation: Cancel
             # Only now: if the store treats another name as the same, this has overwritten it.
             if member.name in archive.alike and _isnt(place.member(member.name), member):
                 raise the_same(member.name)
-    return _unpacked(archive, written)
-
-
-def _unpacked(archive: Archive, written: int) -> Unpacked:
-    names = [member.name for member in archive.members]
-    return Unpacked(names, sum(member.size for member in archive.members), written)
+    return Unpacked(archive.members, written)
 
 
 def _made_like(folder: Path, other: Path) -> bool:

@@ -21,9 +21,11 @@ from pixxel_provider.waiting.base import JobMixin
 from pixxel_provider.xcom import PACKAGE_KEYS, push
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context
 
     from pixxel_provider.api.judges import PackagePoll
+    from pixxel_provider.download.archive import Member
 
 
 class PixxelDownloadJobOperator(JobMixin, BaseOperator):
@@ -74,6 +76,10 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
     ui_color = "#dfe9e2"
     needs_answer = True
 
+    # What was stored, and the members of an unpacked package.
+    _stored: dict[str, Any] | None = None
+    _members: Sequence[Member] = ()
+
     def __init__(
         self,
         *,
@@ -111,7 +117,7 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
         self.max_unpacked_bytes = max_unpacked_bytes
         self.max_ratio = max_ratio
 
-    @without_causes()
+    @without_causes
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait for the package, fetch it, and return where it is."""
         return self._wait(context)  # type: ignore[no-any-return]
@@ -194,11 +200,19 @@ class PixxelDownloadJobOperator(JobMixin, BaseOperator):
             result = collect(SignedUrl(answer.signed_url), self._place)
         finally:
             self._hook.close()
+        self._stored, self._members = result, collector.members
         package = {key: result[key] for key in PACKAGE_KEYS}
         push(context, package)
         self._describe_outlets(context, package)
         self._cancellation.check()
         return result
+
+    def _outputs(self) -> list[OutputDataset]:
+        if self._stored is None:
+            return []
+        from pixxel_provider.lineage import stored_datasets
+
+        return stored_datasets(self._place, self._stored, self._members)
 
 
 def _rendered_as_text(destination: Any) -> Any:

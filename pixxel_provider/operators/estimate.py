@@ -47,7 +47,7 @@ class PixxelEstimateCostOperator(BaseOperator):
         self.pixxel_conn_id = pixxel_conn_id
         self.max_cost = max_cost
 
-    @without_causes()
+    @without_causes
     def execute(self, context: Context) -> Credits:
         """Request the estimate, compare it with ``max_cost``, and return it."""
         # Imported here: a DAG file that is only parsed never needs them.

@@ -79,7 +79,7 @@ class PixxelGetJobOperator(BaseOperator):
         self.pixxel_conn_id = pixxel_conn_id
         self.include = include
 
-    @without_causes()
+    @without_causes
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the job and return its metadata."""
         # Imported here: a DAG file that is only parsed never needs them.

@@ -85,7 +85,7 @@ class PixxelRunJobOperator(PixxelWaitingOperator):
         self.created_by = created_by
         self._check_mode()
 
-    @without_causes()
+    @without_causes
     def execute(self, context: Context) -> Any:
         """Create the job or resume that of an earlier try, and wait for it."""
         # Again: a cluster policy may have set it after __init__.

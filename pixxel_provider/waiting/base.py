@@ -12,6 +12,7 @@ from pixxel_provider.api.errors import PixxelError, PixxelNotFoundError
 from pixxel_provider.api.retry import RETRY_FOR
 from pixxel_provider.assets import describe_outlets
 from pixxel_provider.clock import CLOCK
+from pixxel_provider.compat.openlineage import reports_lineage
 from pixxel_provider.compat.tasks import TRIGGER_FAILED
 from pixxel_provider.compat.versions import EXECUTION_TIMEOUT_ENDS_DEFERRAL
 from pixxel_provider.links.pixxel import PixxelJobLink, publish_link
@@ -19,7 +20,9 @@ from pixxel_provider.outcome import conclude, result_of, started_at, why_no_resu
 from pixxel_provider.xcom import JOB, WORKFLOW, push_job
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.triggers.base import BaseTrigger
 
     from pixxel_provider.api.polling import Poll, PollResult, WaitPlan
@@ -53,6 +56,9 @@ class WaitMixin(_Operator):
     soft_fail = never_fail = False
     #: Whether the worker has to ask again after a trigger's success: the event doesn't hold the answer.
     needs_answer = False
+    #: How the wait ended, and the error that ended the try; set in the process that ends the task.
+    _result: PollResult | None = None
+    raised_error: BaseException | None = None
 
     def make_poll(self) -> Poll[Any]:
         """Return the judge of what is waited for, unchecked."""
@@ -70,21 +76,26 @@ class WaitMixin(_Operator):
 
     def _conclude(self, result: PollResult, context: Context, answer: Any = None) -> Any:
         """Return what the task returns; raise what Airflow should see otherwise."""
+        self._result = result
         if result.kind == "succeeded":
             self.log.info(result.message)
         return conclude(result, soft_fail=self.soft_fail, never_fail=self.never_fail)
 
-    @without_causes()
+    @without_causes
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take over from the trigger, whose event says how the wait ended."""
         result = result_of(event)
         if result is None:
             self.log.warning("Polling again, on a worker: %s.", why_no_result(event))
         elif result.kind != "identified" and (result.kind != "succeeded" or not self.needs_answer):
+            if reports_lineage():
+                # Read here, as the report itself may not look up anything.
+                self._hook = self._open_hook()
+                self._settings(context, resumed=True)
             return self._conclude(result, context)
         return self._wait(context, _passed(context, event))
 
-    @without_causes()
+    @without_causes
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where that broke or never answered, ask once more before giving up."""
         if next_method == TRIGGER_FAILED:
@@ -223,6 +234,35 @@ class JobMixin(WaitMixin):
 
     def _describe_outlets(self, context: Context, values: Mapping[str, Any]) -> None:
         describe_outlets(self, context, {WORKFLOW: self.workflow_id, JOB: self.job_id, **values})
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """Report to OpenLineage which job it is, as far as it is known."""
+        return self._lineage()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Report to OpenLineage how the task ended, what it read and what it wrote."""
+        return self._lineage()
+
+    get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
+
+    def _lineage(self) -> OperatorLineage[Any, Any]:
+        from pixxel_provider.lineage import report
+
+        # Nothing is looked up: this runs in a forked process, in which a question to Airflow may hang.
+        hook = getattr(self, "_hook", None)
+        return report(
+            workflow_id=self.workflow_id,
+            job_id=self.job_id,
+            project_id=getattr(self, "project_id", None),
+            settings=None if hook is None else vars(hook).get("settings"),
+            metadata=None if self._result is None else self._result.metadata,
+            error=self.raised_error,
+            outputs=self._outputs(),
+        )
+
+    def _outputs(self) -> list[OutputDataset]:
+        """Return what was stored, as OpenLineage's datasets."""
+        return []
 
 
 def _passed(context: Context, event: Any = None) -> float:

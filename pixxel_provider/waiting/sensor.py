@@ -60,7 +60,7 @@ class PixxelWaitingSensor(WaitMixin, PokeLoop, BaseSensorOperator):
         self.not_found_grace = not_found_grace
         self.deferrable = deferrable
 
-    @without_causes()
+    @without_causes
     def execute(self, context: Context) -> Any:
         """Wait, in whichever mode."""
         if self.deferrable:

@@ -13,7 +13,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / "pixxel_provider"
 #: Public, and the same in every supported version.
 ALLOWED = {
     "airflow.plugins_manager",
+    "airflow.providers.common.compat.openlineage.facet",
     "airflow.providers.common.compat.sdk",
+    "airflow.providers.openlineage.extractors",
     "airflow.triggers.base",
 }
 A_MODULE = re.compile(r"airflow(\.[a-z_]\w*)+")
