@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from pixxel_provider.compat.api_server import (
     AccessView,
+    AssetDetails,
     DagAccessEntity,
     GetUserDep,
     get_auth_manager,
@@ -25,7 +26,7 @@ from pixxel_provider.compat.api_server import (
     requires_access_view,
     requires_authenticated,
 )
-from pixxel_provider.plugins import queries, views
+from pixxel_provider.plugins import queries, views, watchers
 from pixxel_provider.plugins.client import PageClient
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ T = TypeVar("T")
 RECENT = timedelta(hours=24)
 #: Seconds that a page waits for Pixxel before it shows what is cached.
 JOB_WAIT = 5.0
-# The same for the list, if it has jobs that aren't cached.
+# The same for the list, if none of its jobs is cached.
 _LIST_WAIT = 1.0
 # Pages rendered at the same time: a large one needs memory and CPU that Airflow's own pages then lack.
 _RENDERED_AT_ONCE = 2
@@ -145,15 +146,21 @@ async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
     """Return the data of the page of all waits, for the DAGs that the user may see."""
     now = datetime.now(timezone.utc)
 
-    def read() -> tuple[list[queries.Instance], int]:
-        readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
-        return queries.recent(readable, now - RECENT)
+    def read() -> tuple[list[queries.Instance], int, list[watchers.Watcher]]:
+        manager = get_auth_manager()
+        readable = manager.get_authorized_dag_ids(user=user, method="GET")
 
-    rows, total = await run_in_threadpool(read)
+        def may_read(asset_id: int) -> bool:
+            return manager.is_authorized_asset(method="GET", details=AssetDetails(str(asset_id)), user=user)
+
+        return *queries.recent(readable, now - RECENT), watchers.find(readable, may_read)
+
+    rows, total, watching = await run_in_threadpool(read)
     # The newest first, each once.
-    keys = dict.fromkeys(row.job for row in rows if row.is_live and row.job is not None)
-    jobs, complete = await request.app.state.client.batch.get(keys, _LIST_WAIT)
-    return await _json(request, lambda: views.jobs_page(rows, total, jobs, now, complete=complete))
+    keys = dict.fromkeys(row.job for row in views.live(rows))
+    jobs = await request.app.state.client.batch.get(keys, _LIST_WAIT)
+    now = datetime.now(timezone.utc)
+    return await _json(request, lambda: views.jobs_page(rows, total, jobs, watching, now))
 
 
 def static(name: str) -> Response:

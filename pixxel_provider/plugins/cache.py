@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 ERROR_LASTS = 5.0
 #: The longest delay, in seconds, whatever a server's Retry-After: a person is waiting.
 LONGEST_PAUSE = 300.0
+#: Seconds that a caller with an older answer waits for a newer one.
+KNOWN_WAIT = 1.0
 #: Seconds after which an answer that nobody requested is dropped.
 KEPT_FOR = 600.0
 #: Bytes of answers that a cache keeps.
@@ -87,7 +89,7 @@ class AnswerCache(Generic[K, V]):
     async def get(self, key: K, max_wait: float) -> CachedAnswer[V]:
         """Return the answer for a key.
 
-        :param max_wait: seconds to wait for a missing answer; then the cached one is returned.
+        :param max_wait: seconds to wait for a missing answer; with an older one it is a second at most.
         """
         self._evict()
         entry = self._entries.setdefault(key, _Entry(CachedAnswer()))
@@ -100,9 +102,12 @@ class AnswerCache(Generic[K, V]):
                 entry.request = asyncio.ensure_future(refresh)
         if entry.request is not None:
             # Not wait_for: one caller's timeout must not cancel the request for the others.
-            await asyncio.wait({entry.request}, timeout=max_wait)
-        if entry.answer.value is None and entry.answer.error is None:
-            return CachedAnswer(error=PixxelConnectionError("Pixxel hasn't answered yet.", reason="timeout"))
+            known = entry.answer.value is not None
+            await asyncio.wait({entry.request}, timeout=min(max_wait, KNOWN_WAIT) if known else max_wait)
+        is_late = entry.request is not None or entry.answer.value is None
+        if is_late and entry.answer.error is None:
+            late = PixxelConnectionError("Pixxel hasn't answered yet.", reason="timeout")
+            return replace(entry.answer, error=late)
         return entry.answer
 
     async def _refresh(self, key: K, entry: _Entry[V], answer: asyncio.Future[V]) -> None:

@@ -54,12 +54,14 @@ class JobBatch:
         # Jobs that were missing from their lists.
         self._unlisted: OrderedDict[JobKey, None] = OrderedDict()
 
-    async def get(self, keys: Collection[JobKey], max_wait: float) -> tuple[Mapping[JobKey, Job], bool]:
-        """Return the known jobs among these, and whether that is all of them.
+    async def get(self, keys: Collection[JobKey], max_wait: float) -> Mapping[JobKey, tuple[datetime, Job]]:
+        """Return the known jobs among these, each with the time of that state.
 
         Later answers are there at the next refresh.
+
+        :param max_wait: seconds to wait if none of them is known.
         """
-        if all(key in self._known for key in keys):
+        if any(key in self._known for key in keys):
             max_wait = min(max_wait, KNOWN_WAIT)
         deadline = asyncio.get_running_loop().time() + max_wait
         by_workflow: defaultdict[Workflow, list[JobKey]] = defaultdict(list)
@@ -84,8 +86,7 @@ class JobBatch:
         rest = self._next(unlisted, MAX_REQUESTS - len(lists) - len(first))
         left = max(0.0, deadline - asyncio.get_running_loop().time())
         await asyncio.gather(*(self._get_job(key, left) for key in rest))
-        known = {key: self._known[key][1] for key in keys if key in self._known}
-        return known, all(key in known for key in keys)
+        return {key: self._known[key] for key in keys if key in self._known}
 
     def update(self, key: JobKey, job: Job, at: datetime) -> None:
         """Record a job as it was at a time."""

@@ -26,6 +26,7 @@ from pixxel_provider.plugins.client import MOST_ERRORS, MOST_TASKS, PageJob
 from pixxel_provider.plugins.job_batch import JobKey
 from pixxel_provider.plugins.queries import MOST_ROWS, Instance
 from pixxel_provider.plugins.redaction import Redactor
+from pixxel_provider.plugins.watchers import Watcher
 
 # Redacts a text, so that it may be shown.
 Redact = Callable[[str], str]
@@ -36,6 +37,8 @@ JOB_REFRESH, LIST_REFRESH = 5.0, 10.0
 _LONGEST_RAW = 1_000_000
 # The most levels; deeper values are left out of the JSON.
 _DEEPEST = 40
+# From this age on, the list says how old its oldest state is.
+_OLD = timedelta(minutes=1)
 # A new job may not be visible at once; a task that doesn't wait for it has ended before.
 _UNSEEN = timedelta(minutes=2)
 
@@ -127,19 +130,38 @@ def _can_change(instance: Instance) -> bool:
 
 
 def jobs_page(
-    rows: Sequence[Instance], total: int, jobs: Mapping[JobKey, Job], now: datetime, *, complete: bool
+    rows: Sequence[Instance],
+    total: int,
+    jobs: Mapping[JobKey, tuple[datetime, Job]],
+    watchers: Sequence[Watcher],
+    now: datetime,
 ) -> dict[str, Any]:
-    """Return the data of the page of all waits."""
+    """Return the data of the page of all waits.
+
+    :param jobs: the known jobs, each with the time of that state.
+    """
     notes = [f"The newest {MOST_ROWS} of {total} are shown."] if total > len(rows) else []
+    complete = all(row.job in jobs for row in live(rows))
     if not complete:
         notes.append("The state of some of them isn't known yet.")
+    age = now - min((at for at, _ in jobs.values()), default=now)
+    if age > _OLD:
+        seconds = f"{age.total_seconds():.0f} s"
+        why = "Pixxel is slow, or many jobs are requested in turn."
+        notes.append(f"The oldest of these states is {seconds} old: {why}")
     return {
         "now": _time(now),
-        "poll": LIST_REFRESH,
+        "poll": LIST_REFRESH if complete else JOB_REFRESH,
         "total": total,
         "note": " ".join(notes),
-        "rows": [_row(row, jobs.get(row.job) if row.job else None) for row in rows],
+        "rows": [_row(row, jobs[row.job][1] if row.job and row.job in jobs else None) for row in rows],
+        "watchers": [_watcher(each) for each in watchers],
     }
+
+
+def live(rows: Sequence[Instance]) -> list[Instance]:
+    """Return those whose job is requested: the others have ended, or have no job yet."""
+    return [row for row in rows if row.is_live and row.job is not None]
 
 
 def raw_text(page_job: PageJob) -> str:
@@ -292,6 +314,15 @@ def _row(instance: Instance, job: Job | None) -> dict[str, Any]:
         "cost": job.cost if job is not None else known.number("cost"),
         "estimated_cost": known.number("estimated_cost"),
         "waiting": instance.is_live,
+    }
+
+
+def _watcher(watcher: Watcher) -> dict[str, Any]:
+    return {
+        **_fields(watcher, "workflow_id created_by asset", redacted),
+        **_fields(watcher, "conn_id dag_ids outcomes asset_id"),
+        "runs": watcher.runs,
+        "last_event": _time(watcher.last_event),
     }
 
 

@@ -10,7 +10,7 @@ LIST = "/plugin/pixxel-jobs"
 
 
 def rows(frame: Any) -> Any:
-    return frame.locator("table.jobs tbody tr")
+    return frame.locator("table.jobs:not(.watchers) tbody tr")
 
 
 def column(frame: Any, name: str) -> list[str]:
@@ -46,6 +46,33 @@ def test_every_wait_has_a_row_with_what_is_known(resident: Any, stage: Any) -> N
     expect(row.locator('td[data-label="Progress"]')).to_contain_text("%")
     failed = rows(frame).filter(has_text="job-failed")
     expect(failed.locator('td[data-label="Status"]')).to_have_text("failed")
+
+
+def test_watchers_are_listed_with_the_dags_that_they_start(resident: Any) -> None:
+    frame = resident.open_in_airflow(LIST, "Pixxel jobs")
+    watchers = frame.get_by_role("table", name="Watchers").locator("tbody tr")
+    expect(watchers).to_have_count(2)
+    limited = watchers.filter(has_text="failed")
+    for name, words in {
+        "Workflow": "wf-fails",
+        "DAGs": "pixxel_watching",
+        "Connection": "pixxel_default",
+        "Events for": "failed, created by somebody",
+        "State": "watching",
+    }.items():
+        expect(limited.locator(f'td[data-label="{name}"]')).to_have_text(words)
+    expect(watchers.filter(has_text="all jobs")).to_have_count(1)
+    limited.scroll_into_view_if_needed()
+    resident.picture("watchers")
+    limited.get_by_role("link", name="pixxel_watching").click()
+    resident.page.wait_for_url("**/dags/pixxel_watching")
+
+
+def test_a_watcher_leads_to_airflows_page_of_its_asset(resident: Any) -> None:
+    frame = resident.open_in_airflow(LIST, "Pixxel jobs")
+    frame.get_by_role("link", name="workflows/wf-fails").click()
+    resident.page.wait_for_url("**/assets/*")
+    expect(resident.page.locator("body")).to_contain_text("workflows/wf-fails")
 
 
 def test_a_choice_made_before_the_script_is_loaded_holds(visit: Any) -> None:

@@ -34,6 +34,7 @@ from datetime import datetime
 
 from airflow.sdk import DAG, BaseOperator
 
+from pixxel_provider.assets import watched_workflow
 from pixxel_provider.operators.pixxel import (
     PixxelEstimateCostOperator,
     PixxelGetJobOperator,
@@ -73,8 +74,11 @@ def alike(**arguments):
     return PixxelJobSensor(**arguments)
 
 
+SHARED = watched_workflow("region", outcomes=["failed"], created_by="somebody")
+ASSETS = {"coast": [SHARED], "secret": [SHARED, watched_workflow("secret-region")]}
+
 for dag_id in ("coast", "secret"):
-    with DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1)):
+    with DAG(dag_id, schedule=ASSETS[dag_id], start_date=datetime(2026, 1, 1), is_paused_upon_creation=False):
         PixxelJobSensor(task_id="wait", workflow_id="w", job_id="j")
         OwnSensor(task_id="own", workflow_id="w", job_id="j")
         PixxelGetJobOperator(task_id="get", workflow_id="w", job_id="j")

@@ -77,6 +77,10 @@ class Manager:
         assert method == "GET"
         return {"coast", "secret"} - HIDDEN.get(user.name, set())
 
+    def is_authorized_asset(self, *, method: str, user: Any, details: Any) -> bool:
+        assert method == "GET"
+        return bool(details.id) and user.name != "assetless"
+
 
 async def user_of_header(request: Request) -> Any:
     name = request.headers.get("x-test-user")
@@ -488,6 +492,22 @@ def test_the_list_holds_what_the_user_may_see(get: Get, wait: Wait, pixxel: Any)
     # A job that has ended isn't requested.
     assert pixxel.requests("get_job", "job-1") == pixxel.requests() == 1
     assert get("/jobs/data", "admin").json()["total"] == 3
+
+
+SEEN = {
+    "viewer": {"region": ["coast"]},
+    "admin": {"region": ["coast", "secret"], "secret-region": ["secret"]},
+}
+
+
+@pytest.mark.parametrize(("user", "seen"), SEEN.items())
+def test_the_list_holds_the_watchers_that_the_user_may_see(
+    get: Get, user: str, seen: dict[str, list[str]]
+) -> None:
+    answer = get("/jobs/data", user)
+    assert {each["workflow_id"]: each["dag_ids"] for each in answer.json()["watchers"]} == seen
+    assert ("secret" in answer.text) == (user == "admin")
+    assert get("/jobs/data", "assetless").json()["watchers"] == []
 
 
 def test_the_list_shows_the_last_24_hours(get: Get, wait: Wait, records: Records) -> None:

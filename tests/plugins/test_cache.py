@@ -177,19 +177,26 @@ def test_a_slow_answer_blocks_nobody_and_is_cached_later() -> None:
     assert answers == [(("c", "k"), "x", later.at)]
 
 
-def test_the_cached_answer_is_returned_while_a_newer_one_is_slow(cache: Cache) -> None:
+def test_the_cached_answer_is_returned_while_a_newer_one_is_slow(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixxel_provider.plugins.cache.KNOWN_WAIT", AT_ONCE)
     request = Request("old", "new")
 
     async def calls() -> list[Any]:
-        values = [(await cache.get(request)).value]
+        first = await cache.get(request)
         request.go.clear()
         cache.clock.sleep(3)
-        values.append((await cache.get(request, max_wait=AT_ONCE)).value)
+        late = await cache.get(request, max_wait=LONG)
         request.go.set()
         await cache.settled()
-        return [*values, (await cache.get(request)).value]
+        return [first, late, await cache.get(request)]
 
-    assert run(calls()) == ["old", "old", "new"]
+    first, late, new = run(calls())
+    assert (first.value, first.error) == ("old", None)
+    assert (late.value, late.at) == ("old", first.at)
+    assert "hasn't answered yet" in str(late.error)
+    assert (new.value, new.error) == ("new", None)
 
 
 @pytest.mark.parametrize("who", ["first", "second", "timed out"])

@@ -56,7 +56,8 @@ class Pages:
         return asyncio.run(self.client.estimates.get(key(job_id)[:2], MAX_WAIT)).value
 
     def several(self, keys: list[JobKey]) -> tuple[Any, bool]:
-        return asyncio.run(self.client.batch.get(keys, MAX_WAIT))
+        known = asyncio.run(self.client.batch.get(keys, MAX_WAIT))
+        return {each: job for each, (_, job) in known.items()}, len(known) == len(keys)
 
     def sent_after(self, job: JobKey, *pauses: float) -> list[int]:
         """Request a job after each pause; return how many requests had been sent each time."""

@@ -42,8 +42,8 @@ class Refresh:
         return CachedAnswer({}, NOW)
 
     def __call__(self, *numbers: int) -> tuple[dict[JobKey, Job], bool]:
-        known, complete = asyncio.run(self.batch.get([key(number) for number in numbers], MAX_WAIT))
-        return dict(known), complete
+        known = asyncio.run(self.batch.get([key(number) for number in numbers], MAX_WAIT))
+        return {key: job for key, (_, job) in known.items()}, len(known) == len(numbers)
 
 
 @pytest.mark.parametrize(("seconds", "least", "most"), [(0, 19, 20), (15, 4, 5), (21, 0, 0), (1_000, 0, 0)])
@@ -57,16 +57,16 @@ def test_a_refresh_takes_no_longer_in_two_steps_than_in_one(
     assert all(least <= max_wait <= most for max_wait in refresh.max_wait)
 
 
-def test_jobs_that_are_all_known_are_shown_at_once() -> None:
+def test_what_is_known_is_shown_at_once() -> None:
     refresh = Refresh()
-    for number in (1, 2):
-        refresh.batch.update(key(number), job(number), NOW)
+    # It waits while nothing is known.
+    assert refresh(1) == ({}, False)
+    assert refresh.max_wait == [MAX_WAIT]
+    refresh.batch.update(key(1), job(1), NOW)
 
-    assert refresh(1, 2)[1]
-    assert refresh.max_wait == [0.25, 0.25]
-    # For an unknown one it waits.
-    assert not refresh(1, 2, 3)[1]
-    assert refresh.max_wait[2:] == [MAX_WAIT] * 3
+    assert refresh(1)[1]
+    assert refresh(1, 2) == ({key(1): job(1)}, False)
+    assert refresh.max_wait[1:] == [0.25] * 3
 
 
 def test_the_newest_state_is_kept_whatever_comes_last() -> None:

@@ -36,6 +36,7 @@ from pixxel_provider.plugins.client import JobKey, PageJob  # noqa: E402
 from pixxel_provider.plugins.queries import LIVE, Instance  # noqa: E402
 from pixxel_provider.plugins.redaction import Redactor  # noqa: E402
 from pixxel_provider.plugins.stored_tasks import PixxelTask  # noqa: E402
+from pixxel_provider.plugins.watchers import Watcher  # noqa: E402
 
 NOW = datetime(2026, 11, 24, 4, 0, 0, 123_456, timezone.utc)
 BEFORE = NOW - timedelta(seconds=30)
@@ -89,8 +90,8 @@ def raw(answer: Mapping[str, Any], *secrets: str) -> str:
 
 
 def row(instance: Instance, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    jobs = {} if answer is None else {KEY: Job.read(answer)}
-    (found,) = views.jobs_page([instance], 1, jobs, NOW, complete=True)["rows"]
+    jobs = {} if answer is None else {KEY: (NOW, Job.read(answer))}
+    (found,) = views.jobs_page([instance], 1, jobs, [], NOW)["rows"]
     return json.loads(json.dumps(found, allow_nan=False))
 
 
@@ -434,22 +435,37 @@ def test_odd_xcoms_leave_gaps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "complete", "words"),
+    ("total", "age", "words"),
     [
-        (1, True, []),
-        (734, True, ["500 of 734"]),
-        (1, False, ["some"]),
-        (734, False, ["500 of 734", "some"]),
+        (1, 60, []),
+        (734, 60, ["500 of 734"]),
+        (1, None, ["some"]),
+        (734, None, ["500 of 734", "some"]),
+        (1, 61, ["61 s old"]),
     ],
 )
-def test_the_list_names_what_it_lacks(total: int, complete: bool, words: list[str]) -> None:
-    found = views.jobs_page([WAITING], total, {}, NOW, complete=complete)
+def test_the_list_names_what_it_lacks(total: int, age: float | None, words: list[str]) -> None:
+    jobs = {} if age is None else {KEY: (NOW - timedelta(seconds=age), Job.read(RUNNING))}
+    found = views.jobs_page([WAITING], total, jobs, [], NOW)
 
     assert found["total"] == total
-    assert found["poll"] == 10
+    # What isn't known yet is there sooner.
+    assert found["poll"] == (5 if age is None else 10)
     assert found["now"] == "2026-11-24T04:00:00.123+00:00"
     assert all(word in found["note"] for word in words)
     assert bool(found["note"]) == bool(words)
+
+
+def test_the_list_shows_watchers_without_secrets() -> None:
+    signed = "https://u:pa55w0rd@h/?sig=s1gn4ture"
+    watcher = Watcher("wf", "c", signed, ["failed"], signed, 3, ["coast"], runs=True, last_event=BEFORE)
+    (found,) = views.jobs_page([], 0, {}, [watcher], NOW)["watchers"]
+
+    assert (found["workflow_id"], found["conn_id"], found["outcomes"]) == ("wf", "c", ["failed"])
+    assert (found["asset_id"], found["dag_ids"], found["runs"]) == (3, ["coast"], True)
+    assert found["last_event"] == "2026-11-24T03:59:30.123+00:00"
+    assert "pa55w0rd" not in json.dumps(found)
+    assert "s1gn4ture" not in json.dumps(found)
 
 
 # ------------------------------------------------------------------------------------------------- secrets

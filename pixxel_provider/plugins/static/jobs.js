@@ -105,7 +105,35 @@ function table(rows) {
     h("tbody", null, rows.map(line)));
 }
 
-function body({ rows: all, note }) {
+// ---- Watchers: what starts DAGs when jobs end
+
+// Why not every job: the outcomes and the creator that the watcher is limited to.
+function limits({ outcomes, created_by: creator }) {
+  const words = Array.isArray(outcomes) ? outcomes.map(text) : [];
+  return [...words, creator && `created by ${text(creator)}`].filter(Boolean).join(", ") || "all jobs";
+}
+
+const WATCHER_COLUMNS = {
+  Workflow: (row) => text(row.workflow_id),
+  Asset: (row) => link(airflow("assets", row.asset_id), text(row.asset)),
+  DAGs: (row) => row.dag_ids.map((dag) => [link(airflow("dags", dag), text(dag)), " "]),
+  Connection: (row) => text(row.conn_id),
+  "Events for": limits,
+  State: (row) => (row.runs ? badge("watching", "running") : badge("no triggerer", "queued")),
+  "Last event": (row) => time(moment(row.last_event)),
+};
+
+function watchers(rows) {
+  const names = Object.keys(WATCHER_COLUMNS);
+  const cell = (row) => (name) => h("td", { "data-label": name }, WATCHER_COLUMNS[name](row));
+  return rows.length > 0 && h("section", { "aria-labelledby": "watchers", key: "watchers" },
+    h("h2", { id: "watchers" }, "Watchers"),
+    h("table", { class: "jobs watchers", "aria-labelledby": "watchers" },
+      h("thead", null, h("tr", null, names.map((name) => heading(name)))),
+      h("tbody", null, rows.map((row) => h("tr", null, names.map(cell(row)))))));
+}
+
+function body({ rows: all, note, watchers: watching }) {
   const known = list(all).filter((row) => row.dag_id);
   const shownRows = visible(known);
   const waiting = known.filter((row) => row.waiting).length;
@@ -116,6 +144,7 @@ function body({ rows: all, note }) {
     note && h("p", { class: "note" }, text(note)),
     known.length > 0 && h("p", { class: "muted counts", role: "status" }, counts),
     shownRows.length ? table(shownRows) : h("p", { class: "message" }, empty),
+    watchers(list(watching)),
   ];
 }
 

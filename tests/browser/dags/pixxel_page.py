@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
 
+from pixxel_provider.assets import watched_workflow
 from pixxel_provider.operators.pixxel import PixxelGetJobOperator
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
 
@@ -59,3 +60,16 @@ with DAG("pixxel_page", schedule=None, start_date=BEGINNING):
 
 with DAG("pixxel_hidden", schedule=None, start_date=BEGINNING):
     wait("wait", job="job-hidden")
+
+# They read their lists once, when the triggerer starts them.
+watched = [
+    watched_workflow("wf-fails", outcomes=["failed"], created_by="somebody", poke_interval=3600),
+    watched_workflow("wf-odd-ended", poke_interval=3600),
+]
+with DAG("pixxel_watching", schedule=watched, start_date=BEGINNING):
+
+    @task
+    def never() -> None:
+        """Run when both have an event, which they never do here."""
+
+    never()
