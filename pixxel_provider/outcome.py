@@ -40,6 +40,7 @@ def without_causes(method: Callable[Concatenate[Any, P], T]) -> Callable[Concate
 
     @wraps(method)
     def run(operator: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        operator.raised_error = None
         try:
             return method(operator, *args, **kwargs)
         except (PixxelError, AirflowFailException, AirflowSensorTimeout, AirflowSkipException) as error:

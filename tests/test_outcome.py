@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelError
 from pixxel_provider.api.polling import PollResult
-from pixxel_provider.outcome import PixxelJobFailedError, conclude, event_of, result_of
+from pixxel_provider.outcome import PixxelJobFailedError, conclude, event_of, result_of, without_causes
 
 AUTH = PixxelAuthError("no", status_code=401, code="unauthorized", details={"a": 1}, request="GET /x")
 RESULTS = [
@@ -47,6 +47,25 @@ def test_a_failed_job_is_not_retried_by_airflow() -> None:
 def test_a_deadline_is_airflows_own_exception() -> None:
     with pytest.raises(AirflowSensorTimeout, match="too late"):
         conclude(RESULTS[2])
+
+
+def test_an_operator_keeps_the_error_of_its_last_run_alone() -> None:
+    class Operator:
+        raised_error: Any = None
+
+        @without_causes
+        def execute(self, error: Exception | None) -> str:
+            if error is not None:
+                raise error from ValueError("the cause")
+            return "done"
+
+    operator = Operator()
+    with pytest.raises(PixxelAuthError) as caught:
+        operator.execute(AUTH)
+    assert caught.value.__cause__ is None
+    assert operator.raised_error is AUTH
+    assert operator.execute(None) == "done"
+    assert operator.raised_error is None
 
 
 def test_an_error_comes_back_as_it_was() -> None:
