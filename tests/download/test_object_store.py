@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
-from fsspec.spec import AbstractBufferedFile
 
 from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.download import object_store
@@ -27,7 +26,10 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_store, "PART", BLOCK)
 
 
-@pytest.fixture(params=[Upload, AzureBlobFile, Immediate], ids=lambda kind: kind.__name__)
+KINDS = [Upload, AzureBlobFile, Immediate]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def bucket(request: pytest.FixtureRequest) -> Bucket:
     """A store of each kind: whatever is tested through this holds for all of them."""
     return Bucket(request.param)
@@ -50,17 +52,6 @@ def filled(fs: Any, key: str = KEY, content: bytes = NEW) -> StoredFile:
     return file
 
 
-def complete(file: StoredFile) -> None:
-    fill(file)
-    file.commit()
-
-
-def in_parts(file: StoredFile) -> Iterator[int]:
-    for at in range(0, len(NEW), 7):
-        file.write(NEW[at : at + 7])
-        yield at
-
-
 # --------------------------------------------------------------------------------------------- every store
 
 
@@ -75,30 +66,31 @@ def test_what_is_given_up_leaves_what_was_there_and_nothing_else(bucket: Bucket)
     assert bucket.done("abort") == (1 if bucket.kind is Upload else 0)
 
 
-@pytest.mark.parametrize(("step", "count"), [("create", 1), ("part", 1), ("part", 2), ("part", 3)])
+@pytest.mark.parametrize(
+    ("bucket", "step", "count"),
+    [
+        *product(KINDS, ["create"], [1]),
+        # The third part is the last one, which is sent at the end.
+        *product(KINDS, ["part"], [1, 2, 3]),
+        (Upload, "complete", 1),
+        (Immediate, "move", 1),
+    ],
+    indirect=["bucket"],
+)
 def test_a_write_that_fails_leaves_what_was_there(bucket: Bucket, step: str, count: int) -> None:
     file = begin(bucket)
+    at_end = step in ("complete", "move") or count == 3
     bucket.failing[step] = bucket.done(step) + count
+    if at_end:
+        fill(file)
     words = f"{TEXT} can't be written: RuntimeError: the store doesn't {step}"
-    # The third part is the last one, which is sent at the end.
     with pytest.raises(PixxelDownloadError, match=words):
-        fill(file) if count < 3 else complete(file)
+        file.commit() if at_end else fill(file)
     file.discard()
     del file
     gc.collect()
     assert bucket.objects == {KEY: OLD}
-    assert bucket.done("complete") == 0
-
-
-@pytest.mark.parametrize(("kind", "step"), [(Upload, "complete"), (Immediate, "move")])
-def test_an_end_that_fails_leaves_what_was_there(kind: type[AbstractBufferedFile], step: str) -> None:
-    bucket = Bucket(kind)
-    bucket.failing[step] = 1
-    file = filled(bucket)
-    with pytest.raises(PixxelDownloadError, match=f"{TEXT} can't be written: .* doesn't {step}"):
-        file.commit()
-    file.discard()
-    assert bucket.objects == {KEY: OLD}
+    assert [each for each, _ in bucket.log].count("complete") == (step == "complete")
 
 
 def test_a_store_that_cant_clean_up_doesnt_hide_what_led_to_it(bucket: Bucket) -> None:
@@ -108,11 +100,10 @@ def test_a_store_that_cant_clean_up_doesnt_hide_what_led_to_it(bucket: Bucket) -
     assert bucket.objects[KEY] == OLD
 
 
-@pytest.mark.parametrize("kind", [Upload, Immediate])
+@pytest.mark.parametrize("bucket", [Upload, Immediate], indirect=True)
 def test_what_is_given_up_while_its_end_is_sent_isnt_completed(
-    kind: type[AbstractBufferedFile], monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bucket = Bucket(kind)
     file = filled(bucket)
     do = bucket.do
 
@@ -126,8 +117,7 @@ def test_what_is_given_up_while_its_end_is_sent_isnt_completed(
     with pytest.raises(PixxelDownloadError, match=f"{TEXT} (was given up|can't be written)"):
         file.commit()
     assert bucket.objects == {KEY: OLD}
-    assert not bucket.done("complete")
-    assert not bucket.done("move")
+    assert bucket.done("complete") == bucket.done("move") == 0
 
 
 def test_a_new_beginning_of_what_was_given_up_leaves_nothing() -> None:
@@ -156,9 +146,8 @@ def test_what_hasnt_begun_takes_nothing(bucket: Bucket) -> None:
     assert bucket.log == []
 
 
-@pytest.mark.parametrize("kind", [Upload, Immediate])
-def test_a_store_that_lost_a_byte_is_an_error(kind: type[AbstractBufferedFile]) -> None:
-    bucket = Bucket(kind)
+@pytest.mark.parametrize("bucket", [Upload, Immediate], indirect=True)
+def test_a_store_that_lost_a_byte_is_an_error(bucket: Bucket) -> None:
     bucket.keeps = len(NEW) - 1
     file = filled(bucket)
     words = f"{TEXT} .*has {len(NEW) - 1} bytes after {len(NEW)} were written"
@@ -166,29 +155,25 @@ def test_a_store_that_lost_a_byte_is_an_error(kind: type[AbstractBufferedFile]) 
         file.commit()
     file.discard()
     # Under a hidden key it is found before it is moved.
-    assert bucket.objects == {KEY: OLD if kind is Immediate else NEW[:-1]}
+    assert bucket.objects == {KEY: OLD if bucket.kind is Immediate else NEW[:-1]}
     assert bucket.done("move") == 0
 
 
 # --------------------------------------------------------------------------------- stores that hold back
 
 
-@pytest.mark.parametrize("kind", [Upload, AzureBlobFile])
-def test_an_upload_that_is_held_back_needs_no_other_key(kind: type[AbstractBufferedFile]) -> None:
-    bucket = Bucket(kind)
-    file = filled(bucket)
-    file.commit()
-    assert {path for _, path in bucket.log} == {KEY}
-    assert bucket.done("create") == bucket.done("complete") == 1
-    assert bucket.done("move") == bucket.done("remove") == 0
-
-
-def test_a_part_goes_off_as_soon_as_it_is_full() -> None:
-    bucket = Bucket()
+@pytest.mark.parametrize("bucket", [Upload, AzureBlobFile], indirect=True)
+def test_an_upload_that_is_held_back_needs_no_other_key_and_sends_each_part_as_soon_as_it_is_full(
+    bucket: Bucket,
+) -> None:
     file = begin(bucket)
-    sent = [bucket.done("part") for _ in in_parts(file)]
+    sent = []
+    for at in range(0, len(NEW), 7):
+        file.write(NEW[at : at + 7])
+        sent.append(bucket.done("part"))
     assert sent == [0, 1, 1, 2, 2, 2]
     file.commit()
+    assert {path for _, path in bucket.log} == {KEY}
     assert [what for what, _ in bucket.log] == ["create", "part", "part", "part", "complete"]
 
 
@@ -197,7 +182,8 @@ def test_a_new_beginning_aborts_the_upload_before() -> None:
     file = filled(bucket)
     file.begin(len(NEW))
     assert [what for what, _ in bucket.log][-1] == "abort"
-    complete(file)
+    fill(file)
+    file.commit()
     assert (bucket.done("create"), bucket.done("abort"), bucket.done("complete")) == (2, 1, 1)
 
 
@@ -205,18 +191,17 @@ def test_what_cant_be_taken_back_doesnt_keep_another_beginning_from_coming_whole
     file = filled(bucket, content=OLD * 3)
     bucket.failing = {"abort": 1, "remove": 1}
     file.begin(len(NEW))
-    complete(file)
+    fill(file)
+    file.commit()
     assert bucket.objects[KEY] == NEW
 
 
-@pytest.mark.parametrize("kind", [Upload, AzureBlobFile])
+@pytest.mark.parametrize("bucket", [Upload, AzureBlobFile], indirect=True)
 def test_what_another_writer_put_there_meanwhile_is_reported_and_stays(
-    kind: type[AbstractBufferedFile], monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bucket, others = Bucket(kind), b"whole, and of another length"
-    file, other = begin(bucket), begin(bucket)
-    fill(file)
-    fill(other, others)
+    others = b"whole, and of another length"
+    file, other = filled(bucket), filled(bucket, content=others)
     later, info = [other.commit], bucket.info
 
     def just_before(path: str, **options: Any) -> dict[str, Any]:
@@ -325,19 +310,16 @@ def test_no_name_is_a_pattern(memory: MemoryFileSystem, name: str) -> None:
     assert memory.cat_file("/jobs/a1.zip") == memory.cat_file("/jobs/run1/package.zip") == OLD
 
 
-@pytest.mark.parametrize("kind", [Upload, AzureBlobFile, Immediate])
-def test_what_ends_elsewhere_is_no_success(kind: type[AbstractBufferedFile]) -> None:
-    bucket = Bucket(kind)
+def test_what_ends_elsewhere_is_no_success(bucket: Bucket) -> None:
     file = filled(bucket, "bucket/new.zip")
-    info = bucket.info
+    info, move = bucket.info, bucket.mv
 
     def elsewhere(path: str, **options: Any) -> dict[str, Any]:
         if bucket.objects.get(path) == NEW:
             bucket.objects["bucket/elsewhere"] = bucket.objects.pop(path)
         return info(path, **options)
 
-    if kind is Immediate:
-        move = bucket.mv
+    if bucket.kind is Immediate:
         bucket.mv = lambda a, b, **_: move(a, "bucket/elsewhere")  # type: ignore[method-assign]
     else:
         bucket.info = elsewhere  # type: ignore[method-assign]
@@ -368,33 +350,30 @@ class Forbidden(Exception):
 REFUSALS = [PermissionError("Forbidden"), OSError("Forbidden: bucket/x"), Forbidden("no right to read")]
 
 
+def raising(error: Exception) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return refuse
+
+
 def closed(bucket: Bucket, refusal: Exception) -> None:
     """Let nobody see or read an object."""
-
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise refusal
-
-    bucket.info = bucket.cat_file = refuse  # type: ignore[method-assign]
+    bucket.info = bucket.cat_file = raising(refusal)  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: type(refusal).__name__)
 @pytest.mark.parametrize("when", ["always", "after the upload"])
+@pytest.mark.parametrize(("end", "left"), [("commit", NEW), ("discard", OLD)])
 def test_a_store_that_may_be_written_and_not_read_is_written_to(
-    bucket: Bucket, refusal: Exception, when: str
+    bucket: Bucket, refusal: Exception, when: str, end: str, left: bytes
 ) -> None:
     if when == "always":
         closed(bucket, refusal)
     file = filled(bucket)
     closed(bucket, refusal)
-    file.commit()
-    assert bucket.objects == {KEY: NEW}
-
-
-def test_what_is_given_up_leaves_nothing_where_nobody_may_read(bucket: Bucket) -> None:
-    closed(bucket, PermissionError("Forbidden"))
-    file = filled(bucket)
-    file.discard()
-    assert bucket.objects == {KEY: OLD}
+    getattr(file, end)()
+    assert bucket.objects == {KEY: left}
 
 
 def test_an_upload_that_cant_be_checked_for_another_reason_is_called_written(bucket: Bucket) -> None:
@@ -432,19 +411,18 @@ def test_a_folder_is_no_place_for_an_object_where_there_are_folders(memory: Memo
     assert memory.find("/") == ["/jobs/package.zip/inside"]
 
 
-def test_a_place_is_tried_out_without_a_trace(bucket: Bucket) -> None:
+def test_a_place_is_tried_out_without_a_trace_and_removed_for_good(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     StoreTarget(bucket, KEY, TEXT).try_out()
     assert bucket.objects == {KEY: OLD}
     assert bucket.done("complete") == 0
-
-
-def test_a_store_that_only_reads_is_found_out_by_trying() -> None:
-    class ReadOnly(Bucket):
-        def _open(self, path: str, mode: str = "rb", block_size: Any = None, **options: Any) -> Any:
-            raise NotImplementedError
-
+    # As one that only reads.
+    monkeypatch.setattr(bucket, "_open", raising(NotImplementedError()))
     with pytest.raises(PixxelDownloadError, match=f"{TEXT} can't be written: NotImplementedError"):
-        StoreTarget(ReadOnly(), KEY, TEXT).try_out()
+        StoreTarget(bucket, KEY, TEXT).try_out()
+    StoreTarget(bucket, KEY, TEXT).remove()
+    assert bucket.objects == {}
 
 
 # --------------------------------------------------------------------------------------- what lies there
@@ -493,11 +471,6 @@ def test_an_error_of_ours_is_left_as_it_is_and_one_without_words_has_its_name() 
     without_words = r"^fake://x can't be written: PermissionError$"
     with pytest.raises(PixxelDownloadError, match=without_words), in_words("fake://x"):
         raise PermissionError
-
-
-def test_an_object_can_be_removed(bucket: Bucket) -> None:
-    StoreTarget(bucket, KEY, TEXT).remove()
-    assert bucket.objects == {}
 
 
 def test_a_member_lies_under_its_place_however_that_ends() -> None:

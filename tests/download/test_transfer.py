@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -144,10 +145,6 @@ def part(first: int, content: bytes = TEN, **headers: str) -> bytes:
     return reply("206 Partial Content", content[first:], content_range=places, **headers)
 
 
-def cut(answer: bytes, missing: int) -> bytes:
-    return answer[:-missing]
-
-
 # -------------------------------------------------------------------------------------------------- whole
 
 
@@ -174,33 +171,74 @@ def test_a_checksum_of_the_host_is_compared_and_named(fetching: Fetching, header
     assert fetching.run().checked == (CHECKSUMS[header][0],)
 
 
-@pytest.mark.parametrize("header", CHECKSUMS)
-def test_a_package_that_isnt_what_was_promised_is_refused_and_not_asked_for_again(
-    fetching: Fetching, header: str
+# Of the address that storage may not be at: of each kind one, see test_address_guard.py.
+FORBIDDEN = ["http://169.254.169.254/latest/", "https://10.0.0.1/", "ftp://127.0.0.1/", "file:///etc/passwd"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "fault", "options", "words", "statuses", "begun"),
+    [
+        *(
+            (
+                {"checksum": header, "wrong_checksum": True},
+                {},
+                {},
+                f"^The package isn't what the storage host promised: its {CHECKSUMS[header][0]} differs\\.$",
+                [200],
+                True,
+            )
+            for header in CHECKSUMS
+        ),
+        ({"size": 1000, "checksum": "Digest"}, {"announce": "-5"}, {}, "its sha256 differs", [200], True),
+        ({"content": b""}, {}, {}, r"^The package is empty: it has 0 bytes\.$", [200], False),
+        ({"content": b""}, {"announce": "none"}, {}, "is empty", [200], True),
+        (
+            {"size": 1001},
+            {},
+            {"max_bytes": 1000},
+            r"^The package has 1001 bytes or more, and max_bytes is 1000 bytes\.$",
+            [200],
+            False,
+        ),
+        # Without a length it shows only in the middle.
+        (
+            {"size": 5_000_000},
+            {"announce": "none"},
+            {"max_bytes": 2_000_000},
+            r"max_bytes is 1\.9 MiB",
+            [200],
+            True,
+        ),
+        ({}, {"status": 503, "retry_after": 1000}, {}, "At last: .* answered HTTP 503", [503], False),
+        *(({}, {"status": each}, {}, f"HTTP {each}", [each], False) for each in (204, 304, 402, 405, 451)),
+        *(({}, {"location": each}, {}, "", [302], False) for each in FORBIDDEN),
+        ({}, {"location": "?again", "times": 0}, {}, "in circles", [302] * 4, False),
+        *(
+            ({}, {"status": 403}, {"renew": lambda url=each: url}, "", [403], False)
+            for each in ("https://10.0.0.1/x", "file:///etc/passwd", "http://storage.example/")
+        ),
+    ],
+)
+def test_what_no_other_attempt_could_mend_ends_it_at_once(
+    fetching: Fetching,
+    plan: dict[str, Any],
+    fault: dict[str, Any],
+    options: dict[str, Any],
+    words: str,
+    statuses: list[int],
+    begun: bool,
 ) -> None:
-    fetching.package(content=TEN, checksum=header, wrong_checksum=True)
-    error = fetching.fail()
-    name = CHECKSUMS[header][0]
-    assert str(error) == f"The package isn't what the storage host promised: its {name} differs."
+    fetching.package(**(plan if "size" in plan else {"content": TEN, **plan}))
+    if fault:
+        fetching.fault(**fault)
+    error = fetching.fail(**options)
+    assert re.search(words, str(error))
+    assert isinstance(error, PixxelAddressError) is (words == "")
     assert not error.transient
-    assert fetching.statuses == [200]
-
-
-def test_a_checksum_holds_over_all_that_came_in_parts(fetching: Fetching) -> None:
-    content = fetching.package(size=1000, checksum="Content-MD5")
-    fetching.fault(truncate=300, times=0)
-    assert fetching.run().checked == ("md5",)
-    assert fetching.sink.content == content
-
-
-def test_an_empty_package_is_an_error(fetching: Fetching) -> None:
-    fetching.package(content=b"")
-    error = fetching.fail()
-    assert str(error) == "The package is empty: it has 0 bytes."
-    assert fetching.sink.begins == []
-    fetching.fault(announce="none")
-    assert "is empty" in str(fetching.fail())
-    assert fetching.statuses == [200]
+    assert fetching.statuses == statuses
+    assert bool(fetching.sink.begins) is begun
+    assert len(fetching.sink.content) <= options.get("max_bytes", 1000)
+    assert len(fetching.clock.slept) == ("renew" in options)
 
 
 # ----------------------------------------------------------------------------------------------- cut off
@@ -250,6 +288,10 @@ CUT = {"truncate": 400}
         ({}, [CUT, {"announce": "-5"}], [200, 206, 206], [1000], "resuming"),
         # A length that only the end shows.
         ({"checksum": "Content-MD5"}, [{"announce": "none"}], [200], [None], ""),
+        ({"checksum": "Content-MD5"}, [{"truncate": 300, "times": 0}], [200] + [206] * 3, [1000], "resuming"),
+        # Less than was announced isn't the whole.
+        ({}, [{"announce": "+1"}], [200, 416, 200], [1001, 1000], "HTTP 416"),
+        ({}, [{"announce": "+5000"}], [200, 416, 200], [6000, 1000], "HTTP 416"),
         ({}, [{"status": 200, "body": "html"}], [200, 200], [1000], "and not with the package. Requesting"),
         # A url is replaced only where it is turned away.
         *(
@@ -302,22 +344,19 @@ def test_a_package_that_never_gets_any_further_is_given_up_after_the_stall_timeo
     assert len(fetching.statuses) < 80
 
 
-def test_silence_in_the_middle_is_gone_on_from(fetching: Fetching) -> None:
-    content = fetching.package(size=3_000_000)
-    fetching.storage = StorageClient(settings_for(fetching.pixxel.url), 0.2)
-    fetching.fault(stall=2_500_000)
-    fetching.run()
-    assert fetching.sink.content == content
-    assert fetching.statuses == [200, 206]
-    assert fetching.lines("the answer took too long")
-
-
-def test_a_host_that_falls_silent_again_and_again_is_gone_on_with(fetching: Fetching) -> None:
-    content = fetching.package(size=500_000)
-    fetching.storage = StorageClient(settings_for(fetching.pixxel.url), 0.1)
-    fetching.fault(stall=200_000, times=0)
+@pytest.mark.parametrize(
+    ("size", "stall", "times", "seconds"), [(3_000_000, 2_500_000, 1, 0.2), (500_000, 200_000, 0, 0.1)]
+)
+def test_silence_in_the_middle_is_gone_on_from_however_often_it_comes(
+    fetching: Fetching, size: int, stall: int, times: int, seconds: float
+) -> None:
+    content = fetching.package(size=size)
+    fetching.storage = StorageClient(settings_for(fetching.pixxel.url), seconds)
+    fetching.fault(stall=stall, times=times)
     fetching.run(stall_timeout=20.0)
     assert fetching.sink.content == content
+    assert fetching.statuses == [200, 206] if times else [200, 206, 206]
+    assert fetching.lines("the answer took too long")
 
 
 # ------------------------------------------------------------------------------------------- never mixed
@@ -356,31 +395,25 @@ def test_a_package_without_an_etag_that_changes_isnt_handed_out_where_there_is_a
             {"last_modified": "Sun, 01 Nov 2026 10:00:00 GMT"},
             {"last_modified": "Sun, 01 Nov 2026 10:00:01 GMT"},
         ),
+        # What no exact mark identifies isn't asked for in parts.
+        ({}, {}),
+        ({"etag": 'W/"a"'}, {"etag": 'W/"a"'}),
     ],
 )
 def test_a_rest_of_another_package_isnt_joined(
     host: Host, fetching: Fetching, first: dict[str, str], then: dict[str, str]
 ) -> None:
     other = b"abcdefghij"
-    host.replies = [cut(reply(body=TEN, **first), 6), part(4, other, **then), reply(body=other, **then)]
+    host.replies = [reply(body=TEN, **first)[:-6], part(4, other, **then), reply(body=other, **then)]
     from_host(host, fetching)
     assert fetching.sink.content == other
     assert len(host.heads) == 3
 
 
-@pytest.mark.parametrize("known", [{}, {"etag": 'W/"a"'}])
-def test_what_no_exact_mark_identifies_isnt_joined(
-    host: Host, fetching: Fetching, known: dict[str, str]
-) -> None:
-    other = b"abcdefghij"
-    host.replies = [cut(reply(body=TEN, **known), 6), part(4, other, **known), reply(body=other, **known)]
-    from_host(host, fetching)
-    assert fetching.sink.content in (TEN, other)
-
-
 PAGE = reply(body=b"<html><title>This link has expired</title></html>", content_type="text/html")
 # The package but for its last six bytes, and the answer that has all of it.
-BROKEN, WHOLE = cut(reply(body=TEN, etag='"a"'), 6), reply(body=TEN, etag='"a"')
+WHOLE = reply(body=TEN, etag='"a"')
+BROKEN = WHOLE[:-6]
 REST = part(4, etag='"a"')
 FROM_4 = "bytes=4-"
 
@@ -481,32 +514,7 @@ def test_an_api_that_cant_answer_now_is_asked_again(fetching: Fetching) -> None:
     assert len(fetching.clock.slept) == 3
 
 
-@pytest.mark.parametrize("url", ["https://10.0.0.1/x", "file:///etc/passwd", "http://storage.example/"])
-def test_another_url_is_checked_like_the_first(fetching: Fetching, url: str) -> None:
-    fetching.package(content=TEN)
-    fetching.fault(status=403)
-    assert isinstance(fetching.fail(renew=lambda: url), PixxelAddressError)
-    assert fetching.statuses == [403]
-
-
-# ------------------------------------------------------------------------------------------ wrong lengths
-
-
-@pytest.mark.parametrize("more", ["+1", "+5000"])
-def test_less_than_was_announced_isnt_taken_for_the_whole(fetching: Fetching, more: str) -> None:
-    content = fetching.package(size=1000)
-    fetching.fault(announce=more)
-    fetching.run()
-    assert fetching.sink.content == content
-    assert fetching.statuses[0] == 200
-    assert fetching.sink.begins[0] == 1000 + int(more)
-    assert fetching.sink.begins[-1] == 1000
-
-
-def test_more_than_was_announced_shows_in_the_checksum(fetching: Fetching) -> None:
-    fetching.package(size=1000, checksum="Digest")
-    fetching.fault(announce="-5")
-    assert "its sha256 differs" in str(fetching.fail())
+# -------------------------------------------------------------------------- other lengths, and pages
 
 
 def test_a_package_of_unknown_length_that_breaks_off_comes_anew(host: Host, fetching: Fetching) -> None:
@@ -530,38 +538,10 @@ def test_a_package_without_a_length_or_an_end_is_refused(host: Host, fetching: F
     assert fetching.sink.begins == []
 
 
-# ------------------------------------------------------------------------------------------------ too large
-
-
 def test_a_package_of_just_the_limit_is_taken(fetching: Fetching) -> None:
     fetching.package(size=1000)
     fetching.fault(truncate=400)
     assert fetching.run(max_bytes=1000).bytes == 1000
-
-
-def test_a_package_that_is_announced_too_large_is_refused_before_a_byte_is_written(
-    fetching: Fetching,
-) -> None:
-    fetching.package(size=1001)
-    error = fetching.fail(max_bytes=1000)
-    assert str(error) == "The package has 1001 bytes or more, and max_bytes is 1000 bytes."
-    assert not error.transient
-    assert fetching.sink.begins == []
-    assert fetching.statuses == [200]
-
-
-def test_a_package_that_doesnt_say_that_it_is_too_large_is_refused_as_soon_as_it_is(
-    fetching: Fetching,
-) -> None:
-    fetching.package(size=5_000_000)
-    fetching.fault(announce="none")
-    error = fetching.fail(max_bytes=2_000_000)
-    assert "max_bytes is 1.9 MiB" in str(error)
-    assert len(fetching.sink.content) <= 2_000_000
-    assert fetching.statuses == [200]
-
-
-# ------------------------------------------------------------------------------- a page instead of a package
 
 
 @pytest.mark.parametrize("coding", ["chunked", ""])
@@ -588,13 +568,6 @@ def test_a_host_that_says_when_to_come_again_is_left_alone_until_then(fetching: 
     assert fetching.clock.slept == [47.0]
 
 
-def test_a_retry_after_beyond_the_stall_timeout_isnt_waited_for(fetching: Fetching) -> None:
-    fetching.package(content=TEN)
-    fetching.fault(status=503, retry_after=1000)
-    assert "At last: The storage host answered HTTP 503" in str(fetching.fail())
-    assert fetching.clock.slept == []
-
-
 def test_the_stall_timeout_begins_anew_with_every_new_byte(fetching: Fetching) -> None:
     content = fetching.package(size=1000)
     for _ in range(5):
@@ -603,32 +576,6 @@ def test_the_stall_timeout_begins_anew_with_every_new_byte(fetching: Fetching) -
     fetching.run(stall_timeout=25.0)
     assert fetching.sink.content == content
     assert fetching.slept >= 100
-
-
-@pytest.mark.parametrize("status", [204, 304, 402, 405, 451])
-def test_an_answer_that_is_none_ends_it_at_once(fetching: Fetching, status: int) -> None:
-    fetching.package(content=TEN)
-    fetching.fault(status=status)
-    assert f"HTTP {status}" in str(fetching.fail())
-    assert fetching.statuses == [status]
-
-
-@pytest.mark.parametrize(
-    "location",
-    ["http://169.254.169.254/latest/", "https://10.0.0.1/", "ftp://127.0.0.1/", "file:///etc/passwd"],
-)
-def test_a_redirect_to_where_nothing_may_come_from_ends_it_at_once(fetching: Fetching, location: str) -> None:
-    fetching.package(content=TEN)
-    fetching.fault(location=location)
-    assert isinstance(fetching.fail(), PixxelAddressError)
-    assert fetching.statuses == [302]
-
-
-def test_a_redirect_in_circles_ends_it_at_once(fetching: Fetching) -> None:
-    fetching.package(content=TEN)
-    fetching.fault(location="?again", times=0)
-    assert "in circles" in str(fetching.fail())
-    assert fetching.statuses == [302] * 4
 
 
 def test_what_drips_before_and_after_the_package_is_given_up(host: Host, fetching: Fetching) -> None:
@@ -644,20 +591,11 @@ def test_what_drips_before_and_after_the_package_is_given_up(host: Host, fetchin
 # ---------------------------------------------------------------------------------------------------- sinks
 
 
-def test_a_sink_that_cant_take_more_ends_it_at_once(fetching: Fetching) -> None:
-    fetching.package(size=1000)
-
-    def full(content: bytes) -> None:
-        raise PixxelDownloadError("the disk is full")
-
-    fetching.sink.checks.append(full)
-    assert str(fetching.fail()) == "the disk is full"
-    assert fetching.statuses == [200]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), MemoryError(), SystemExit(), PixxelDownloadError("the disk is full")]
+)
 def test_whatever_ends_it_ends_its_thread_and_its_connection_too(
-    fetching: Fetching, error: type[BaseException]
+    fetching: Fetching, error: BaseException
 ) -> None:
     fetching.package(size=5_000_000)
 
@@ -666,8 +604,10 @@ def test_whatever_ends_it_ends_its_thread_and_its_connection_too(
 
     fetching.sink.checks.append(stop)
     before = set(threading.enumerate())
-    with pytest.raises(error):
+    with pytest.raises(type(error)) as caught:
         fetching.run()
+    assert caught.value is error
+    assert fetching.statuses == [200]
     assert [each for each in set(threading.enumerate()) - before if "digest" in each.name] == []
     until_nobody_is_served(fetching.pixxel)
 
