@@ -216,7 +216,7 @@ def test_what_a_task_of_the_job_made_is_asked_for_by_its_id(runner: DownloadRunn
 def test_a_trigger_that_broke_isnt_believed_before_one_more_request(
     deferred: DownloadRunner, why: str, seconds: float, kind: str
 ) -> None:
-    deferred.trigger_fails_with = why
+    deferred.lose_trigger, deferred.lost_with = True, why
     deferred.pixxel.set_package(content=PACKAGE, seconds=seconds)
     assert deferred.run(timeout=200).kind == kind
     assert deferred.path.exists() == (kind == "success")
@@ -229,9 +229,9 @@ def never_quite(deferred: DownloadRunner, monkeypatch: pytest.MonkeyPatch) -> Do
     deferred.pixxel.fail_next("download_job", status=503)
     triggerer = deferred._triggerer
 
-    def ready(deferral: Any) -> Any:
+    def ready(*given: Any) -> Any:
         assert len(deferred.deferrals) < 50, "the wait never ends"
-        found = triggerer(deferral)
+        found = triggerer(*given)
         deferred.pixxel.fail_next("download_job", status=503)
         return found
 

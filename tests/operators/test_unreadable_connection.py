@@ -121,10 +121,10 @@ def test_a_worker_that_takes_a_download_over_without_a_connection_defers_again(
     download = DownloadRunner("deferred", pixxel, monkeypatch)
     triggerer = download._triggerer
 
-    def then_away(deferral: Any) -> Any:
+    def then_away(*given: Any) -> Any:
         # The trigger has just said that the package is ready; the worker comes too early, once.
         vault.away = False
-        resume = triggerer(deferral)
+        resume = triggerer(*given)
         vault.away = len(download.deferrals) == 1
         return resume
 

@@ -18,8 +18,8 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from pixxel_provider.compat import triggerer
 from pixxel_provider.sensors.pixxel import PixxelJobSensor
-from pixxel_provider.triggers.pixxel import PixxelEndedJobTrigger, PixxelJobTrigger
-from pixxel_provider.waiting import sensor as waiting_sensor
+from pixxel_provider.triggers.base import PixxelWaitTrigger
+from pixxel_provider.waiting.base import WaitMixin
 from tests.support import RecordingLog, outlet_events
 
 #: The last two begin in the triggerer, and the very last ends there too; before Airflow 3.3 on workers.
@@ -84,13 +84,15 @@ class FakeXCom:
 
 
 class Runner:
-    """Plays Airflow for one sensor: workers, the scheduler's reschedules, and the triggerer."""
+    """Plays Airflow for one task, a sensor: workers, the scheduler's reschedules, and the triggerer."""
 
     def __init__(self, mode: str, pixxel: Any, clock: Any, monkeypatch: pytest.MonkeyPatch, ti: Any) -> None:
         self.mode, self.pixxel, self.clock, self.ti = mode, pixxel, clock, ti
         self.workers = 0
         self.deferrals: list[TaskDeferred] = []
+        self.events: list[dict[str, Any]] = []
         self.lose_trigger = False
+        self.lost_with = "Trigger timeout"
         self.error: BaseException | None = None
         self.said: list[str] = []
         self.ends_unaided = mode == "unaided" and AIRFLOW_V_3_3_PLUS
@@ -103,31 +105,33 @@ class Runner:
             monkeypatch.setattr(base, "_orig_start_date", lambda **_: ti.first_reschedule_date)
             monkeypatch.setattr(base, "_is_metadatabase_mysql", lambda: False)
         clock.put_in(monkeypatch)
-        for speaker in (waiting_sensor.PixxelWaitingOperator, PixxelJobTrigger, PixxelEndedJobTrigger):
-            monkeypatch.setattr(speaker, "log", RecordingLog(self.said, levels=False))
+        for speaker in (WaitMixin, PixxelWaitTrigger):
+            monkeypatch.setattr(speaker, "log", RecordingLog(self.said, levels=False), raising=False)
         monkeypatch.setattr(triggerer, "XCom", FakeXCom(ti))
 
+    def operator(self, **arguments: Any) -> Any:
+        usual = {"workflow_id": "wf-succeeds", "job_id": "job-1", "task_id": "wait"}
+        return PixxelJobSensor(**{**usual, **arguments, **ARGUMENTS[self.mode]})
+
     def run(self, **arguments: Any) -> Ended:
-        """Run a sensor with these arguments until Airflow would call the task ended."""
-        arguments = {"workflow_id": "wf-succeeds", "job_id": "job-1", "task_id": "wait", **arguments}
-        arguments.update(ARGUMENTS[self.mode])
+        """Run a task with these arguments until Airflow would call it ended."""
         context: Any = {"ti": self.ti}
         resume: Any = None
-        sensor = PixxelJobSensor(**arguments)
-        if sensor.start_from_trigger:
-            start = sensor.start_trigger_args
+        task = self.operator(**arguments)
+        if getattr(task, "start_from_trigger", False):
+            start = task.start_trigger_args
             resume = self._triggerer((start.trigger_cls, start.trigger_kwargs), start)
         while True:
             if isinstance(resume, Ended):
                 return resume
             self.workers += 1
-            sensor = PixxelJobSensor(**arguments)
+            task = self.operator(**arguments)
             context["outlet_events"] = self.outlet_events = outlet_events()
             try:
                 if resume is None:
-                    returned = sensor.execute(context)
+                    returned = task.execute(context)
                 else:
-                    returned = sensor.resume_execution(resume[0], resume[1], context)
+                    returned = task.resume_execution(resume[0], resume[1], context)
                 return Ended("success", returned=returned, xcoms=self.ti.xcoms)
             except AirflowRescheduleException as pause:
                 self.ti.first_reschedule_date = self.ti.first_reschedule_date or self._utcnow()
@@ -142,8 +146,8 @@ class Runner:
     def _triggerer(self, stored: tuple[str, dict[str, Any]], deferral: Any) -> Any:
         """Run a trigger; return what a worker goes on with, or how the task ended without one."""
         if self.lose_trigger:
-            self.clock.sleep(deferral.timeout.total_seconds())
-            return "__fail__", {"error": "Trigger timeout"}
+            self.clock.sleep(deferral.timeout.total_seconds() if deferral.timeout else 0)
+            return "__fail__", {"error": self.lost_with}
         module, _, name = stored[0].rpartition(".")
         trigger = getattr(import_module(module), name)(**json.loads(json.dumps(stored[1])))
         trigger.clock = self.clock
@@ -165,8 +169,8 @@ class Runner:
             returned = self.ti.xcoms.pop("return_value", None)
             kind = {"skipped": "AirflowSkipException"}.get(str(state), str(state))
             return Ended(kind, "" if kind == "success" else self.said[-1], returned, self.ti.xcoms)
-        method = getattr(deferral, "method_name", None) or deferral.next_method
-        return method, {"event": json.loads(json.dumps(event.payload, allow_nan=False))}
+        self.events.append(json.loads(json.dumps(event.payload, allow_nan=False)))
+        return getattr(deferral, "method_name", None) or deferral.next_method, {"event": self.events[-1]}
 
     def _utcnow(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now, timezone.utc)
