@@ -116,6 +116,12 @@ def zip64_extra(*values: int) -> bytes:
     return struct.pack("<HH", 1, 8 * len(values)) + b"".join(struct.pack("<Q", value) for value in values)
 
 
+def unicode_name(raw: bytes, name: bytes, *, version: int = 1) -> bytes:
+    """An extra field as Info-ZIP writes it, for a name in other letters."""
+    body = bytes([version]) + zlib.crc32(raw).to_bytes(4, "little") + name
+    return struct.pack("<HH", 0x7075, len(body)) + body
+
+
 def in_zip64(content: bytes, *, count: int, length: int, offset: int, end: int | None = None) -> bytes:
     """Give a zip without a comment the records of a large one, which say what they are told to.
 

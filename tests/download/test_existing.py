@@ -80,9 +80,12 @@ def present(host: Host, place: Place, *replies: Reply) -> Received | None:
 # -------------------------------------------------------------------------------------------- what is left
 
 
-def test_the_whole_package_is_left_where_the_checksum_is_the_same(host: Host, place: Place) -> None:
-    found = present(host, place, part(PACKAGE, **PROMISE))
-    assert found == Received(len(PACKAGE), SHA256, ("sha256",))
+@pytest.mark.parametrize(("promise", "checked"), [(PROMISE, ("sha256",)), ({}, ())])
+def test_the_whole_package_is_left_where_its_checksum_or_else_its_length_and_end_are_the_same(
+    host: Host, place: Place, promise: dict[str, str], checked: tuple[str, ...]
+) -> None:
+    found = present(host, place, part(PACKAGE, **promise))
+    assert found == Received(len(PACKAGE), SHA256, checked)
     assert b"".join(place.parts()) == PACKAGE
 
 
@@ -98,10 +101,6 @@ def test_every_checksum_of_the_host_is_compared_and_named(host: Host, disk: Loca
     )
     wrong = f"sha-512=:{digest(PACKAGE, 'sha512')}:, md5=:{digest(PACKAGE[1:], 'md5')}:"
     assert present(host, disk, part(PACKAGE, repr_digest=wrong)) is None
-
-
-def test_without_a_checksum_the_same_end_of_the_same_length_is_enough(host: Host, place: Place) -> None:
-    assert present(host, place, part(PACKAGE)) == Received(len(PACKAGE), SHA256, ())
 
 
 def test_the_checksum_of_what_lies_there_is_returned_and_not_one_of_what_should_lie_there(

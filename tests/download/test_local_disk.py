@@ -221,32 +221,34 @@ def test_a_write_that_takes_only_a_part_is_gone_on_with(
     assert target.read_bytes() == NEW
 
 
-@pytest.mark.parametrize("make", [LocalFile, LocalFolder])
-def test_a_path_below_a_file_is_an_error_that_names_it(target: Path, make: Callable[[Path], Any]) -> None:
-    path = target / "below" / "package.zip"
-    with pytest.raises(PixxelDownloadError, match=r"below/package\.zip can't be written: Not a directory"):
-        make(path)
-    assert entries(target.parent) == [target.name]
+BELOW = "package.zip/below/package.zip"
 
 
-@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/package.zip"])
-def test_a_name_that_is_too_long_leaves_nothing(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "name", "words"),
+    [
+        *((make, BELOW, rf"{BELOW} can't be written: Not a directory") for make in (LocalFile, LocalFolder)),
+        (LocalFile, "x" * 300, "can't be written: File name too long"),
+        (LocalFile, f"{'x' * 300}/package.zip", "can't be written: File name too long"),
+        (LocalFile, "", "is a folder, and a file was to be written there"),
+        (LocalFile, "volume/package.zip", "volume is a file, or a link that leads nowhere"),
+    ],
+)
+def test_where_no_file_can_lie_is_named_and_nothing_is_left(
+    target: Path, make: Callable[[Path], Any], name: str, words: str
+) -> None:
+    (target.parent / "volume").symlink_to("missing")
+
     def write() -> None:
-        file = LocalFile(tmp_path / name)
+        file = make(target.parent / name)
         try:
             file.commit()
         finally:
             file.discard()
 
-    with pytest.raises(PixxelDownloadError, match="can't be written: File name too long"):
+    with pytest.raises(PixxelDownloadError, match=words):
         write()
-    assert entries(tmp_path) == []
-
-
-def test_a_folder_isnt_written_over(tmp_path: Path) -> None:
-    with pytest.raises(PixxelDownloadError, match="is a folder, and a file was to be written there"):
-        LocalFile(tmp_path)
-    assert entries(tmp_path) == []
+    assert entries(target.parent) == [target.name, "volume"]
 
 
 # ------------------------------------------------------------------------- what is replaced, and what isn't
@@ -278,13 +280,6 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced_in_its_own_folder(
     assert (tmp_path / "real" / "package.zip").read_bytes() == NEW
     assert entries(tmp_path) == ["link", "real"]
     assert entries(tmp_path / "real") == ["package.zip"]
-
-
-def test_a_folder_that_is_a_link_to_nothing_is_named(tmp_path: Path) -> None:
-    (tmp_path / "volume").symlink_to("missing")
-    with pytest.raises(PixxelDownloadError, match="volume is a file, or a link that leads nowhere"):
-        LocalFile(tmp_path / "volume" / "package.zip")
-    assert entries(tmp_path) == ["volume"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.EPERM, errno.ENOTSUP])

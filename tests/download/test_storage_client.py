@@ -201,7 +201,7 @@ def test_nothing_is_sent_to_a_name_that_stands_for_this_machine(
     error = failure(storage, f"https://storage.example:{host.port}/?signature={SIGNATURE}")
     assert isinstance(error, PixxelAddressError)
     assert "storage.example at 127.0.0.1, which isn't a public address but this machine" in str(error)
-    assert host.heads == []
+    assert host.connections == 0
 
 
 def test_a_name_is_judged_by_the_peer_and_not_by_an_earlier_resolution(

@@ -14,7 +14,6 @@ import pytest
 from urllib3.exceptions import InsecureRequestWarning
 
 from pixxel_provider.allowed_hosts import read_allowed_hosts
-from pixxel_provider.download.errors import PixxelAddressError
 from tests.download.hosting import SIGNATURE, Host, failure, fetch, parts_of, storage_for
 from tests.loopback import Raw, Reply, dripping, pouring, reply
 from tests.support import FakeClock
@@ -96,13 +95,6 @@ def test_so_is_what_goes_through_a_tunnel(host: Host, secure: Host, certificate:
 
 
 # ----------------------------------------------------------------------------------------- where it connects
-
-
-def test_nothing_is_connected_to_that_mustnt_be_asked(names: dict[str, list[str]], host: Host) -> None:
-    names.update({"api.example": ["8.8.8.8"], "storage.example": ["127.0.0.1"]})
-    error = failure(storage_for("https://api.example"), f"https://storage.example:{host.port}/")
-    assert isinstance(error, PixxelAddressError)
-    assert host.connections == 0
 
 
 def test_a_host_is_asked_at_that_of_its_addresses_that_may_be(
