@@ -166,10 +166,17 @@ def test_a_key_that_can_not_stand_in_a_header_is_refused_unseen(key: str | None)
         assert key.strip()[:8] not in str(caught.value)
 
 
+HUNDREDS_OF_DIGITS = ["9" * 400, 10**400, int("9" * 4000), "-" + "9" * 400, "0." + "0" * 400 + "1"]
+
+
 @pytest.mark.parametrize("name", ["connect_timeout", "read_timeout"])
-@pytest.mark.parametrize("value", ["soon", "0", 0, -1, "nan", "inf", 3601, [], {"a": 1}, True])
+@pytest.mark.parametrize(
+    "value", ["soon", "0", 0, -1, "nan", "inf", 3601, [], {"a": 1}, True, "1\0", *HUNDREDS_OF_DIGITS]
+)
 def test_a_timeout_must_be_a_number_of_seconds(name: str, value: Any) -> None:
-    assert problem({name: value}).startswith(f"extra '{name}' must be a number of seconds")
+    words = problem({name: value})
+    assert words.startswith(f"extra '{name}' must be a number of seconds above 0, at most 3600, not ")
+    assert len(words) < 150
 
 
 @pytest.fixture
@@ -244,7 +251,7 @@ def test_a_proxy_of_the_environment_is_read_once_for_both_clients(monkeypatch: p
             ["socks5://127.0.0.1:1", "http://", "http://host:port", "ftp://host"],
             "must be the address",
         ),
-        ("allow_http", ["maybe", 7, [], {}], "must be true or false"),
+        ("allow_http", ["maybe", "1\0", 7, [], {}], "must be true or false"),
         ("console_url", [7, [], {}], "must be text"),
         (
             "console_url",
@@ -261,14 +268,13 @@ def test_an_extra_that_can_not_be_used_is_refused_by_its_field(
         assert problem({field: value}).startswith(f"extra '{field}' {words}")
 
 
-@pytest.mark.parametrize("extra", ["[]", "not json", '"text"', "7"])
-def test_extras_must_be_an_object(extra: str) -> None:
-    assert problem(extra) == "extra isn't a JSON object"
-
-
-@pytest.mark.parametrize("extra", ["[" * 100_000, 7, ["read_timeout"]])
-def test_extras_that_airflow_itself_would_not_store_are_refused_too(extra: Any) -> None:
-    with pytest.raises(PixxelInputError, match="extra isn't a JSON object"):
+@pytest.mark.parametrize(
+    # Airflow itself would not store the last ones.
+    "extra",
+    ["[]", "not json", '"text"', "7", "[" * 100_000, 7, ["read_timeout"]],
+)
+def test_extras_must_be_an_object(extra: Any) -> None:
+    with pytest.raises(PixxelInputError, match=r"^connection 'pixxel_default': extra isn't a JSON object$"):
         read_connection(as_stored(extra=extra))
 
 
@@ -394,26 +400,10 @@ def test_a_port_out_of_range_is_refused_by_its_field(port: Any) -> None:
     assert len(words) < 150
 
 
-@pytest.mark.parametrize(
-    "value", ["9" * 400, 10**400, int("9" * 4000), "-" + "9" * 400, "0." + "0" * 400 + "1"]
-)
-def test_a_timeout_of_hundreds_of_digits_is_refused_in_few_words(value: Any) -> None:
-    words = problem({"read_timeout": value})
-    assert words.startswith(
-        "extra 'read_timeout' must be a number of seconds above 0, at most 3600, not a value"
-    )
-    assert len(words) < 150
-
-
 @pytest.mark.parametrize("field", ["auth_scheme", "verify", "proxy", "console_url", "private_storage"])
 @pytest.mark.parametrize("value", ["a\0b", "\0", "a\nb", "a\x1bb", "a\u2028b"])
 def test_a_control_character_in_an_extra_is_refused_by_its_field(field: str, value: str) -> None:
     assert problem({field: value}) == f"extra '{field}' holds a line break or another control character"
-
-
-@pytest.mark.parametrize("field", ["connect_timeout", "allow_http"])
-def test_a_nul_in_a_number_or_a_switch_is_refused_by_its_field(field: str) -> None:
-    assert problem({field: "1\0"}).startswith(f"extra '{field}' must be ")
 
 
 @pytest.mark.parametrize(

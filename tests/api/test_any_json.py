@@ -216,12 +216,6 @@ def test_any_json_is_a_typed_answer_or_a_response_error(name: str, answer: Any) 
         assert_is(found, promised)
 
 
-@settings(max_examples=80)
-@given(JOB)
-def test_any_job_with_an_id_and_a_status_is_read_whatever_else_it_holds(answer: Any) -> None:
-    assert_is(Job.read(answer), Job)
-
-
 def texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -269,13 +263,16 @@ def one_paragraph(words: str, limit: int) -> bool:
     return 0 < len(words) <= limit and " ".join(words.split()) == words and bool(words.encode())
 
 
-@settings(max_examples=80)
+@settings(max_examples=100)
 @given(JOB)
-def test_any_job_has_metadata_that_every_store_takes(answer: Any) -> None:
+def test_any_job_with_an_id_and_a_status_is_read_stored_and_told(answer: Any) -> None:
     job = Job.read(answer)
 
+    assert_is(job, Job)
     assert_nothing_lost_unnamed(job)
     assert_nothing_lost_unnamed(job, ())
+    assert one_paragraph(messages.failure_text(job), 2_000)
+    assert one_paragraph(messages.progress_line(job), 500)
 
 
 @settings(max_examples=50)
@@ -299,15 +296,6 @@ def test_any_large_job_is_cut_to_fit_and_says_where(
     answer["val_errors"] = [words] * (times % 7) + [{"err": "e" * 100}] * times
 
     assert_nothing_lost_unnamed(Job.read(answer))
-
-
-@settings(max_examples=80)
-@given(JOB)
-def test_any_job_is_told_in_one_bounded_paragraph(answer: Any) -> None:
-    job = Job.read(answer)
-
-    assert one_paragraph(messages.failure_text(job), 2_000)
-    assert one_paragraph(messages.progress_line(job), 500)
 
 
 @settings(max_examples=60)

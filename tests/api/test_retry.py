@@ -77,23 +77,6 @@ def test_no_call_is_retried_after_a_permanent_error(call: calls.Call[Any], error
 # ------------------------------------------- tenacity's part; test_pixxel has it through both hooks as well
 
 
-def test_a_call_that_fails_for_a_while_answers_in_the_end() -> None:
-    server = Server(*PASSING[:4])
-
-    assert server.ask(SAFE) == "answer"
-    assert (server.asked, len(server.slept)) == (5, 4)
-
-
-@pytest.mark.parametrize("error", STAYING[:-1], ids=repr)
-def test_a_permanent_error_is_raised_at_once_and_unchanged(error: BaseException) -> None:
-    server = Server(error)
-
-    with pytest.raises(type(error)) as caught:
-        server.ask(SAFE)
-    assert caught.value is error
-    assert (server.asked, server.slept) == (1, [])
-
-
 def test_a_billed_call_is_retried_only_while_it_was_rejected_or_never_sent() -> None:
     lost = PixxelConnectionError("time-out", reason="timeout", sent=True)
     server = Server(UNSENT, limited(1), UNSENT, LIMITED)
@@ -106,13 +89,6 @@ def test_a_billed_call_is_retried_only_while_it_was_rejected_or_never_sent() -> 
             server.ask(BILLED)
         assert caught.value is errors[-1]
         assert (server.asked, len(server.slept)) == (len(errors), len(errors) - 1)
-
-
-def test_the_delay_is_the_retry_after_of_the_server() -> None:
-    server = Server(limited(25), limited(30))
-
-    assert server.ask(SAFE) == "answer"
-    assert server.slept == [25, 30]
 
 
 @pytest.mark.parametrize(

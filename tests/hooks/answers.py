@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pixxel_provider.api import calls
+from pixxel_provider.api.errors import api_error_class
 from pixxel_provider.api.job import Job
 from tests.loopback import End, Part, Raw
 from tests.support import CANARY
@@ -407,11 +408,36 @@ CHUNKS: list[Row] = [
 
 PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Welcome</body></html>"
 
+ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in CANARY)
+ECHO = '{"error": {"code": "bad_key", "message": "%s", "details": {"%s": ["%s"]}}}'
+REFUSED = b"400 Bad Request"
+
+
+def echo(key: str, status: bytes = REFUSED, encoding: str = "utf-8") -> bytes:
+    return sized((ECHO % (key, key, key)).encode(encoding), code=status)
+
+
+BAD = "PixxelBadRequestError"
+
 BODIES: list[Row] = [
     ("a page with status 200", sized(PAGE, b"X-From: gateway"), "PixxelResponseError"),
     ("a page with status 502", sized(PAGE, code=b"502 Bad Gateway"), "PixxelServerError"),
     ("a page with status 403", sized(PAGE, code=b"403 Forbidden"), "PixxelAuthError"),
     ("a page with status 404", sized(PAGE, code=b"404 Not Found"), "PixxelNotFoundError"),
+    *(
+        (f"{status} in the envelope", echo("no", status), api_error_class(int(status[:3])).__name__)
+        for status in (b"401 U", b"403 F", b"404 N", b"405 M", b"408 T", b"409 C", b"429 T", b"500 I")
+    ),
+    ("503 as plain text", sized(b"busy", code=b"503 B", kind=b"text/plain"), "PixxelServerError"),
+    ("504 without a body", sized(b"", code=b"504 G"), "PixxelServerError"),
+    ("403 without a body", sized(b"", code=b"403 F"), "PixxelAuthError"),
+    ("500 with a list", sized(b"[1]", code=b"500 I"), "PixxelServerError"),
+    ("400 with a number for an envelope", sized(b'{"error": 7}', code=REFUSED), BAD),
+    ("400 with a string for one", sized(b'{"error": "no such"}', code=REFUSED), BAD),
+    *(
+        (f"{body.decode()} for an answer", sized(body), "PixxelResponseError")
+        for body in (b"words", b"null", b"[{}]", b'"job"', b"{}", b'{"id": {"id": ["nested"]}}')
+    ),
     ("a page with status 407", sized(PAGE, code=b"407 Proxy Authentication Required"), ALIKE),
     (
         "401 with a challenge",
@@ -455,21 +481,10 @@ BODIES: list[Row] = [
     ("304 with a body", sized(code=b"304 Not Modified"), "PixxelResponseError"),
 ]
 
-ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in CANARY)
-ECHO = '{"error": {"code": "bad_key", "message": "%s", "details": {"%s": ["%s"]}}}'
-REFUSED = b"400 Bad Request"
-
-
-def echo(key: str, encoding: str = "utf-8") -> bytes:
-    return sized((ECHO % (key, key, key)).encode(encoding), code=REFUSED)
-
-
-BAD = "PixxelBadRequestError"
-
 ECHOES: list[Row] = [
     ("in an error", echo(CANARY), BAD),
-    ("in UTF-16", echo(CANARY, "utf-16"), BAD),
-    ("in UTF-32", echo(CANARY, "utf-32"), BAD),
+    ("in UTF-16", echo(CANARY, encoding="utf-16"), BAD),
+    ("in UTF-32", echo(CANARY, encoding="utf-32"), BAD),
     ("with one letter escaped", echo(CANARY.replace("c", "\\u0063", 1)), BAD),
     ("with all letters escaped", echo(ESCAPED), BAD),
     ("with all letters escaped in upper case", echo(ESCAPED.upper().replace("U", "u")), BAD),

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from pixxel_provider.api.calls import Call
-from pixxel_provider.api.errors import PixxelError
+from pixxel_provider.api.errors import PixxelApiError, PixxelError
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook, PixxelHook
 from tests.loopback import RawServer
 from tests.support import CANARY
@@ -41,6 +41,8 @@ class Outcome:
     status: int | None = None
     retry_after: float | None = None
     transient: bool | None = None
+    sent_back: Any = None
+    """What an error of the API holds, word by word."""
     words: str = field(default="", compare=False)
 
     @classmethod
@@ -55,6 +57,7 @@ class Outcome:
                 status=getattr(error, "status_code", None),
                 retry_after=error.retry_after,
                 transient=error.transient,
+                sent_back=error.fields() if isinstance(error, PixxelApiError) else None,
                 words=str(error),
             )
         except Exception as error:

@@ -89,6 +89,8 @@ def ask(server: RawServer) -> Iterator[Callable[..., dict[str, list[Outcome]]]]:
 def assert_alike(found: dict[str, list[Outcome]]) -> list[Outcome]:
     worker, triggerer = found["worker"], found["triggerer"]
     assert worker == triggerer
+    for outcome in worker:
+        assert outcome.kind == "answer" or re.search(r"(GET|POST|PUT) /(v0/|ping)", outcome.words), outcome
     assert [outcome.gist for outcome in worker] == [outcome.gist for outcome in triggerer]
     return worker
 
@@ -297,6 +299,7 @@ def test_a_billed_request_follows_no_redirect(server: RawServer, ask: Any, place
         answer = moved(place(location), b"%d Moved" % status)
         (outcome,) = assert_alike(ask(answer, sized(), steps=(create,)))
         assert outcome.kind == "PixxelResponseError"
+        assert "must not be sent twice" in outcome.words or "{evil}" in location
         assert len(server.requests) == 1
 
 

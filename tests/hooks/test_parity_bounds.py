@@ -149,6 +149,7 @@ def test_an_answer_that_drips_is_given_up(drips: dict[str, list[Asking]], name: 
         assert not outcome.kind.startswith("foreign"), outcome
         if name not in SOONER:
             assert (outcome.kind, outcome.reason) == ("PixxelConnectionError", "timeout")
+            assert outcome.sent
             assert outcome.transient
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +15,11 @@ from pixxel_provider.api import calls
 from pixxel_provider.api.errors import (
     PixxelApiError,
     PixxelAuthError,
-    PixxelBadRequestError,
     PixxelConnectionError,
     PixxelError,
     PixxelInputError,
     PixxelResponseError,
     PixxelServerError,
-    api_error_class,
 )
 from pixxel_provider.clock import Clock
 from pixxel_provider.hooks import protocol, sessions
@@ -56,55 +53,6 @@ def test_both_hooks_read_the_same_answer(pixxel: Any, both: Any, call: Any) -> N
     assert sync is not None
 
 
-FAULTS: dict[str, tuple[dict[str, Any], type[PixxelError]]] = {
-    **{
-        str(status): ({"status": status}, api_error_class(status))
-        for status in (400, 401, 403, 404, 405, 408, 409, 429, 500)
-    },
-    "502 as HTML": ({"status": 502, "body": "html"}, PixxelServerError),
-    "503 as plain text": ({"status": 503, "body": "plain"}, PixxelServerError),
-    "504 without a body": ({"status": 504, "body": "none"}, PixxelServerError),
-    "403 without a body": ({"status": 403, "body": "none"}, PixxelAuthError),
-    "error with a list for a body": ({"status": 500, "json": [1]}, PixxelServerError),
-    "error with a number for an envelope": ({"status": 400, "json": {"error": 7}}, PixxelBadRequestError),
-    "error with a string": ({"status": 400, "json": {"error": "no such"}}, PixxelBadRequestError),
-    "dropped": ({"drop": "close"}, PixxelConnectionError),
-    "reset": ({"drop": "reset"}, PixxelConnectionError),
-    "truncated": ({"truncate": 30}, PixxelConnectionError),
-    "HTML": ({"body": "html"}, PixxelResponseError),
-    "plain text": ({"body": "plain"}, PixxelResponseError),
-    "0 bytes": ({"body": "none"}, PixxelResponseError),
-    "null": ({"json": None}, PixxelResponseError),
-    "a list": ({"json": [{}]}, PixxelResponseError),
-    "a string": ({"json": "job"}, PixxelResponseError),
-    "an empty object": ({"json": {}}, PixxelResponseError),
-    "nested rubbish": ({"body": "nested"}, PixxelResponseError),
-    "nested too deep": ({"body": "deep"}, PixxelResponseError),
-    "50 MB": ({"body": "huge", "megabytes": 50}, PixxelResponseError),
-    "another host": ({"status": 302, "location": "http://localhost:1/v0"}, PixxelResponseError),
-    "no address": ({"status": 302, "location": "http://[half"}, PixxelResponseError),
-    "in circles": ({"status": 307, "location": "/v0/round"}, PixxelResponseError),
-    "304": ({"status": 304, "body": "none"}, PixxelResponseError),
-}
-
-
-@pytest.mark.parametrize(("fault", "kind"), FAULTS.values(), ids=FAULTS.keys())
-def test_both_hooks_raise_the_same_error(
-    pixxel: Any, both: Any, fault: dict[str, Any], kind: type[PixxelError]
-) -> None:
-    def ask(client: Any) -> PixxelError:
-        pixxel.reset()
-        pixxel.fail_next("*", times=0, **fault)
-        return client.error(JOB)
-
-    sync, asynchronous = both(ask)
-    assert type(sync) is kind
-    assert type(asynchronous) is kind
-    assert sync.fields() == asynchronous.fields()
-    assert "GET /v0/workflows/wf-succeeds/jobs/job-finished" in str(sync)
-    assert pixxel.key not in str(sync)
-
-
 def test_an_error_carries_the_servers_words(pixxel: Any, client: Any) -> None:
     envelope = {"error": {"code": "quota", "message": "no credits left", "details": {"left": 0}}}
     pixxel.fail_next("get_job", status=400, json=envelope)
@@ -113,28 +61,6 @@ def test_an_error_carries_the_servers_words(pixxel: Any, client: Any) -> None:
     assert error.details == {"left": 0}
     assert "no credits left" in str(error)
     assert '{"left": 0}' in str(error)
-
-
-@pytest.mark.parametrize("retry_after", [7, "Wed, 21 Oct 2037 07:28:00 GMT"])
-def test_retry_after_is_read_as_seconds_and_as_a_date(pixxel: Any, client: Any, retry_after: Any) -> None:
-    pixxel.fail_next("get_job", status=429, retry_after=retry_after)
-    error = client.error(JOB)
-    assert error.retry_after == (7 if retry_after == 7 else 900)
-
-
-def test_an_answer_that_takes_too_long_is_transient(
-    pixxel: Any, both: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect(pixxel, monkeypatch, extra={"read_timeout": 0.2})
-
-    def ask(client: Any) -> PixxelError:
-        pixxel.fail_next("get_job", latency=3)
-        return client.error(JOB)
-
-    sync, asynchronous = both(ask)
-    assert sync.fields() == asynchronous.fields()
-    assert sync.fields()["reason"] == "timeout"
-    assert sync.fields()["sent"] is True
 
 
 # What is wrong with the connection, and the reason in the error.
@@ -203,13 +129,6 @@ def test_a_redirect_to_another_host_never_carries_the_key(pixxel: Any, client: A
         assert isinstance(error, PixxelResponseError)
         assert other.url.removeprefix("http://") in str(error)
         assert other.requests("get_job") == 0
-
-
-def test_a_request_that_must_not_be_sent_twice_follows_no_redirect(pixxel: Any, client: Any) -> None:
-    pixxel.fail_next("create_job", status=307, location="/v0/workflows/wf-succeeds/jobs?project_id=p")
-    error = client.error(CREATE)
-    assert "must not be sent twice" in str(error)
-    assert pixxel.requests("create_job") == 1
 
 
 @pytest.mark.parametrize(
@@ -330,11 +249,6 @@ def test_an_undefined_connection_is_named(client: Any) -> None:
     error = client.error(JOB, conn_id="nowhere")
     assert isinstance(error, PixxelInputError)
     assert "'nowhere'" in str(error)
-
-
-def test_one_connection_serves_many_requests(pixxel: Any, client: Any) -> None:
-    client.send_all([JOB] * 10)
-    assert pixxel.counters.connections == 1
 
 
 class TestSessions:
@@ -529,14 +443,6 @@ def test_the_connection_form_of_old_airflow_has_the_fields_of_the_new(
         field.name: (field.kind, field.default) for field in CONNECTION_FIELDS
     }
     assert PixxelHook.get_ui_field_behaviour()["relabeling"]["password"] == "API key"
-
-
-def test_debug_logs_hold_no_key(pixxel: Any, client: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    client.send(JOB)
-    pixxel.fail_next("get_job", status=401, body="echo")
-    client.error(JOB)
-    assert pixxel.key not in caplog.text
 
 
 SIGNED = "https:\\/\\/h.example.com\\/p.zip?sig=SIGNATURE\\u0026more=SIGNATURE"

@@ -84,31 +84,31 @@ def test_a_request_that_went_through_a_proxy_is_not_sent_again(
     assert may_have_been_accepted(error)
 
 
-def test_a_proxy_that_refuses_the_tunnel_has_passed_nothing_on(
-    proxy: Callable[..., Proxy], client: Any
+@pytest.mark.parametrize(
+    ("scheme", "answer", "asked", "reason", "sent"),
+    [
+        ("https", REFUSAL, (1, 0), "proxy", False),
+        # Without a tunnel it has the request, and says the same.
+        ("http", REFUSAL, (0, 1), "proxy", False),
+        ("https", b"", (1, 0), "timeout", None),
+    ],
+    ids=["refuses a tunnel", "refuses a request", "never answers"],
+)
+def test_a_proxy_that_refuses_or_never_answers_has_passed_nothing_on(
+    proxy: Callable[..., Proxy],
+    client: Any,
+    scheme: str,
+    answer: bytes,
+    asked: tuple[int, int],
+    reason: str,
+    sent: bool | None,
 ) -> None:
-    found = proxy("https", REFUSAL)
+    found = proxy(scheme, answer)
     error = client.error(CREATE)
-    assert (found.tunnels, found.heard) == (1, [])
-    assert (error.reason, error.sent) == ("proxy", False)
-    assert not may_have_been_accepted(error)
-
-
-def test_a_proxy_that_refuses_a_request_without_a_tunnel_says_the_same(
-    proxy: Callable[..., Proxy], client: Any
-) -> None:
-    found = proxy("http", REFUSAL)
-    error = client.error(CREATE)
-    assert len(found.heard) == 1
-    assert (error.reason, error.sent, error.transient) == ("proxy", False, True)
-    assert "the proxy can't be reached or refuses" in str(error)
-
-
-def test_a_proxy_that_never_answers_is_given_up(proxy: Callable[..., Proxy], client: Any) -> None:
-    found = proxy("https", b"")
-    error = client.error(CREATE)
-    assert (found.tunnels, found.heard) == (1, [])
-    assert error.reason == "timeout"
+    assert (found.tunnels, len(found.heard)) == asked
+    assert (error.reason, error.transient) == (reason, True)
+    assert sent is None or error.sent is may_have_been_accepted(error) is sent
+    assert ("the proxy can't be reached or refuses" in str(error)) is (reason == "proxy")
 
 
 PASSWORD = "the-proxys-own-password"

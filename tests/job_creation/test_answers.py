@@ -179,33 +179,24 @@ def another_server_is_down() -> None:
 HANDLED = pytest.mark.parametrize(
     "handled", [refused, no_such_host, not_trusted, connecting_took_too_long, another_server_is_down]
 )
-LOST = pytest.mark.parametrize("fault", [{"drop": "reset"}, {"drop": "close"}, {"truncate": 20}], ids=str)
+FAULTS: list[dict[str, Any]] = [{"drop": "reset"}, {"drop": "close"}, {"truncate": 20}]
 
 
 @HANDLED
-@LOST
+@pytest.mark.parametrize("fault", [*FAULTS, {"latency": 1}], ids=str)
 @pytest.mark.parametrize("mode", ["poke", "deferred"])
 def test_an_answer_lost_while_an_error_is_handled_is_a_lost_answer(
-    make: Callable[..., RunRunner], handled: Callable[[], None], fault: dict[str, Any], mode: str
+    make: Callable[..., RunRunner],
+    monkeypatch: pytest.MonkeyPatch,
+    handled: Callable[[], None],
+    fault: dict[str, Any],
+    mode: str,
 ) -> None:
     runs = make(mode)
-    runs.pixxel.fail_next("create_job", times=0, carried_out="drop" in fault, **fault)
-    try:
-        handled()
-    except Exception:
-        ended = runs.run()
-    assert runs.pixxel.requests("create_job") == 1
-    assert [ended.returned["id"]] == runs.jobs()
-
-
-@HANDLED
-def test_an_answer_that_takes_too_long_while_an_error_is_handled_is_a_lost_answer(
-    runs: RunRunner, monkeypatch: pytest.MonkeyPatch, handled: Callable[[], None]
-) -> None:
-    connection = json.loads(runs.pixxel.connection_json())
-    connection["extra"] = {**(connection.get("extra") or {}), "read_timeout": 0.3}
-    monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps(connection))
-    runs.pixxel.fail_next("create_job", latency=1, carried_out=True, times=0)
+    if "latency" in fault:
+        connection = {**runs.pixxel.airflow_connection, "extra": {"read_timeout": 0.3}}
+        monkeypatch.setenv("AIRFLOW_CONN_PIXXEL_DEFAULT", json.dumps(connection))
+    runs.pixxel.fail_next("create_job", times=0, carried_out="truncate" not in fault, **fault)
     try:
         handled()
     except Exception:
@@ -227,7 +218,7 @@ def create_asynchronously() -> None:
 
 
 @HANDLED
-@LOST
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
 @pytest.mark.parametrize("ask", [create, create_asynchronously])
 def test_the_hooks_own_method_sends_nothing_again_while_an_error_is_handled(
     pixxel: Any,

@@ -60,24 +60,27 @@ def test_a_huge_job_is_cut_and_says_so(pixxel: Any, context: Any) -> None:
     assert len(json.dumps(job)) <= 64 * 1024
 
 
-@pytest.mark.parametrize("include", ["spec", ["everything"], 7])
-def test_an_unknown_field_is_refused_before_anything_is_asked(
-    pixxel: Any, context: Any, include: Any
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"include": each} for each in ("spec", ["everything"], 7)),
+        *({"job_id": each} for each in ("", " ", None, 7, "..")),
+        # Without an id, the newest job is chosen by these.
+        *({**each, "job_id": ...} for each in ({"created_by": ""}, {"statuses": "failed"}, {"include": "x"})),
+    ],
+    ids=str,
+)
+def test_an_argument_that_can_not_be_used_is_refused_before_anything_is_asked(
+    pixxel: Any, context: Any, arguments: dict[str, Any]
 ) -> None:
-    with pytest.raises(PixxelInputError, match="include"):
-        get(context, include=include)
-    assert pixxel.counters.total == 0
-
-
-@pytest.mark.parametrize("job_id", ["", " ", None, 7, ".."])
-def test_an_id_that_can_not_be_sent_is_refused(pixxel: Any, context: Any, job_id: Any) -> None:
-    with pytest.raises(PixxelInputError, match="job_id"):
-        get(context, job_id=job_id)
+    with pytest.raises(PixxelInputError) as caught:
+        get(context, **arguments)
+    assert caught.value.field == next(iter(arguments))
     assert pixxel.counters.total == 0
 
 
 def newest(context: Any, **arguments: Any) -> dict[str, Any]:
-    return PixxelGetJobOperator(task_id="get", workflow_id="wf-succeeds", **arguments).execute(context)
+    return get(context, job_id=..., **arguments)
 
 
 def test_without_an_id_the_job_that_ended_last_is_read_in_full(pixxel: Any, context: Any) -> None:
@@ -132,19 +135,6 @@ def test_a_workflow_without_a_job_that_ended_is_an_error_in_plain_words(
     assert str(caught.value) == f"Pixxel lists no job of workflow wf-endless that has ended{words}"
     assert "job_id" not in context["ti"].xcoms
     assert pixxel.requests("get_job") == 0
-
-
-@pytest.mark.parametrize(
-    ("filters", "field"),
-    [({"created_by": ""}, "created_by"), ({"statuses": "failed"}, "statuses"), ({"include": "x"}, "include")],
-)
-def test_a_filter_that_can_not_be_used_is_refused_before_anything_is_asked(
-    pixxel: Any, context: Any, filters: dict[str, Any], field: str
-) -> None:
-    with pytest.raises(PixxelInputError) as caught:
-        newest(context, **filters)
-    assert caught.value.field == field
-    assert pixxel.counters.total == 0
 
 
 @pytest.mark.parametrize("filters", [{"created_by": "me"}, {"statuses": ["failed"]}], ids=str)

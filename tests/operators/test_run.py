@@ -67,17 +67,14 @@ def test_without_waiting_they_hold_its_id_alone(make: Callable[..., RunRunner]) 
     assert runner.outlet_events[outlet].extra == {"workflow_id": "wf-succeeds", "job_id": job_id}
 
 
-def test_the_id_is_stored_and_published_before_anything_else_is_asked(runs: RunRunner) -> None:
+def test_that_a_job_may_come_is_stored_before_it_is_asked_for_and_its_id_at_once(runs: RunRunner) -> None:
     runs.run()
-    after = runs.steps[runs.steps.index("after create_job") + 1 :]
+    asked = runs.steps.index("after create_job")
+    assert runs.steps.index("after set asking") < runs.steps.index("before create_job") < asked
+    after = runs.steps[asked + 1 :]
     assert after[:2] == ["before set created", "after set created"]
     assert after.index("before xcom job_id") < after.index("before get_job")
     assert after.index("before xcom _link_PixxelJobLink") < after.index("before get_job")
-
-
-def test_that_a_job_may_come_is_stored_before_it_is_asked_for(runs: RunRunner) -> None:
-    runs.run()
-    assert runs.steps.index("after set asking") < runs.steps.index("before create_job")
 
 
 def test_without_waiting_the_id_is_returned_at_once(make: Callable[..., RunRunner]) -> None:
@@ -133,31 +130,25 @@ def test_without_an_estimate_nothing_is_created(runs: RunRunner) -> None:
     assert runs.jobs() == []
 
 
-@pytest.mark.parametrize("max_cost", [-1, float("nan"), float("inf"), "much", True, [1]])
-def test_a_max_cost_that_is_no_amount_is_refused(runs: RunRunner, max_cost: Any) -> None:
-    ended = runs.run(max_cost=max_cost)
-    assert ended.kind == "PixxelInputError"
-    assert "max_cost" in ended.message
-    assert runs.pixxel.counters.total == 0
-
-
 # -------------------------------------------------------------------------------------------------- bad input
 
 
-@pytest.mark.parametrize("name", ["workflow_id", "project_id", "created_by"])
-@pytest.mark.parametrize("value", ["", " ", 7, "a\nb"])
-def test_an_id_that_can_not_be_sent_is_refused_before_anything_is_asked(
-    runs: RunRunner, name: str, value: Any
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *((name, ["", " ", 7, "a\nb"]) for name in ("workflow_id", "project_id", "created_by")),
+        ("max_cost", [-1, float("nan"), float("inf"), "much", True, [1]]),
+        ("success_statuses", ["completed"]),
+    ],
+)
+def test_an_argument_that_can_not_be_used_is_refused_before_anything_is_asked(
+    make: Callable[..., RunRunner], name: str, values: list[Any]
 ) -> None:
-    ended = runs.run(**{name: value})
-    assert ended.kind == "PixxelInputError"
-    assert name in ended.message
-    assert runs.pixxel.counters.total == 0
-
-
-def test_a_plan_that_can_not_be_waited_by_is_refused_before_anything_is_created(runs: RunRunner) -> None:
-    ended = runs.run(success_statuses="completed")
-    assert ended.kind == "PixxelInputError"
+    runs = make(retries=0)
+    for value in values:
+        ended = runs.run(**{name: value})
+        assert ended.kind == "PixxelInputError"
+        assert name in ended.message
     assert runs.pixxel.counters.total == 0
 
 
@@ -677,13 +668,17 @@ def test_without_durable_each_try_has_a_job_of_its_own(make: Callable[..., RunRu
 # ----------------------------------------------------------------------------------------- before Airflow 3.3
 
 
-@pytest.mark.parametrize("step", ["before create_job", "before get_job"])
-def test_a_retry_without_a_store_adopts_the_one_job_of_its_run_or_creates_one(
-    storeless: RunRunner, step: str
-) -> None:
-    storeless.kill = once(step)
+@pytest.mark.parametrize("step", ["before create_job", "before get_job", "", "clear"])
+def test_without_a_store_too_a_run_has_one_job_until_it_is_cleared(storeless: RunRunner, step: str) -> None:
+    if step == "":
+        storeless.lose("timeout")
+    elif step == "clear":
+        storeless.run()
+        storeless.clear()
+    else:
+        storeless.kill = once(step)
     assert storeless.run().kind == "success"
-    assert len(storeless.jobs()) == 1
+    assert len(storeless.jobs()) == (2 if step == "clear" else 1)
 
 
 def test_a_retry_without_a_store_asks_a_person_where_there_are_several(storeless: RunRunner) -> None:
@@ -692,19 +687,6 @@ def test_a_retry_without_a_store_asks_a_person_where_there_are_several(storeless
     ended = storeless.run()
     assert ended.kind == "PixxelUnconfirmedJobError"
     assert "somebody-elses" in ended.message
-
-
-def test_a_clearing_without_a_store_runs_a_new_job(storeless: RunRunner) -> None:
-    storeless.run()
-    storeless.clear()
-    assert storeless.run().kind == "success"
-    assert len(storeless.jobs()) == 2
-
-
-def test_a_lost_answer_is_adopted_without_a_store_too(storeless: RunRunner) -> None:
-    storeless.lose("timeout")
-    assert storeless.run().kind == "success"
-    assert len(storeless.jobs()) == 1
 
 
 # ----------------------------------------------------------------------------------------------- being killed

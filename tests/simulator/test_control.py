@@ -85,12 +85,6 @@ def test_faults_are_added_listed_and_removed(client: Client) -> None:
     assert client.get("/ping").status_code == 200
 
 
-def test_a_list_of_faults_with_a_mistake_in_it_adds_none(client: Client) -> None:
-    answer = client.control("POST", "/faults", [{"status": 500}, {"route": "nope", "status": 500}])
-    assert message(answer).startswith("route: must be one of get_job")
-    assert client.control("GET", "/faults").json() == {"faults": []}
-
-
 def test_reset_brings_back_the_start(pixxel: Simulator, client: Client) -> None:
     pixxel.create_job(job_id="j")
     pixxel.fail_next("ping")
@@ -103,6 +97,24 @@ def test_reset_brings_back_the_start(pixxel: Simulator, client: Client) -> None:
     assert client("PUT", DOWNLOAD).json()["status"] == "pending"
     assert pixxel.bill() == Bill((), 0)
     assert client.control("GET", "/counters").json()["total"] == 3
+
+
+PACKAGES: list[tuple[dict[str, Any], str]] = [
+    ({"size": -1}, "size: Input should be greater"),
+    ({"size": 1 << 60}, "size: Input should be less"),
+    ({"size": 1.5}, "size: Input should be a valid integer (got 1.5)"),
+    ({"size": 1, "content": ""}, "content and size can't both"),
+    ({"content": "?"}, "content: must be text in base64 (got '?')"),
+    ({"content": 3}, "content: must be text in base64 (got 3)"),
+    ({"seconds": -1}, "seconds: "),
+    ({"lifetime": -1}, "lifetime: "),
+    ({"checksum": "sha-1"}, "checksum: must be one of Content-MD5"),
+    ({"wrong_checksum": True}, "wrong_checksum: needs a checksum"),
+    ({"filename": "a\r\nb"}, "filename: "),
+    ({"content_type": "é"}, "content_type: "),
+    ({"task_id": "t"}, "task_id: needs the job_id"),
+    ({"colour": "red"}, "colour: there is no such field"),
+]
 
 
 @pytest.mark.parametrize(
@@ -122,15 +134,42 @@ def test_reset_brings_back_the_start(pixxel: Simulator, client: Client) -> None:
         ("POST", "/clock", {}, "seconds: is required"),
         ("POST", "/clock", {"seconds": -5}, "seconds: must be a number from 0"),
         ("POST", "/clock", {"seconds": "5"}, "seconds: "),
+        ("POST", "/settings", {"list_delay": -1}, "list_delay: must be a number from 0"),
+        ("POST", "/settings", {"list_delay": 1e12}, "list_delay: must be a number from 0"),
         ("POST", "/faults", 3, "must be an object"),
+        ("POST", "/faults", [{"status": 500}, {"route": "nope"}], "route: must be one of get_job"),
         ("POST", "/workflows", {"id": "w", "cost": 1.5}, "cost: "),
         ("POST", "/workflows", {"id": "w", "colour": 1}, "colour: there is no such field"),
+        *(("POST", "/packages", fields, words) for fields, words in PACKAGES),
     ],
 )
-def test_a_bad_value_is_refused_by_field(
-    client: Client, method: str, path: str, body: Any, words: str
+def test_a_bad_value_is_refused_by_field_and_changes_nothing(
+    pixxel: Simulator, client: Client, method: str, path: str, body: Any, words: str
 ) -> None:
+    jobs = set(pixxel.world.jobs)
     assert message(client.control(method, path, body)).startswith(words)
+    assert client.control("GET", "/faults").json() == {"faults": []}
+    assert set(pixxel.world.jobs) == jobs
+
+
+def test_a_body_that_isnt_json_is_refused(client: Client) -> None:
+    assert "not JSON" in message(client("POST", "/_control/faults", data=b"{"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PATCH", "/jobs/nope", {}, 404),
+        ("POST", "/jobs", {"workflow_id": "nope"}, 404),
+        ("POST", "/jobs", {"id": "job-finished", "workflow_id": "wf-succeeds"}, 409),
+        ("POST", "/packages", {"job_id": "nope", "size": 1}, 404),
+        ("POST", "/packages", {"job_id": "job-finished", "task_id": "nope", "size": 1}, 404),
+    ],
+)
+def test_unknown_ids_are_404_and_taken_ones_409(
+    client: Client, method: str, path: str, body: Any, status: int
+) -> None:
+    assert client.control(method, path, body).status_code == status
 
 
 def test_a_job_is_made_to_end_unless_it_has_no_end(pixxel: Simulator, client: Client) -> None:
@@ -138,15 +177,3 @@ def test_a_job_is_made_to_end_unless_it_has_no_end(pixxel: Simulator, client: Cl
     pixxel.create_job("wf-endless", "j")
     assert client.control("PATCH", "/jobs/x%2Fy", {"finish": True}).json()["status"] == "failed"
     assert "no end" in message(client.control("PATCH", "/jobs/j", {"finish": True}))
-
-
-def test_a_body_that_isnt_json_is_refused(client: Client) -> None:
-    answer = client("POST", "/_control/faults", data=b"{")
-    assert "not JSON" in message(answer)
-
-
-def test_unknown_ids_are_404_and_taken_ones_409(client: Client) -> None:
-    assert client.control("PATCH", "/jobs/nope", {}).status_code == 404
-    assert client.control("POST", "/jobs", {"workflow_id": "nope"}).status_code == 404
-    taken = {"id": "job-finished", "workflow_id": "wf-succeeds"}
-    assert client.control("POST", "/jobs", taken).status_code == 409

@@ -19,7 +19,7 @@ from pixxel_provider.simulator.packages import (
     stored,
 )
 from pixxel_provider.simulator.server import Simulator
-from tests.simulator.client import DOWNLOAD, TASK, TEN, Client, fetch, message, whole
+from tests.simulator.client import DOWNLOAD, TASK, TEN, Client, fetch, whole
 
 
 def test_made_up_bytes_are_the_same_each_time_and_for_each_part() -> None:
@@ -104,37 +104,9 @@ def test_the_control_route_sets_what_python_sets(client: Client) -> None:
     assert len(fetch(client.signed_url()).content) == 12
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"size": -1}, "size: Input should be greater"),
-        ({"size": 1 << 60}, "size: Input should be less"),
-        ({"size": 1.5}, "size: Input should be a valid integer (got 1.5)"),
-        ({"size": 1, "content": ""}, "content and size can't both"),
-        ({"content": "?"}, "content: must be text in base64 (got '?')"),
-        ({"content": 3}, "content: must be text in base64 (got 3)"),
-        ({"seconds": -1}, "seconds: "),
-        ({"lifetime": -1}, "lifetime: "),
-        ({"checksum": "sha-1"}, "checksum: must be one of Content-MD5"),
-        ({"wrong_checksum": True}, "wrong_checksum: needs a checksum"),
-        ({"filename": "a\r\nb"}, "filename: "),
-        ({"content_type": "é"}, "content_type: "),
-        ({"task_id": "t"}, "task_id: needs the job_id"),
-        ({"colour": "red"}, "colour: there is no such field"),
-    ],
-)
-def test_a_package_that_cant_be_is_refused_by_field(client: Client, fields: Any, words: str) -> None:
-    assert message(client.control("POST", "/packages", fields)).startswith(words)
-
-
 def test_content_that_isnt_bytes_is_refused_in_python(pixxel: Simulator) -> None:
     with pytest.raises(ValueError, match="content: Input should be a valid bytes"):
         pixxel.set_package(content="text")
-
-
-@pytest.mark.parametrize("ids", [{"job_id": "nope"}, {"job_id": "job-finished", "task_id": "nope"}])
-def test_a_package_of_an_unknown_job_or_task_is_a_404(client: Client, ids: Any) -> None:
-    assert client.control("POST", "/packages", {**ids, "size": 1}).status_code == 404
 
 
 def b64(algorithm: str, content: bytes = TEN) -> str:

@@ -3,11 +3,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -17,6 +16,7 @@ from pixxel_provider.simulator import serve
 from pixxel_provider.simulator.clock import frozen
 from pixxel_provider.simulator.server import Server, Simulator, base_url, listen
 from tests.simulator.client import Client, ping, wait_for
+from tests.support import run_python
 
 
 def get(pixxel: Simulator, path: str = "/ping") -> requests.Response:
@@ -40,10 +40,7 @@ def test_importing_the_package_loads_neither_fastapi_nor_uvicorn() -> None:
         "import sys, pixxel_provider.simulator\n"
         "print([name for name in ('fastapi', 'uvicorn', 'starlette', 'airflow') if name in sys.modules])"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert found.stdout.strip() == "[]"
+    assert run_python(code, timeout=60) == "[]\n"
 
 
 def test_two_simulators_live_side_by_side() -> None:
@@ -89,10 +86,15 @@ def test_a_taken_port_is_an_oserror() -> None:
         serve(port=urlsplit(pixxel.url).port or 0).__enter__()
 
 
-def test_bad_options_are_refused_before_anything_starts() -> None:
-    for options in ({"speed": 0}, {"bytes_as": "hex"}, {"faults": ["status=x"]}, {"control": "nobody"}):
-        with pytest.raises(ValueError, match=r"speed|bytes|status|control"), serve(**options):  # type: ignore[arg-type]
-            pass
+@pytest.mark.parametrize(
+    "options",
+    [{"speed": 0}, {"bytes_as": "hex"}, {"faults": ["status=x"]}, {"control": "nobody"}]
+    + [{"list_delay": seconds} for seconds in (-1, 1e12)],
+    ids=str,
+)
+def test_bad_options_are_refused_before_anything_starts(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"speed|bytes|status|control|list_delay"), serve(**options):
+        pass
 
 
 def test_a_server_that_doesnt_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
