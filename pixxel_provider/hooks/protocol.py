@@ -30,6 +30,7 @@ from pixxel_provider.api.redaction import scrubbed, without_secrets
 from pixxel_provider.api.retry import read_retry_after
 from pixxel_provider.connection import Settings
 from pixxel_provider.hooks.content_encoding import decoded_body
+from pixxel_provider.hooks.network_errors import unreachable
 
 T = TypeVar("T")
 
@@ -128,7 +129,7 @@ def _follow(
     for _ in range(REDIRECTS + 1):
         left = deadline - clock()
         if left <= 0:
-            raise timed_out(settings, call)
+            raise unreachable(settings, call, TimeoutError())
         request = Request(call.method, target, headers(settings, call), left, fresh=not call.safe)
         found = yield request
         if found is None:
@@ -140,14 +141,6 @@ def _follow(
             return answer
         target = following
     raise PixxelResponseError(f"{call}: the server redirects in circles.")
-
-
-def timed_out(settings: Settings, call: Call[Any]) -> PixxelConnectionError:
-    """Return the error of an exchange that has reached its deadline."""
-    return PixxelConnectionError(
-        f"{call}: could not get an answer from {settings.origin}: the answer took too long.",
-        reason="timeout",
-    )
 
 
 def url(settings: Settings, call: Call[Any]) -> str:

@@ -17,7 +17,7 @@ from pixxel_provider.connection import Settings
 from pixxel_provider.download.checksums import PART
 from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import Answer, StorageClient
-from tests.loopback import Raw, RawServer, Reply, raw
+from tests.loopback import Raw, RawServer, Reply, raw, reply
 from tests.support import CANARY
 
 #: Part of every signed URL of these tests; whoever finds it in what people can see has found a leak.
@@ -70,6 +70,12 @@ class Host(RawServer):
 
     def _next(self) -> Raw:
         return raw(self.replies.pop(0) if self.replies else b"")
+
+
+def part_from(start: int, content: bytes, **headers: str) -> bytes:
+    """Return the answer with a package's bytes from one on."""
+    span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+    return reply("206 Partial Content", content[start:], content_range=span, **headers)
 
 
 def until_nobody_is_served(pixxel: Any) -> None:

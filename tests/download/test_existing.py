@@ -20,7 +20,7 @@ from pixxel_provider.download.object_store import StoreTarget
 from pixxel_provider.download.signed_url import SignedUrl
 from pixxel_provider.download.storage_client import StorageClient
 from pixxel_provider.download.transfer import Received
-from tests.download.hosting import Host, settings_for
+from tests.download.hosting import Host, part_from, settings_for
 from tests.loopback import Reply, reply, then_reset
 from tests.support import CANARY, open_folder, without_rights
 
@@ -35,9 +35,7 @@ def digest(content: bytes, algorithm: str = "sha256") -> str:
 
 def part(content: bytes, start: int = -SAMPLE, **headers: str) -> bytes:
     """Answer with the end of a package, as a host does that sends parts."""
-    first = max(0, len(content) + start) if start < 0 else start
-    span = f"bytes {first}-{len(content) - 1}/{len(content)}"
-    return reply("206 Partial Content", content[first:], content_range=span, **headers)
+    return part_from(max(0, len(content) + start) if start < 0 else start, content, **headers)
 
 
 PROMISE = {"repr_digest": f"sha-256=:{digest(PACKAGE)}:"}

@@ -21,7 +21,6 @@ from tests.download.hosting import (
     failure,
     fetch,
     locals_of,
-    log_everything,
     parts_of,
     storage_for,
     until_nobody_is_served,
@@ -349,20 +348,6 @@ def test_a_proxy_that_refuses_is_named_as_such_and_its_password_isnt(host: Host)
 
 
 # --------------------------------------------------------------------------------- what is written down
-
-
-def test_no_log_of_any_library_holds_the_url(
-    pixxel: Any, storage: StorageClient, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log_everything(caplog)
-    url = signed_url(pixxel, content=b"whole")
-    pixxel.fail_next("download_file", location=url)
-    pixxel.fail_next("download_file", drop="reset")
-    assert isinstance(failure(storage, url), PixxelConnectionError)
-    assert fetch(storage, url)[0] == 200
-    shown = caplog.text + "".join(capsys.readouterr())
-    assert "urllib3.connectionpool" in shown  # of the call to the API: the library does log
-    assert url.partition("signature=")[2] not in shown
 
 
 @pytest.mark.parametrize("proxied", [False, True])

@@ -30,6 +30,7 @@ from tests.download.hosting import (
     everything_said,
     locals_of,
     log_everything,
+    part_from,
     settings_for,
     until_nobody_is_served,
 )
@@ -137,12 +138,6 @@ def fetching(pixxel: Any) -> Fetching:
 def from_host(host: Host, fetching: Fetching, stall_timeout: float = 5.0, **options: Any) -> Received:
     storage = StorageClient(settings_for(host.origin), stall_timeout)
     return fetching.transfer(storage=storage, renew=lambda: host.url, **options).run(host.signed)
-
-
-def part(first: int, content: bytes = TEN, **headers: str) -> bytes:
-    """Return the answer with a package's bytes from one on."""
-    places = f"bytes {first}-{len(content) - 1}/{len(content)}"
-    return reply("206 Partial Content", content[first:], content_range=places, **headers)
 
 
 # -------------------------------------------------------------------------------------------------- whole
@@ -404,7 +399,7 @@ def test_a_rest_of_another_package_isnt_joined(
     host: Host, fetching: Fetching, first: dict[str, str], then: dict[str, str]
 ) -> None:
     other = b"abcdefghij"
-    host.replies = [reply(body=TEN, **first)[:-6], part(4, other, **then), reply(body=other, **then)]
+    host.replies = [reply(body=TEN, **first)[:-6], part_from(4, other, **then), reply(body=other, **then)]
     from_host(host, fetching)
     assert fetching.sink.content == other
     assert len(host.heads) == 3
@@ -414,7 +409,7 @@ PAGE = reply(body=b"<html><title>This link has expired</title></html>", content_
 # The package but for its last six bytes, and the answer that has all of it.
 WHOLE = reply(body=TEN, etag='"a"')
 BROKEN = WHOLE[:-6]
-REST = part(4, etag='"a"')
+REST = part_from(4, TEN, etag='"a"')
 FROM_4 = "bytes=4-"
 
 
@@ -429,7 +424,11 @@ FROM_4 = "bytes=4-"
         # What came isn't forgotten for a page.
         ([BROKEN, PAGE, REST], [None, FROM_4, FROM_4], "answered with a page"),
         *(
-            ([BROKEN, part(other, etag='"a"'), WHOLE], [None, FROM_4, None], "another part came than was")
+            (
+                [BROKEN, part_from(other, TEN, etag='"a"'), WHOLE],
+                [None, FROM_4, None],
+                "another part came than was",
+            )
             for other in (1, 2, 6)
         ),
         (
@@ -438,8 +437,8 @@ FROM_4 = "bytes=4-"
             "sends more than it announced",
         ),
         # A part that nobody asked for is no package, one from the first byte on is.
-        ([part(4), WHOLE], [None, None], "another part came than was"),
-        ([part(0)], [None], ""),
+        ([part_from(4, TEN), WHOLE], [None, None], "another part came than was"),
+        ([part_from(0, TEN)], [None], ""),
         (
             [reply("206 No", TEN[:4], content_range="bytes 0-3/10", etag='"a"'), REST],
             [None, FROM_4],
@@ -521,7 +520,7 @@ def test_a_package_of_unknown_length_that_breaks_off_comes_anew(host: Host, fetc
     whole = b"a\r\n" + TEN + b"\r\n0\r\n\r\n"
     host.replies = [
         reply(body=whole[:9], transfer_encoding="chunked", etag='"a"'),
-        part(6, etag='"a"'),
+        part_from(6, TEN, etag='"a"'),
         reply(body=whole, transfer_encoding="chunked", etag='"a"'),
     ]
     from_host(host, fetching)

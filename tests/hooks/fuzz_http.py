@@ -20,6 +20,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -225,18 +226,13 @@ class _Watch(logging.Handler):
 def run(answers: int, seed: int, workers: int = 4, tell: Callable[[str], None] = print) -> Report:
     """Try so many answers, and return what was found."""
     report, watch = Report(), _Watch()
-    numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for offset in range(answers):
-        numbers.put(seed * 1_000_000 + offset)
+    numbers = iter(range(seed * 1_000_000, seed * 1_000_000 + answers))
     before = _most_memory()
 
     def work(worker: int) -> None:
         with place(worker) as here:
-            while True:
-                try:
-                    number = numbers.get_nowait()
-                except queue.Empty:
-                    return
+            # The workers share it: each number goes to one of them.
+            for number in numbers:
                 case = make(number)
                 problems = check(here, case, report)
                 if problems:
@@ -248,14 +244,8 @@ def run(answers: int, seed: int, workers: int = 4, tell: Callable[[str], None] =
                 if report.tried % 1_000 == 0:
                     tell(f"{report.tried} answers, {len(report.failures)} failures")
 
-    with watch.on_duty():
-        threads = [
-            threading.Thread(target=work, args=(number,), name=f"fuzz {number}") for number in range(workers)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    with watch.on_duty(), ThreadPoolExecutor(workers, "fuzz") as pool:
+        list(pool.map(work, range(workers)))
     while not watch.heard.empty():
         name, words = watch.heard.get()
         number = int(name.rpartition(" ")[2]) if name.startswith("case ") else -1

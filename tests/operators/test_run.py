@@ -558,20 +558,6 @@ def test_the_next_try_creates_a_job_only_where_the_old_one_failed(runs: RunRunne
     assert any("of an earlier try failed: a new job is created" in line for line in runs.said)
 
 
-def test_clearing_a_task_that_had_succeeded_runs_a_new_job(runner: RunRunner) -> None:
-    first = runner.run().returned["id"]
-    runner.clear()
-    second = runner.run().returned["id"]
-    assert first != second
-    assert sorted(runner.jobs()) == sorted([first, second])
-
-
-def test_dying_after_success_was_stored_is_no_second_job(runner: RunRunner) -> None:
-    runner.kill = once("before success")
-    assert runner.run().kind == "success"
-    assert len(runner.jobs()) == 1
-
-
 @pytest.mark.parametrize("retries", [0, 1, 2, 3, 4])
 def test_clearing_after_success_runs_a_new_job_however_many_retries_there_are_now(
     make: Callable[..., RunRunner], retries: int
