@@ -112,6 +112,13 @@ def test_an_id_reaches_the_server_in_one_segment_or_not_at_all(pixxel: Any, both
         assert pixxel.requests("get_job") == 2
 
 
+def test_an_exchange_that_has_reached_its_deadline_sends_nothing_more(pixxel: Any) -> None:
+    times = iter([0.0, 1e6])
+    with pytest.raises(PixxelConnectionError, match="the answer took too long") as caught:
+        next(protocol.exchange(PixxelHook().settings, JOB, lambda: next(times)))
+    assert (caught.value.reason, caught.value.sent) == ("timeout", True)
+
+
 def test_a_redirect_within_the_host_is_followed_with_the_key(pixxel: Any, client: Any) -> None:
     pixxel.fail_next("get_job", status=308, location="/v0/workflows/wf-succeeds/jobs/job-finished?moved=1")
     assert client.send(JOB).id == "job-finished"
