@@ -45,6 +45,7 @@ def serve(
     clock: Callable[[], float] | None = None,
     control: str = "loopback",
     list_delay: float = 0.0,
+    recurring: Iterable[Mapping[str, Any] | str] = (),
 ) -> AbstractContextManager[Simulator]:
     """Run a simulator in a thread of its own, which has ended when the ``with`` block is left.
 
@@ -57,6 +58,7 @@ def serve(
     :param clock: a function that gives Unix seconds, instead of ``time.time``; see ``clock.frozen``.
     :param control: who may use the control routes: ``loopback``, ``anyone`` or ``off``.
     :param list_delay: seconds of simulated time until a list shows a job that was created through the API.
+    :param recurring: jobs that start by themselves, as mappings or as text (``every=30,outcome=failed``).
 
     Raises ValueError for a bad argument, OSError if the port is taken, RuntimeError if the server doesn't
     start or stop within ten seconds, ModuleNotFoundError without FastAPI and uvicorn.

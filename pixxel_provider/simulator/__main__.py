@@ -10,17 +10,26 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pixxel_provider.simulator.validation import Model
 
 MISSING = "The simulator needs FastAPI and uvicorn: pip install 'airflow-provider-pixxel[simulator]'"
 
 # Options that go to the simulator as they are.
-_PASSED = "no_access_keys speed bytes_as faults seed control list_delay".split()
+_PASSED = "no_access_keys speed bytes_as faults seed control list_delay recurring".split()
 _FAULTS = """\
 faults:
   --fault is a list of field=value joined by commas, for instance
     --fault route=get_job,status=503,retry_after=2,times=3
     --fault route=get_job,drop=reset,after=2
     --fault route=list_jobs,hide=0.5,times=0
+"""
+_JOBS = """\
+jobs that start by themselves, as those of other people and systems do:
+  --jobs is a list of field=value joined by commas, for instance
+    --jobs every=30,outcome=mixed,seconds=10
 """
 
 
@@ -53,6 +62,14 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, help="makes the ids of created jobs the same in every run")
     delay = "how long a list doesn't show a job that was created through the API (default 0)"
     add("--list-delay", type=float, default=0.0, metavar="SECONDS", help=delay)
+    add(
+        "--jobs",
+        action="append",
+        default=[],
+        dest="recurring",
+        metavar="SPEC",
+        help="jobs that start by themselves, every=SECONDS and more; see below",
+    )
     control = "who may use the routes under /_control (default %(default)s: this machine)"
     add("--control", choices=("loopback", "anyone", "off"), default="loopback", help=control)
     levels = ("critical", "error", "warning", "info", "debug")
@@ -67,10 +84,15 @@ def parser() -> argparse.ArgumentParser:
 def fault_help() -> str:
     """What ``--fault`` takes, from the descriptions of Fault's fields."""
     from pixxel_provider.simulator.faults import Fault
+    from pixxel_provider.simulator.recurring import RecurringJobs
 
     fill = textwrap.TextWrapper(108, subsequent_indent=" " * 15, break_on_hyphens=False).fill
-    described = Fault.descriptions().items()
-    return _FAULTS + "\n".join(fill(f"  {name:<13}{text.replace('``', '')}") for name, text in described)
+
+    def described(model: type[Model]) -> str:
+        rows = model.descriptions().items()
+        return "\n".join(fill(f"  {name:<13}{text.replace('``', '')}") for name, text in rows)
+
+    return f"{_FAULTS}{described(Fault)}\n\n{_JOBS}{described(RecurringJobs)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -97,7 +97,7 @@ class Control:
             ("DELETE", "/faults", None, self.clear_faults),
             ("GET", "/bill", None, self.bill),
             ("POST", "/settings", Settings.read, self.change_settings),
-            ("GET", "/jobs", None, lambda: {"jobs": [world.slim(job) for job in list(world.jobs.values())]}),
+            ("GET", "/jobs", None, self.list_jobs),
             ("POST", "/jobs", NewJob.read, self.create_job),
             ("PATCH", "/jobs/{job_id:pixxel_id}", JobChange.read, self.change_job),
             ("POST", "/packages", PackageChange.read, self.set_package),
@@ -133,6 +133,10 @@ class Control:
         if wanted.list_delay is not None:
             self.world.list_delay = check_seconds("list_delay", wanted.list_delay)
         return {"list_delay": self.world.list_delay}
+
+    def list_jobs(self) -> Any:
+        self.world.start_due()
+        return {"jobs": [self.world.slim(job) for job in list(self.world.jobs.values())]}
 
     def create_job(self, wanted: NewJob) -> Any:
         options = wanted.model_dump(exclude={"workflow_id", "id"})

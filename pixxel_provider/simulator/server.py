@@ -45,10 +45,18 @@ class Simulator:
         clock: Callable[[], float] | None = None,
         control: str = "loopback",
         list_delay: float = 0.0,
+        recurring: Iterable[Mapping[str, Any] | str] = (),
     ) -> None:
         self.key = key
         own_clock = SimulatedClock(clock)
-        self.world = World(clock=own_clock, speed=speed, encoding=bytes_as, seed=seed, list_delay=list_delay)
+        self.world = World(
+            clock=own_clock,
+            speed=speed,
+            encoding=bytes_as,
+            seed=seed,
+            list_delay=list_delay,
+            recurring=recurring,
+        )
         self.faults = FaultBook(faults)
         self.counters = Counters()
         access = Access((key, *keys), tuple(no_access_keys), control)

@@ -20,6 +20,7 @@ from pixxel_provider.simulator import render
 from pixxel_provider.simulator.clock import TEN_YEARS, SimulatedClock, check_seconds
 from pixxel_provider.simulator.packages import USUAL_PACKAGE, PackagePlan
 from pixxel_provider.simulator.plans import PROJECTS, WORKFLOWS, WorkflowPlan, check_speed
+from pixxel_provider.simulator.recurring import RecurringJobs
 from pixxel_provider.simulator.render import FIRST_USER, Problem
 from pixxel_provider.simulator.timeline import JobState, SimulatedJob, length, speed_for
 from pixxel_provider.simulator.validation import Model
@@ -83,6 +84,7 @@ class World:
         encoding: str = "integers",
         seed: int | None = None,
         list_delay: float = 0.0,
+        recurring: Iterable[Mapping[str, Any] | str] = (),
     ) -> None:
         if encoding not in render.BYTE_ENCODINGS:
             raise ValueError(f"bytes: {encoding!r} is not one of {', '.join(render.BYTE_ENCODINGS)}")
@@ -92,6 +94,7 @@ class World:
         self.encoding = encoding
         self.seed = seed
         self.projects = PROJECTS
+        self.recurring = [RecurringJobs.read(spec) for spec in recurring]
         self._lock = threading.RLock()
         self._list_delay_at_start = check_seconds("list_delay", list_delay)
         self.reset()
@@ -109,6 +112,22 @@ class World:
             self.create_job("wf-succeeds", job_id="job-finished-earlier", age=26 * HOUR)
             self.create_job("wf-succeeds", job_id="job-finished", age=HOUR)
             self.create_job("wf-fails", job_id="job-failed", age=HOUR)
+            for each in self.recurring:
+                if each.workflow not in self.workflows:
+                    raise ValueError(f"workflow: {each.workflow!r} is not one of {', '.join(self.workflows)}")
+            self._began = self._started_until = self.clock.now()
+
+    def start_due(self) -> None:
+        """Create the recurring jobs that are due by now, as old as if each had been started in time."""
+        with self._lock:
+            now, since = self.clock.now(), self._started_until
+            self._started_until = max(now, since)
+            for at, each in enumerate(self.recurring, start=1):
+                for number, age in each.due(self._began, since, now):
+                    job_id = f"job-outside-{at}-{number}"
+                    options = {"created_by": each.created_by, "age": age, "seconds": each.seconds}
+                    course = each.course(f"{self.seed} {job_id}")
+                    self.create_job(each.workflow, job_id=job_id, course=course, **options)
 
     def create_job(self, workflow_id: str, *, job_id: str | None = None, **options: Any) -> SimulatedJob:
         """Create a job on nobody's bill; ``options`` are the fields of JobOptions.
@@ -213,6 +232,7 @@ class World:
     def job(self, workflow_id: str, job_id: str) -> SimulatedJob:
         """The job of that id in that workflow. Raises UnknownIdError."""
         with self._lock:
+            self.start_due()
             self.workflow(workflow_id)
             job = self.jobs.get(job_id)
             if job is None or job.workflow_id != workflow_id:
@@ -222,6 +242,7 @@ class World:
     def jobs_of(self, workflow_id: str) -> list[SimulatedJob]:
         """The jobs of a workflow that a list shows by now, newest first. Raises UnknownIdError."""
         with self._lock:
+            self.start_due()
             self.workflow(workflow_id)
             jobs = [job for job in self.jobs.values() if job.listed_at <= self.clock.now()]
         here = [job for job in jobs if job.workflow_id == workflow_id]
@@ -279,6 +300,7 @@ class World:
             return next((self.package_plans[key] for key in keys if key in self.package_plans), USUAL_PACKAGE)
 
     def _job(self, job_id: str) -> SimulatedJob:
+        self.start_due()
         job = self.jobs.get(job_id)
         if job is None:
             raise UnknownIdError("job", job_id)

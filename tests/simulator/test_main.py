@@ -83,6 +83,8 @@ def test_it_prints_its_address_answers_and_exits_with_0(tmp_path: Path, number: 
         (["--port", "70000"], "70000 is not a port"),
         (["--port", "http"], "--port"),
         (["--seed", "x"], "--seed"),
+        (["--jobs", "every=0"], "every"),
+        (["--jobs", "every=9,workflow=nowhere"], "nowhere"),
         (["--control", "nobody"], "--control"),
         (["--key", ""], "key"),
         (["--ready-file", "no/such/folder/ready"], "no folder"),
