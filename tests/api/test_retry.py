@@ -126,6 +126,13 @@ def test_delays_double_up_to_the_longest_and_have_full_jitter() -> None:
     assert max(map(len, runs)) < 50
 
 
+def test_the_delay_is_the_retry_after_of_the_server() -> None:
+    server = Server(limited(25), limited(30))
+
+    assert server.ask(SAFE) == "answer"
+    assert server.slept == [25, 30]
+
+
 def test_a_short_retry_after_does_not_shorten_the_delay() -> None:
     random.seed(20260102)
     server = always(limited(0.5))

@@ -124,8 +124,9 @@ class Runner:
         while True:
             if isinstance(resume, Ended):
                 return resume
+            if self.workers or resume is not None:
+                task = self.operator(**arguments)
             self.workers += 1
-            task = self.operator(**arguments)
             context["outlet_events"] = self.outlet_events = outlet_events()
             try:
                 if resume is None:
