@@ -1,4 +1,4 @@
-"""Directives that write parts of the pages from the package itself, so that the two can't disagree."""
+"""Directives and a role that write parts of the pages from the package itself, so that both agree."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from pixxel_provider.api import calls, errors, polling, retry, status, truncation
 from pixxel_provider.hooks import protocol
 from pixxel_provider.provider_info import CONNECTION_FIELDS
 
-CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
+ROOT = Path(__file__).resolve().parents[2]
+CHANGELOG = ROOT / "CHANGELOG.md"
 
 
 class Written(SphinxDirective):
@@ -39,6 +40,20 @@ def table(widths: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> It
     for row in (head, *rows):
         for number, cell in enumerate(row):
             yield f"   {'* -' if number == 0 else '  -'} {cell}".rstrip()
+
+
+class TestRole(SphinxRole):
+    """A test, by file and name (``tests/test_x.py::test_y``): shown as words, and missed if it is gone."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the test's name as a sentence, and its file."""
+        file, _, name = self.text.partition("::")
+        path = ROOT / file
+        if not path.exists() or f"def {name}(" not in path.read_text(encoding="utf-8"):
+            message = self.inliner.reporter.error(f"there is no test {self.text}", line=self.lineno)
+            return [], [message]
+        words = name.removeprefix("test_").replace("_", " ")
+        return [nodes.Text(f"{words} ("), nodes.literal(text=Path(file).name), nodes.Text(")")], []
 
 
 class ConnectionFields(Written):
@@ -199,7 +214,7 @@ def _signature(
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Make the directives known to Sphinx."""
+    """Make the directives and the role known to Sphinx."""
     for name, kind in (
         ("connection-fields", ConnectionFields),
         ("status-words", StatusWords),
@@ -209,6 +224,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ("simulator-fields", SimulatorFields),
     ):
         app.add_directive(name, kind)
+    app.add_role("test", TestRole())
     app.connect("config-inited", _prolog)
     app.connect("autodoc-process-signature", _signature)
     return {"version": "1", "parallel_read_safe": True}
