@@ -120,7 +120,8 @@ async def job_data(request: Request, instance: _Instance) -> JSONResponse:
     answer = await client.jobs.get(key, JOB_WAIT)
     estimate = instance.number("estimated_cost")
     if estimate is None and answer.value is not None:
-        left = max(0.0, deadline - time.monotonic())
+        # What is known is shown at once while Pixxel is slow.
+        left = max(0.0, deadline - time.monotonic()) if answer.error is None else 0.0
         estimate = (await client.estimates.get(key[:2], left)).value
     now = datetime.now(timezone.utc)
     return await _json(request, lambda: views.job_page(instance, key, answer, estimate, now))

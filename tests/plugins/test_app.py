@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.plugins.pages import Records, require_pages
-from tests.support import CANARY
+from tests.support import CANARY, FakeClock
 
 require_pages()
 httpx = pytest.importorskip("httpx")
@@ -27,6 +28,8 @@ from fastapi.testclient import TestClient  # noqa: E402
 from pixxel_provider.plugins import app as app_module  # noqa: E402
 from pixxel_provider.plugins import queries, views  # noqa: E402
 from pixxel_provider.plugins.app import make_app  # noqa: E402
+from pixxel_provider.plugins.cache import ERROR_LASTS  # noqa: E402
+from pixxel_provider.plugins.client import PageClient  # noqa: E402
 from tests.plugins.access import assert_hidden  # noqa: E402
 
 Get = Callable[..., Any]
@@ -363,6 +366,31 @@ def test_a_job_that_runs(data: Get, wait: Wait, pixxel: Any) -> None:
     assert found["job"]["estimated_cost"] == 77
     assert "running" in {task["meaning"] for task in found["tasks"]}
     assert pixxel.requests("estimate_cost") == 0
+
+
+def test_a_known_job_is_shown_with_its_time_while_pixxel_is_slow(
+    app: Any, data: Get, wait: Wait, pixxel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock(1_000.0)
+    app.app.state.client = PageClient(clock)  # type: ignore[arg-type]
+    monkeypatch.setattr("pixxel_provider.plugins.cache.KNOWN_WAIT", 0.05)
+    pixxel.create_job("wf-succeeds", "job-1", seconds=600)
+    wait("job-1")
+    pixxel.fail_next("estimate_cost", status=400)
+    assert data()["kind"] == "job"
+    clock.sleep(ERROR_LASTS)
+    # The estimate, which isn't known, isn't waited for either.
+    for route in ("get_job", "estimate_cost"):
+        pixxel.fail_next(route, latency=2, times=0)
+    began = time.monotonic()
+    late, again = data(), data()
+
+    assert time.monotonic() - began < 1.9
+    for found in (late, again):
+        assert (found["kind"], found["job"]["id"]) == ("error", "job-1")
+        assert "hasn't answered yet" in found["message"]
+        assert datetime.fromisoformat(found["as_of"]) <= datetime.fromisoformat(found["now"])
+    assert pixxel.requests("get_job") == 2
 
 
 def test_pixxels_estimate_is_requested_if_the_task_has_none(data: Get, wait: Wait, pixxel: Any) -> None:

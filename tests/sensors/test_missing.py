@@ -115,7 +115,8 @@ def test_a_process_that_saw_the_job_come_back_gives_its_worker_back(runner: Runn
 
 @RESCHEDULE
 def test_a_job_that_ends_while_a_process_looks_for_it_ends_the_task_there(runner: Runner) -> None:
-    runner.pixxel.create_job("wf-succeeds", "job-1", seconds=20)
+    # The six delays have full jitter: together they take 19 s or more in 60 runs.
+    runner.pixxel.create_job("wf-succeeds", "job-1", seconds=5)
     runner.pixxel.fail_next("get_job", status=404, times=6)
     ended = runner.run(timeout=36000, poke_interval=900)
     assert (ended.kind, ended.returned["id"], runner.workers) == ("success", "job-1", 1)
