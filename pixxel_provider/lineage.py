@@ -1,4 +1,4 @@
-"""What OpenLineage is told about a task: which job it was, what it read, what it wrote, and why it failed.
+"""What is reported to OpenLineage about a task: its job, what it read, what it wrote, and why it failed.
 
 This module imports OpenLineage, which is an extra. So it is imported only where OpenLineage asks an operator.
 """
@@ -107,7 +107,7 @@ def report(
     error: BaseException | None = None,
     outputs: Sequence[OutputDataset] = (),
 ) -> OperatorLineage[Any, Any]:
-    """Return what OpenLineage is told about a task.
+    """Return the report about a task.
 
     :param settings: the connection's; without them, which Pixxel it was isn't known, and no input is named.
     :param metadata: the job's, if it has ended.
@@ -150,7 +150,7 @@ def stored_datasets(
     :param result: what the operator returns.
     :param members: the members of the package that was unpacked, or the first of them.
     """
-    namespace, name = _dataset_name(place)
+    namespace, name = _place_name(place)
     unpacked = "files" in result
     package = PixxelChecksumDatasetFacet(
         "package" if unpacked else "file", "sha256", result["sha256"], result["bytes"]
@@ -177,7 +177,7 @@ def _dataset(
     )
 
 
-def _dataset_name(place: Place) -> tuple[str, str]:
+def _place_name(place: Place) -> tuple[str, str]:
     """Return namespace and name as OpenLineage's naming has them."""
     if not isinstance(place, StoreTarget):
         return "file", str(place)

@@ -91,3 +91,16 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("tls") / "server.pem"
     write_certificate(file)
     return file
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """The file system of fsspec in memory, with nothing in it."""
+    import fsspec
+
+    found: Any = fsspec.filesystem("memory")
+    with contextlib.ExitStack() as after:
+        for clear in (found.store.clear, lambda: found.pseudo_dirs.__setitem__(slice(None), [""])):
+            clear()
+            after.callback(clear)
+        yield found

@@ -7,14 +7,13 @@ import json
 import sys
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-import fsspec
 import pytest
 
 pytest.importorskip("airflow.providers.openlineage", reason="the extra openlineage isn't installed")
@@ -129,14 +128,6 @@ def waits(pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> Task:
 def here(pixxel: Any, monkeypatch: pytest.MonkeyPatch) -> Task:
     """A task that ends on the worker on which it began."""
     return Task("worker", pixxel, monkeypatch)
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    found = fsspec.filesystem("memory")
-    found.store.clear()
-    yield found
-    found.store.clear()
 
 
 def namespace(pixxel: Any) -> str:

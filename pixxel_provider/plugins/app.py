@@ -147,7 +147,7 @@ async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
     """Return the data of the page of all waits, for the DAGs that the user may see."""
     now = datetime.now(timezone.utc)
 
-    def read() -> tuple[list[queries.Instance], int, list[watchers.Watcher]]:
+    def read() -> tuple[list[queries.Instance], int, tuple[list[watchers.Watcher], int]]:
         manager = get_auth_manager()
         readable = manager.get_authorized_dag_ids(user=user, method="GET")
 
@@ -161,7 +161,7 @@ async def jobs_data(request: Request, user: GetUserDep) -> JSONResponse:
     keys = dict.fromkeys(row.job for row in views.live(rows))
     jobs = await request.app.state.client.batch.get(keys, _LIST_WAIT)
     now = datetime.now(timezone.utc)
-    return await _json(request, lambda: views.jobs_page(rows, total, jobs, watching, now))
+    return await _json(request, lambda: views.jobs_page(rows, total, jobs, *watching, now))
 
 
 def static(name: str) -> Response:

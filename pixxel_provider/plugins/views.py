@@ -134,6 +134,7 @@ def jobs_page(
     total: int,
     jobs: Mapping[JobKey, tuple[datetime, Job]],
     watchers: Sequence[Watcher],
+    watcher_count: int,
     now: datetime,
 ) -> dict[str, Any]:
     """Return the data of the page of all waits.
@@ -141,6 +142,8 @@ def jobs_page(
     :param jobs: the known jobs, each with the time of that state.
     """
     notes = [f"The newest {MOST_ROWS} of {total} are shown."] if total > len(rows) else []
+    if watcher_count > len(watchers):
+        notes.append(f"The first {len(watchers)} of {watcher_count} watchers are shown.")
     complete = all(row.job in jobs for row in live(rows))
     if not complete:
         notes.append("The state of some of them isn't known yet.")

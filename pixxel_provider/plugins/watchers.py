@@ -51,10 +51,11 @@ class Watcher:
     """When the asset's last event was stored."""
 
 
-def find(dag_ids: Collection[str], may_read: Callable[[int], bool]) -> list[Watcher]:
+def find(dag_ids: Collection[str], may_read: Callable[[int], bool]) -> tuple[list[Watcher], int]:
     """Return the watchers that schedule at least one of these DAGs, by the names of their assets.
 
     :param may_read: whether the user may read the asset with this id.
+    :returns: at most :data:`MOST_WATCHERS`, and how many there are.
     """
     asset, schedules = AssetModel, DagScheduleAssetReference
     # The DAGs are compared here: databases limit the number of values in a statement.
@@ -72,16 +73,18 @@ def find(dag_ids: Collection[str], may_read: Callable[[int], bool]) -> list[Watc
             if dag_id in wanted:
                 found.setdefault((trigger.id, asset_id), (trigger, name, []))[2].append(dag_id)
         readable = {asset_id for asset_id in {asset_id for _, asset_id in found} if may_read(asset_id)}
-        shown = [key for key in found if key[1] in readable][:MOST_WATCHERS]
+        visible = [key for key in found if key[1] in readable]
+        shown = visible[:MOST_WATCHERS]
         events = _last_events(session, {asset_id for _, asset_id in shown})
         watchers = [_watcher(*found[key], asset_id=key[1], last=events.get(key[1])) for key in shown]
-    return [each for each in watchers if each is not None]
+    known = [each for each in watchers if each is not None]
+    return known, len(visible) - len(shown) + len(known)
 
 
 def _last_events(session: Session, asset_ids: Collection[int]) -> dict[int, datetime]:
     last = select(AssetEvent.asset_id, func.max(AssetEvent.timestamp)).group_by(AssetEvent.asset_id)
     rows: Any = session.execute(last.where(AssetEvent.asset_id.in_(asset_ids)))
-    return dict(row for row in rows)
+    return dict(rows.all())
 
 
 def _watcher(

@@ -83,6 +83,16 @@ class Waits:
         """Return how often a poll may have asked since the last :meth:`count_anew`."""
         return (time.monotonic() - self.since) / SHORTEST_DELAY + 1
 
+    def polls(self, of: Callable[[dict[str, Any]], str]) -> Counter[str]:
+        """Return how often each poll asked in a window, told apart by a part of a request: only for lists."""
+        self.count_anew()
+        time.sleep(WINDOW)
+        requests, most = self.requests(), self.most_polls()
+        assert {request["route"] for request in requests} == {"list_jobs"}
+        polls = Counter(map(of, requests))
+        assert 3 <= min(polls.values()) <= max(polls.values()) <= most
+        return polls
+
     def requests(self) -> list[dict[str, Any]]:
         """Return the requests since then, one by one."""
         found = self.pixxel.counters.recent()
@@ -169,13 +179,8 @@ def test_three_hundred_waits_cost_a_list_per_workflow_and_interval_and_one_read_
     assert min(reads.values()) == 1
     assert sum(count > 1 for count in reads.values()) <= 4 * len(waits.workflows)
 
-    waits.count_anew()
-    time.sleep(WINDOW)
-    requests, most = waits.requests(), waits.most_polls()
-    assert {request["route"] for request in requests} == {"list_jobs"}
-    polls = Counter(request["ids"]["workflow_id"] for request in requests)
+    polls = waits.polls(lambda request: request["ids"]["workflow_id"])
     assert set(polls) == set(waits.workflows)
-    assert 3 <= min(polls.values()) <= max(polls.values()) <= most
 
     waits.count_anew()
     waits.finish()
@@ -197,13 +202,8 @@ def test_two_triggerers_poll_each_for_its_own_waits(
     owners = {job: task["triggerer_job"]["id"] for job, task in waits.tasks().items()}
     assert sorted(Counter(owners.values()).values()) == [10, 10]
 
-    waits.count_anew()
-    time.sleep(WINDOW)
-    requests, most = waits.requests(), waits.most_polls()
-    assert {request["route"] for request in requests} == {"list_jobs"}
-    polls = Counter(request["host"] for request in requests)
+    polls = waits.polls(lambda request: request["host"])
     assert set(polls) == two_triggerers
-    assert 3 <= min(polls.values()) <= max(polls.values()) <= most
 
     waits.count_anew()
     waits.finish()
@@ -232,14 +232,9 @@ def test_fifty_watchers_and_two_hundred_waits_of_five_workflows_are_five_polls_a
     eventually(lambda: watching(airflow) == 50, "50 watchers in a triggerer", RETRY_FOR)
     time.sleep(2 * INTERVAL)
 
-    waits.count_anew()
-    time.sleep(WINDOW)
-    requests, most = waits.requests(), waits.most_polls()
-    assert {request["route"] for request in requests} == {"list_jobs"}
-    polls = Counter(request["ids"]["workflow_id"] for request in requests)
+    polls = waits.polls(lambda request: request["ids"]["workflow_id"])
     print(f"{sum(polls.values())} lists in {WINDOW / INTERVAL:.0f} intervals: {dict(polls)}")
     assert set(polls) == set(waits.workflows)
-    assert 3 <= min(polls.values()) <= max(polls.values()) <= most
 
     waits.count_anew()
     waits.finish()
@@ -253,6 +248,7 @@ def test_fifty_watchers_and_two_hundred_waits_of_five_workflows_are_five_polls_a
 
 def watching(airflow: Standalone) -> int:
     """Return how many watchers are in a triggerer's hands."""
-    with sqlite3.connect(f"file:{airflow.home / 'airflow.db'}?mode=ro", uri=True) as database:
+    file = f"file:{airflow.home / 'airflow.db'}?mode=ro"
+    with contextlib.closing(sqlite3.connect(file, uri=True)) as database:
         query = "SELECT count(*) FROM trigger WHERE classpath LIKE ? AND triggerer_id IS NOT NULL"
         return database.execute(query, ["%PixxelJobEventTrigger"]).fetchone()[0]

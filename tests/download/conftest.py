@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 
 from tests.download.hosting import Host
@@ -18,17 +16,6 @@ from tests.loopback import reply, server_context
 @pytest.fixture
 def host() -> Iterator[Host]:
     with Host() as found:
-        yield found
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    """The file system of fsspec in memory, with nothing in it."""
-    found: Any = fsspec.filesystem("memory")
-    with contextlib.ExitStack() as after:
-        for clear in (found.store.clear, lambda: found.pseudo_dirs.__setitem__(slice(None), [""])):
-            clear()
-            after.callback(clear)
         yield found
 
 

@@ -9,14 +9,12 @@ import json
 import logging
 import os
 import random
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
-import fsspec
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, Asset, BaseOperator, XComArg
 
@@ -62,14 +60,6 @@ def target(tmp_path: Path) -> Path:
     (tmp_path / "data" / "neighbour.txt").write_bytes(b"neighbour")
     (tmp_path / "data" / "package.zip").write_bytes(OLD)
     return tmp_path / "data" / "package.zip"
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    found = fsspec.filesystem("memory")
-    found.store.clear()
-    yield found
-    found.store.clear()
 
 
 # ---- the wait

@@ -91,7 +91,7 @@ def raw(answer: Mapping[str, Any], *secrets: str) -> str:
 
 def row(instance: Instance, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
     jobs = {} if answer is None else {KEY: (NOW, Job.read(answer))}
-    (found,) = views.jobs_page([instance], 1, jobs, [], NOW)["rows"]
+    (found,) = views.jobs_page([instance], 1, jobs, [], 0, NOW)["rows"]
     return json.loads(json.dumps(found, allow_nan=False))
 
 
@@ -446,7 +446,7 @@ def test_odd_xcoms_leave_gaps() -> None:
 )
 def test_the_list_names_what_it_lacks(total: int, age: float | None, words: list[str]) -> None:
     jobs = {} if age is None else {KEY: (NOW - timedelta(seconds=age), Job.read(RUNNING))}
-    found = views.jobs_page([WAITING], total, jobs, [], NOW)
+    found = views.jobs_page([WAITING], total, jobs, [], 0, NOW)
 
     assert found["total"] == total
     # What isn't known yet is there sooner.
@@ -459,7 +459,9 @@ def test_the_list_names_what_it_lacks(total: int, age: float | None, words: list
 def test_the_list_shows_watchers_without_secrets() -> None:
     signed = "https://u:pa55w0rd@h/?sig=s1gn4ture"
     watcher = Watcher("wf", "c", signed, ["failed"], signed, 3, ["coast"], runs=True, last_event=BEFORE)
-    (found,) = views.jobs_page([], 0, {}, [watcher], NOW)["watchers"]
+    page = views.jobs_page([], 0, {}, [watcher], 2, NOW)
+    assert page["note"] == "The first 1 of 2 watchers are shown."
+    (found,) = page["watchers"]
 
     assert (found["workflow_id"], found["conn_id"], found["outcomes"]) == ("wf", "c", ["failed"])
     assert (found["asset_id"], found["dag_ids"], found["runs"]) == (3, ["coast"], True)

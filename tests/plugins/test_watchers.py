@@ -25,7 +25,8 @@ SHARED, SECRET = "region", "secret-region"
 
 def found(*dag_ids: str, may_read: Any = lambda _: True) -> dict[str, Watcher]:
     """Return the watchers of these DAGs, by their workflows."""
-    watchers = find(dag_ids, may_read)
+    watchers, count = find(dag_ids, may_read)
+    assert count == len(watchers)
     by_workflow = {each.workflow_id: each for each in watchers}
     assert len(by_workflow) == len(watchers)
     return by_workflow
@@ -65,6 +66,15 @@ def test_only_watchers_of_readable_dags_and_assets_are_shown(records: Records) -
     assert found("another") == found() == {}
     hidden = found("secret")[SECRET].asset_id
     assert found("secret", may_read=lambda asset_id: asset_id != hidden).keys() == {SHARED}
+
+
+def test_only_so_many_are_shown_and_all_are_counted(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixxel_provider.plugins.watchers.MOST_WATCHERS", 1)
+    watchers, count = find(["coast", "secret"], lambda _: True)
+
+    assert (len(watchers), count) == (1, 2)
 
 
 def test_a_watcher_in_a_triggerer_runs(records: Records, change: Any) -> None:
