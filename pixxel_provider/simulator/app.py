@@ -28,19 +28,30 @@ CONTROL_MODES = ("loopback", "anyone", "off")
 logger = logging.getLogger("pixxel_provider.simulator")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Access:
-    """Who is let in: the keys, keys that are known but may see nothing, and who may use ``/_control``."""
+    """Who is let in: each key's user, keys that may see nothing, and who may use ``/_control``."""
 
-    keys: tuple[str, ...]
+    users: dict[str, str]
     without_access: tuple[str, ...] = ()
     control: str = "loopback"
 
     def __post_init__(self) -> None:
-        if not all((*self.keys, *self.without_access)):
+        self._at_start = self.users
+        if not all((*self.users, *self.without_access)):
             raise ValueError("key: an API key can't be empty")
         if self.control not in CONTROL_MODES:
             raise ValueError(f"control: {self.control!r} is not one of {', '.join(CONTROL_MODES)}")
+
+    def let_in(self, users: dict[str, str]) -> None:
+        """Let these keys in from now on, and no others. Raises ValueError for an empty one."""
+        if not all(users):
+            raise ValueError("users: an API key can't be empty")
+        self.users = users
+
+    def reset(self) -> None:
+        """Let in who was let in at the start."""
+        self.users = self._at_start
 
     def check(self, authorization: str) -> str:
         """The user id of the key's owner.
@@ -52,9 +63,9 @@ class Access:
             raise Problem(401, "the request has no API key in its Authorization header")
         if given[:7].lower() == "bearer ":
             given = given[7:].strip()
-        for number, key in enumerate(self.keys, start=1):
+        for key, user in self.users.items():
             if _same(given, key):
-                return f"user-simulator-{number}"
+                return user
         if any(_same(given, key) for key in self.without_access):
             raise Problem(403, "the API key has no access to this resource")
         raise Problem(401, "the API key is not recognised")
@@ -73,7 +84,7 @@ class SimulatorApp:
     def __init__(self, world: World, faults: FaultBook, counters: Counters, access: Access) -> None:
         self.counters = counters
         self.access = access
-        self.api = _fastapi(world, faults, counters)
+        self.api = _fastapi(world, faults, counters, access)
         self.injector = Injector(self._guarded, faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,13 +136,13 @@ class SimulatorApp:
             await self.api(scope, receive, send)
 
 
-def _fastapi(world: World, faults: FaultBook, counters: Counters) -> ASGIApp:
+def _fastapi(world: World, faults: FaultBook, counters: Counters, access: Access) -> ASGIApp:
     # No documentation pages: Pixxel's own are the reference, and these would be fetched from another host.
     app = FastAPI(
         title="Pixxel simulator", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
     app.include_router(Api(world, Downloads(world)).router())
-    app.include_router(Control(world, faults, counters).router())
+    app.include_router(Control(world, faults, counters, access).router())
 
     for kind in (Problem, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _on_error)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from pixxel_provider.simulator.clock import check_seconds
@@ -22,6 +22,9 @@ from pixxel_provider.simulator.render import Problem, answer
 from pixxel_provider.simulator.routing import CONTROL
 from pixxel_provider.simulator.validation import Model
 from pixxel_provider.simulator.world import JobOptions, World
+
+if TYPE_CHECKING:
+    from pixxel_provider.simulator.app import Access
 
 
 class NewJob(JobOptions):
@@ -66,6 +69,8 @@ class Settings(Model):
     """What can be changed while the simulator runs."""
 
     list_delay: float | None = None
+    users: dict[str, str] | None = Field(default=None, min_length=1)
+    """The user of each key that is let in from now on."""
 
 
 class Advance(Model):
@@ -82,10 +87,11 @@ def _faults(body: Any) -> list[Fault]:
 class Control:
     """What the routes under ``/_control`` do with a world, its faults and its counters."""
 
-    def __init__(self, world: World, faults: FaultBook, counters: Counters) -> None:
+    def __init__(self, world: World, faults: FaultBook, counters: Counters, access: Access) -> None:
         self.world = world
         self.faults = faults
         self.counters = counters
+        self.access = access
         # method, path, what reads the body, what answers
         self.table: list[tuple[str, str, Callable[[Any], Any] | None, Callable[..., Any]]] = [
             ("GET", "", None, lambda: {"routes": [f"{row[0]} {CONTROL}{row[1]}" for row in self.table]}),
@@ -132,6 +138,9 @@ class Control:
     def change_settings(self, wanted: Settings) -> Any:
         if wanted.list_delay is not None:
             self.world.list_delay = check_seconds("list_delay", wanted.list_delay)
+        if wanted.users is not None:
+            self.access.let_in(wanted.users)
+        # The keys are never shown.
         return {"list_delay": self.world.list_delay}
 
     def list_jobs(self) -> Any:
@@ -159,6 +168,7 @@ class Control:
     def reset(self) -> Any:
         self.world.reset()
         self.faults.reset()
+        self.access.reset()
         self.counters.clear()
         return {"reset": True}
 

@@ -6,6 +6,7 @@ A fault is written as JSON for the control route, as keyword arguments in Python
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 import zlib
@@ -83,6 +84,11 @@ class Fault(Model):
         "URL), or ``*`` for all",
     )
     job_id: str | None = Field(default=None, description="only requests for this job")
+    workflow_id: str | None = Field(default=None, description="only requests for this workflow")
+    share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="which share of those requests, by chance (above 0 and up to 1); all unless set",
+    )
     times: _Times = Field(default=1, description="how often: once unless set; 0: always")
     after: int = Field(default=0, ge=0, description="how many requests go well first")
     latency: _Number = Field(
@@ -165,11 +171,12 @@ class Fault(Model):
         """True if the fault does more than delay an answer."""
         return self.drop is not None or self.hide is not None or self.replaces or self.tampers
 
-    def meets(self, route: str, job_id: str | None) -> bool:
+    def meets(self, route: str, job_id: str | None = None, workflow_id: str | None = None) -> bool:
         """True if the fault concerns such a request and isn't used up."""
         return (
             self.route in (route, "*")
             and self.job_id in (None, job_id)
+            and self.workflow_id in (None, workflow_id)
             and (self.times is None or self._served < self.times)
             and (self.hide is None or route == "list_jobs")
         )
@@ -213,10 +220,14 @@ class Fault(Model):
 
 
 class FaultBook:
-    """The faults in force, asked once per request. Safe to use from several threads."""
+    """The faults in force, asked once per request. Safe to use from several threads.
 
-    def __init__(self, faults: Iterable[Mapping[str, Any] | str] = ()) -> None:
+    With a ``seed``, a share of the requests is the same one in every run.
+    """
+
+    def __init__(self, faults: Iterable[Mapping[str, Any] | str] = (), seed: int | None = None) -> None:
         self._at_start = [Fault.read(spec) for spec in faults]
+        self._chance = random.Random(seed)
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self.reset()
@@ -236,7 +247,7 @@ class FaultBook:
         with self._lock:
             self._faults = []
 
-    def take(self, route: str, job_id: str | None) -> Fault | None:
+    def take(self, route: str, job_id: str | None = None, workflow_id: str | None = None) -> Fault | None:
         """What happens to this request, counted as served; None if all goes well.
 
         Faults that end come before those that last for ever, older ones before newer ones. The first one that
@@ -247,7 +258,9 @@ class FaultBook:
         chosen: Fault | None = None
         with self._lock:
             for fault in sorted(self._faults, key=lambda fault: fault.times is None):
-                if not fault.meets(route, job_id) or (fault.acts and chosen is not None):
+                if not fault.meets(route, job_id, workflow_id) or (fault.acts and chosen is not None):
+                    continue
+                if fault.share is not None and self._chance.random() >= fault.share:
                     continue
                 if fault.after > 0:
                     fault.after -= 1

@@ -49,7 +49,7 @@ class Injector:
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send, *, route: str, ids: dict[str, str]
     ) -> None:
-        fault = self.faults.take(route, ids.get("job_id"))
+        fault = self.faults.take(route, ids.get("job_id"), ids.get("workflow_id"))
         if fault is None:
             await self.app(scope, receive, send)
             return

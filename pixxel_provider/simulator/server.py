@@ -57,10 +57,11 @@ class Simulator:
             list_delay=list_delay,
             recurring=recurring,
         )
-        self.faults = FaultBook(faults)
+        self.faults = FaultBook(faults, seed)
         self.counters = Counters()
-        access = Access((key, *keys), tuple(no_access_keys), control)
-        self.app = SimulatorApp(self.world, self.faults, self.counters, access)
+        users = {each: f"user-simulator-{number}" for number, each in enumerate((key, *keys), start=1)}
+        self.access = Access(users, tuple(no_access_keys), control)
+        self.app = SimulatorApp(self.world, self.faults, self.counters, self.access)
         self.url = ""
 
     def create_job(
@@ -100,9 +101,10 @@ class Simulator:
         return self.counters.requests(route, job_id)
 
     def reset(self) -> None:
-        """Back to the state at the start: jobs, clock, bill, faults, counters."""
+        """Back to the state at the start: jobs, clock, bill, faults, counters, keys."""
         self.world.reset()
         self.faults.reset()
+        self.access.reset()
         self.counters.clear()
 
     @property

@@ -164,7 +164,7 @@ def test_the_control_routes_need_no_key_and_arent_counted(pixxel: Simulator, cli
 def test_the_control_routes_are_for_this_machine_by_default(
     control: str, client_host: str | None, status: int | None
 ) -> None:
-    access = Access(("key",), control=control)
+    access = Access({"key": "user"}, control=control)
     if status is None:
         access.check_control(client_host)
         return

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import requests
 
 from pixxel_provider.simulator.server import Simulator
 from pixxel_provider.simulator.world import Bill
@@ -99,6 +100,16 @@ def test_reset_brings_back_the_start(pixxel: Simulator, client: Client) -> None:
     assert client.control("GET", "/counters").json()["total"] == 3
 
 
+def test_a_key_is_replaced_while_the_simulator_runs(pixxel: Simulator, client: Client) -> None:
+    new = {"users": {"new-key": "user-simulator-1"}}
+    assert client.control("POST", "/settings", new).json() == {"list_delay": 0}
+    assert client.get("/v0/projects").status_code == 401
+    changed = {"Authorization": "new-key"}
+    assert requests.get(f"{pixxel.url}/v0/projects", headers=changed, timeout=10).status_code == 200
+    client.control("POST", "/reset")
+    assert client.get("/v0/projects").status_code == 200
+
+
 PACKAGES: list[tuple[dict[str, Any], str]] = [
     ({"size": -1}, "size: Input should be greater"),
     ({"size": 1 << 60}, "size: Input should be less"),
@@ -136,6 +147,8 @@ PACKAGES: list[tuple[dict[str, Any], str]] = [
         ("POST", "/clock", {"seconds": "5"}, "seconds: "),
         ("POST", "/settings", {"list_delay": -1}, "list_delay: must be a number from 0"),
         ("POST", "/settings", {"list_delay": 1e12}, "list_delay: must be a number from 0"),
+        ("POST", "/settings", {"users": {}}, "users: "),
+        ("POST", "/settings", {"users": {"": "user"}}, "users: an API key can't be empty"),
         ("POST", "/faults", 3, "must be an object"),
         ("POST", "/faults", [{"status": 500}, {"route": "nope"}], "route: must be one of get_job"),
         ("POST", "/workflows", {"id": "w", "cost": 1.5}, "cost: "),

@@ -54,6 +54,7 @@ BAD: dict[str, list[Any]] = {
     "latency: ": ["latency=-1", "latency=inf", {"latency": True}],
     "body: ": ["body=pdf", {"body": ["html"]}],
     "drop: must be one of reset, close (got 'hard')": ["drop=hard"],
+    "share: ": ["status=500,share=0", "status=500,share=1.5", "status=500,share=half"],
     "hide: must be job ids": [f"route=list_jobs,hide={share}" for share in (2, 0)]
     + [{"hide": hidden, "route": "list_jobs"} for hidden in ([], [1], True)],
     "hide: only the route list_jobs": ["route=get_job,hide=a"],
@@ -137,6 +138,25 @@ def test_a_fault_concerns_its_route_and_job_only() -> None:
     others = [("get_job", "k"), ("list_jobs", None), ("download_job", "j")]
     assert [book.take(*each) for each in others] == [None] * 3
     assert book.take("get_job", "j") is not None
+
+
+def test_a_fault_concerns_its_workflow_only() -> None:
+    book = FaultBook(["route=create_job,workflow_id=w,status=500,times=0"])
+    assert [book.take("create_job", None, each) for each in ("v", None)] == [None] * 2
+    assert book.take("create_job", None, "w") is not None
+
+
+def test_a_share_of_the_requests_meets_a_fault_and_the_same_ones_with_the_same_seed() -> None:
+    books = [FaultBook(["status=500,share=0.1,times=0"], seed) for seed in (1, 1, 2)]
+    first, same, other = ([book.take("ping") is not None for _ in range(1000)] for book in books)
+    assert 70 < sum(first) < 130
+    assert first == same
+    assert first != other
+
+
+def test_a_share_counts_what_it_served_towards_the_times() -> None:
+    book = FaultBook(["status=500,share=0.5,times=3"], seed=1)
+    assert sum(book.take("ping") is not None for _ in range(100)) == 3
 
 
 def test_delays_add_up_before_the_first_other_fault() -> None:
