@@ -8,13 +8,16 @@ export PYTHON
 PYTEST_ARGS ?=
 # Which benchmarks, such as: make bench BENCH="--quick scale:main"; BENCH=--help tells their names
 BENCH ?=
-# Which versions, such as: make matrix MATRIX="2.11.2 3.3.2", or make cluster MATRIX=3.1.8
+# Which versions, such as: make matrix MATRIX="2.11.2 3.3.2", or make cluster-tests MATRIX=3.1.8
 MATRIX ?=
+# More words for the storm and the soak, such as: make storm STORM="--minutes 5 --runs 60"; --help tells them
+STORM ?=
+SOAK ?=
 # How many answers the fuzzer tries
 FUZZ ?= 20000
 
 NOX := scripts/nox.sh
-SESSIONS := demo test check docs ci standalone installation cluster browser fab stores screenshots fuzz bench constraints format
+SESSIONS := demo test check docs ci standalone installation cluster cluster-tests storm soak browser fab stores screenshots fuzz bench constraints format
 
 .PHONY: help matrix clean $(SESSIONS)
 
@@ -24,8 +27,10 @@ help:
 $(SESSIONS):
 	@$(NOX) -s $@ -- $(ARGS)
 
-test cluster browser fab stores: ARGS = $(PYTEST_ARGS)
+test cluster-tests browser fab stores: ARGS = $(PYTEST_ARGS)
 bench: ARGS = $(BENCH)
+storm: ARGS = $(STORM)
+soak: ARGS = $(SOAK)
 fuzz: ARGS = --answers $(FUZZ) --seed 1
 
 matrix:

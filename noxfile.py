@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Supported:
     newest_python: str
     pins: tuple[str, ...] = ()
     """What that Airflow needs besides its own metadata."""
-    groups: tuple[str, ...] = ("test",)
+    groups: tuple[str, ...] = ("test", "cluster")
     """The dependency groups that its file in ``constraints/`` pins."""
     suffix: str = ""
     """Of that file, where what is beside Airflow holds some libraries back."""
@@ -57,7 +58,7 @@ SUPPORTED = (
     Supported("3.0.6", python="3.11", newest_python="3.12", pins=("fastapi<0.118",)),
     Supported("3.1.8", python="3.12", newest_python="3.13"),
     Supported("3.2.2", python="3.12", newest_python="3.13", pins=("fastapi<0.137", "svcs<26")),
-    Supported("3.3.2", "3.13", "3.13", groups=("test", "docs", "lint", "bench", "browser")),
+    Supported("3.3.2", "3.13", "3.13", groups=("test", "cluster", "docs", "lint", "bench", "browser")),
 )
 NEWEST = SUPPORTED[-1]
 FAB = replace(NEWEST, groups=("test", "fab"), suffix="-fab")
@@ -158,7 +159,8 @@ def environment_with(session: nox.Session, airflow: str) -> str:
     version = choose_python(session, supported)
     print(f"Airflow {airflow}, Python {version}", flush=True)
     folder = f".nox/airflow-{airflow}"
-    return environment(session, "test", folder=folder, constraints=supported.constraints, python=version)
+    groups = supported.groups if airflow != NEWEST.airflow else ("test", "cluster")
+    return environment(session, *groups, folder=folder, constraints=supported.constraints, python=version)
 
 
 def run(session: nox.Session, *command: str, **environ: str) -> None:
@@ -168,10 +170,10 @@ def run(session: nox.Session, *command: str, **environ: str) -> None:
         session.run(*command, *session.posargs, env=environ, interrupt_timeout=30, terminate_timeout=10)
 
 
-def hand_over(session: nox.Session, script: str) -> None:
+def hand_over(session: nox.Session, *command: str, groups: tuple[str, ...] = ()) -> None:
     """Let a script take this process's place, so that keys and signals reach it and nothing else."""
-    python = environment(session)
-    os.execv(python, [python, script, *session.posargs])
+    python = environment(session, *groups)
+    os.execv(python, [python, *command, *session.posargs])
 
 
 @nox.session
@@ -252,13 +254,37 @@ def installation(session: nox.Session) -> None:
         run(session, fresh, str(ROOT / "scripts" / "check_installation.py"))
 
 
-@nox.session
-def cluster(session: nox.Session) -> None:
-    """Run the tests that start a whole Airflow; the variable MATRIX names other versions of it."""
+def whole_airflows(session: nox.Session) -> Iterator[str]:
+    """Have an environment for each version in the variable MATRIX, or for the newest; yield its Python."""
     for airflow in os.environ.get("MATRIX", "").split() or [NEWEST.airflow]:
         newest = airflow == NEWEST.airflow
-        python = environment(session, "test") if newest else environment_with(session, airflow)
+        yield environment(session, "test", "cluster") if newest else environment_with(session, airflow)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Start an Airflow of real parts: PostgreSQL, Redis, two workers, two triggerers; Ctrl-C ends it."""
+    hand_over(session, "scripts/standalone.py", "--cluster", groups=("cluster",))
+
+
+@nox.session(name="cluster-tests")
+def cluster_tests(session: nox.Session) -> None:
+    """Run the tests that start a whole Airflow; the variable MATRIX names other versions of it."""
+    for python in whole_airflows(session):
         run(session, python, "-m", "pytest", "tests/cluster")
+
+
+@nox.session
+def storm(session: nox.Session) -> None:
+    """Run 300 DAG runs on a cluster while all around them fails, for 20 minutes; MATRIX as above."""
+    for python in whole_airflows(session):
+        run(session, python, "scripts/storm/run.py")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Keep 2,000 waits in two triggerers for 15 minutes; see whether anything grows or is left."""
+    run(session, environment(session, "test", "cluster"), "scripts/storm/soak.py")
 
 
 @nox.session

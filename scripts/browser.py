@@ -236,8 +236,7 @@ def airflow_beside_pixxel(home: Path, dags: Path) -> Iterator[tuple[Standalone, 
             airflow.store_connection({**pixxel.airflow_connection, "extra": json.dumps({"note": EXTRA})})
             yield airflow, pixxel
         except AirflowTrouble as trouble:
-            said = airflow.log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:]
-            raise AirflowTrouble("\n".join([str(trouble), *said])) from None
+            raise AirflowTrouble(f"{trouble}\n{airflow.said()}") from None
         finally:
             airflow.stop()
 

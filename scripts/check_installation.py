@@ -52,7 +52,7 @@ def look() -> int:
             broken = airflow.get("/api/v2/importErrors?limit=1000")["import_errors"]
         finally:
             airflow.stop()
-        logs = [airflow.log, *(home / "logs").rglob("*.log")]
+        logs = [*home.glob("*.log"), *(home / "logs").rglob("*.log")]
         lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
     faults = [f"not in the list of DAGs: {dag_id}" for dag_id in sorted(missing)]
     faults += [f"can't be imported: {each['filename']}" for each in broken if "pixxel" in str(each)]

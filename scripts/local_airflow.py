@@ -55,17 +55,21 @@ def settings(home: Path, dags_folder: Path) -> dict[str, str]:
 _PART = """\
 #!/bin/sh
 case "$1" in scheduler|triggerer) set -- "$@" --skip-serve-logs ;; esac
-exec {python} -m airflow "$@"
+# A script that stands for "-m airflow", where one is named.
+exec {python} ${{AIRFLOW_MAIN:--m airflow}} "$@"
 """
 
 
-class Standalone:
-    """``airflow standalone``: every part of Airflow, on 127.0.0.1, everybody an admin.
+class LocalAirflow:
+    """An Airflow on 127.0.0.1, everybody an admin: its settings, its API, and its processes.
 
-    :param home: AIRFLOW_HOME, empty or of an earlier run; gets the log ``standalone.log``.
+    :param home: AIRFLOW_HOME, empty or of an earlier run.
     :param port: where the UI is; a free one unless given.
     :param more: further settings, as environment variables.
     """
+
+    #: Where its API is.
+    api = "/api/v2"
 
     def __init__(
         self,
@@ -78,7 +82,6 @@ class Standalone:
         port = port or free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.home = home
-        self.log = home / "standalone.log"
         self._token = ""
         self._parts = home / "bin"
         self.environ = {
@@ -95,7 +98,6 @@ class Standalone:
             **self._secrets(),
             **(more or {}),
         }
-        self._process: subprocess.Popen[bytes] | None = None
         self._adopted: list[subprocess.Popen[bytes]] = []
 
     def _secrets(self) -> dict[str, str]:
@@ -108,25 +110,23 @@ class Standalone:
             file.write_text(json.dumps(found))
         return {f"AIRFLOW__{name}": value for name, value in json.loads(file.read_text()).items()}
 
-    def start(self) -> None:
-        """Start all of it; see :meth:`waiting` for when it can be used."""
-        self._parts.mkdir(exist_ok=True)
-        part = self._parts / "airflow"
-        part.write_text(_PART.format(python=shlex.quote(sys.executable)))
-        part.chmod(0o755)
-        self._process = self.spawn("standalone", self.log)
-
     def spawn(
         self, command: str, log: Path, more: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
         """Start one of Airflow's commands beside the others, in a session of its own: for `end_tree`.
 
+        :param command: as it is written behind ``airflow``.
         :param more: further settings for it alone, as environment variables.
         """
+        self._parts.mkdir(exist_ok=True)
+        part = self._parts / "airflow"
+        if not part.exists():
+            part.write_text(_PART.format(python=shlex.quote(sys.executable)))
+            part.chmod(0o755)
         path = os.pathsep.join([str(self._parts), self.environ["PATH"]])
         with log.open("ab") as output:
             return subprocess.Popen(
-                [str(self._parts / "airflow"), command],
+                [str(part), *command.split()],
                 cwd=self.home,
                 env={**self.environ, **(more or {}), "PATH": path},
                 stdin=subprocess.DEVNULL,
@@ -135,6 +135,20 @@ class Standalone:
                 start_new_session=True,
             )
 
+    def check(self) -> None:
+        """Raise AirflowTrouble if a part that has to run has ended."""
+
+    def said(self) -> str:
+        """Return the end of its logs, for whoever asks why it failed."""
+        ends = [file.read_text(errors="replace").splitlines()[-20:] for file in self.home.glob("*.log")]
+        return "\n".join(line for end in ends for line in end)
+
+    def until_it_ends(self) -> None:
+        """Return never: raise AirflowTrouble when a part that has to run has ended."""
+        while True:
+            self.check()
+            time.sleep(0.5)
+
     def waiting(self, deadline: float) -> Iterator[None]:
         """Yield, again and again, until every part has reported and the DAGs are there.
 
@@ -142,23 +156,17 @@ class Standalone:
         """
         missing = "the server"
         while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                raise AirflowTrouble("Airflow ended by itself.")
+            self.check()
             with contextlib.suppress(OSError, ValueError, KeyError, AirflowTrouble):
-                health = self.get("/api/v2/monitor/health")
+                health = self.get(self.health)
                 parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
                 unwell = [name for name in parts if health[name]["status"] != "healthy"]
                 missing = ", ".join(unwell) or "the DAGs"
-                if not unwell and self.get("/api/v2/dags")["total_entries"]:
+                if not unwell and self.get(f"{self.api}/dags")["total_entries"]:
                     return
             yield
             time.sleep(0.5)
         raise AirflowTrouble(f"Airflow was not ready in time; what is missing: {missing}.")
-
-    def until_it_ends(self) -> None:
-        """Return when Airflow has ended."""
-        if self._process is not None:
-            self._process.wait()
 
     def get(self, path: str) -> Any:
         """Return what the API answers to a GET; see :meth:`ask`."""
@@ -170,9 +178,20 @@ class Standalone:
         :raises AirflowTrouble: it refused.
         :raises OSError: it can't be reached.
         """
-        if not self._token and not path.startswith(("/auth/", "/api/v2/monitor/")):
+        return fetch(method, self.url + path, body, self.authorization(path))
+
+    def authorization(self, path: str) -> str:
+        """Return the header that lets a request in."""
+        if path.startswith("/auth/") or path == self.health:
+            return ""
+        if not self._token:
             self._token = self.get("/auth/token")["access_token"]
-        return fetch(method, self.url + path, body, self._token)
+        return f"Bearer {self._token}"
+
+    @property
+    def health(self) -> str:
+        """Where its API tells how its parts are."""
+        return f"{self.api}/monitor/health"
 
     def store_connection(self, connection: Mapping[str, Any], conn_id: str = "pixxel_default") -> None:
         """Put a connection into Airflow's database, in the place of what has its name."""
@@ -184,9 +203,8 @@ class Standalone:
         """Return the processes of this Airflow (psutil's), or those with these words in their command."""
         import psutil
 
-        roots = [each for each in (self._process, *self._adopted) if each is not None]
         found = []
-        for each in {process.pid: process for root in roots for process in tree(root.pid)}.values():
+        for each in {process.pid: process for root in self._adopted for process in tree(root.pid)}.values():
             with contextlib.suppress(psutil.Error):
                 found += [each] * (words in " ".join(each.cmdline()))
         return found
@@ -199,20 +217,33 @@ class Standalone:
         """End it, all of it."""
         while self._adopted:
             end_tree(self._adopted.pop())
-        if self._process is not None:
-            end_tree(self._process)
-            self._process = None
 
 
-def fetch(method: str, url: str, body: Any = None, token: str = "") -> Any:
+class Standalone(LocalAirflow):
+    """``airflow standalone``: every part of Airflow as a child of one process, with SQLite.
+
+    Its log is ``standalone.log`` in :attr:`home`.
+    """
+
+    def start(self) -> None:
+        """Start all of it; see :meth:`waiting` for when it can be used."""
+        self._process = self.spawn("standalone", self.home / "standalone.log")
+        self.adopt(self._process)
+
+    def check(self) -> None:
+        if self._process.poll() is not None:
+            raise AirflowTrouble("Airflow ended by itself.")
+
+
+def fetch(method: str, url: str, body: Any = None, authorization: str = "") -> Any:
     """Ask an API of this machine and return the decoded answer, None where that is empty.
 
     :raises AirflowTrouble: it refused.
     :raises OSError: it can't be reached.
     """
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
+    if authorization:
+        headers["Authorization"] = authorization
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, method=method, headers=headers)
     # No proxy is asked for the way to this machine.

@@ -1,4 +1,4 @@
-"""``make standalone``: a whole Airflow with its UI beside a simulated Pixxel, on this machine alone."""
+"""``make standalone``, ``make cluster``: a whole Airflow with its UI beside a simulated Pixxel."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from local_airflow import AirflowTrouble, Standalone, free_port
+from local_airflow import AirflowTrouble, LocalAirflow, Standalone, free_port
+from local_cluster import Cluster
+from local_pixxel import Pixxel
 from terminal import Screen, Stopped, stop_on_signals
 
 DEADLINE = 180.0
 PORT = 8080
 
 
-def show(screen: Screen, airflow: Standalone, pixxel: Any, home: str) -> None:
+def show(screen: Screen, airflow: LocalAirflow, pixxel: Pixxel, home: str) -> None:
     """Say where everything is, and what to try."""
 
     def entry(label: str, text: str) -> None:
@@ -47,6 +49,10 @@ def main() -> int:
     """Run until somebody wants it to end."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
+    parts = (
+        "PostgreSQL, Redis, Celery's workers and two triggerers, each a process of its own, as on a cluster"
+    )
+    add("--cluster", action="store_true", help=parts)
     add("--port", type=int, help=f"of the UI ({PORT}, or a free one where that is taken)")
     add("--pixxel-port", type=int, default=0, help="of the simulated Pixxel; a free one unless given")
     add("--speed", type=float, default=1.0, help="how many times as fast as in reality jobs run (default 1)")
@@ -75,16 +81,17 @@ def main() -> int:
 
 
 def _run(stack: contextlib.ExitStack, wanted: Any, screen: Screen, version: str) -> int:
-    from pixxel_provider.simulator import serve
-
     if wanted.home is None:
         folder = tempfile.TemporaryDirectory(prefix="pixxel-airflow-", ignore_cleanup_errors=True)
         home, fate = Path(stack.enter_context(folder)), ", and goes with it"
     else:
         home, fate = wanted.home.resolve(), ", and stays"
         home.mkdir(parents=True, exist_ok=True)
-    pixxel = stack.enter_context(serve(port=wanted.pixxel_port, speed=wanted.speed))
-    airflow = Standalone(home, port=wanted.port or free_port(PORT))
+    pixxel = Pixxel(home, port=wanted.pixxel_port, speed=wanted.speed)
+    stack.callback(pixxel.stop)
+    airflow: LocalAirflow = (Cluster if wanted.cluster else Standalone)(
+        home, port=wanted.port or free_port(PORT)
+    )
     stack.callback(airflow.stop)
     stack.callback(screen.settle)
     began = time.monotonic()
@@ -94,8 +101,7 @@ def _run(stack: contextlib.ExitStack, wanted: Any, screen: Screen, version: str)
             screen.now(f"Airflow {version} is starting ... {time.monotonic() - began:.0f} s")
         airflow.store_connection(pixxel.airflow_connection)
     except AirflowTrouble as error:
-        end = "\n".join(airflow.log.read_text(errors="replace").splitlines()[-20:])
-        raise AirflowTrouble(f"{error} The end of what it said:\n{end}") from None
+        raise AirflowTrouble(f"{error} The end of what it said:\n{airflow.said()}") from None
     screen.line(f"Airflow {version} is ready, after {time.monotonic() - began:.0f} s.")
     show(screen, airflow, pixxel, fate)
     if wanted.ready_file is not None:
@@ -103,7 +109,7 @@ def _run(stack: contextlib.ExitStack, wanted: Any, screen: Screen, version: str)
         draft.write_text(json.dumps({"airflow": airflow.url, "pixxel": pixxel.url, "home": str(home)}) + "\n")
         draft.replace(wanted.ready_file)
     airflow.until_it_ends()
-    raise AirflowTrouble(f"Airflow ended by itself; it said why in {airflow.log}.")
+    return 1
 
 
 if __name__ == "__main__":

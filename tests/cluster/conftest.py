@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -142,8 +143,7 @@ def whole_airflow(
         found.store_connection(pixxel.airflow_connection)
         yield found
     except AirflowTrouble as trouble:
-        log = found.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        pytest.fail("\n".join([str(trouble), *log[-40:]]))
+        pytest.fail(f"{trouble}\n{found.said()}")
     finally:
         found.stop()
 
@@ -159,6 +159,14 @@ def airflow(_pixxel: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     files = (*(ROOT / "example_dags").glob("*.py"), *(HERE / "dags").glob("*.py"))
     with whole_airflow(_pixxel, tmp_path_factory, files, **more) as found:
         yield found
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """An empty folder that other users can reach, as PostgreSQL needs it where this runs as root."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @pytest.fixture

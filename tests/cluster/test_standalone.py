@@ -1,4 +1,4 @@
-"""``make standalone`` ends when it is told to, in the middle of starting too, and nothing remains."""
+"""``make standalone`` and ``make cluster`` end when they are told to, while they start: nothing is left."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from tests.cluster.conftest import ROOT, eventually
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_standalone_leaves_neither_processes_nor_files(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("words", "processes"), [([], 4), (["--cluster"], 3), (["--cluster"], 14)])
+def test_nothing_is_left_of_processes_and_files(
+    open_path: Path, number: signal.Signals, words: list[str], processes: int
+) -> None:
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "standalone.py"), "--port", "0"],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        [sys.executable, str(ROOT / "scripts" / "standalone.py"), "--port", "0", *words],
+        env={**os.environ, "TMPDIR": str(open_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -26,10 +29,10 @@ def test_standalone_leaves_neither_processes_nor_files(tmp_path: Path, number: s
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     try:
-        # Airflow has begun to start its parts: with less, there is not much to end.
+        # It has begun to start its parts: with less, there is not much to end.
         tree = eventually(
-            lambda: len(found := psutil.Process(process.pid).children(recursive=True)) >= 4 and found,
-            "Airflow's processes",
+            lambda: len(found := psutil.Process(process.pid).children(recursive=True)) >= processes and found,
+            f"{processes} processes",
         )
         process.send_signal(number)
         said, _ = process.communicate(timeout=60)
@@ -38,4 +41,4 @@ def test_standalone_leaves_neither_processes_nor_files(tmp_path: Path, number: s
         process.communicate()
     assert (process.returncode, said) == (0, "Ended.\n")
     assert psutil.wait_procs(tree, timeout=10)[1] == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(open_path.iterdir()) == []
