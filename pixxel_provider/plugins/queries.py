@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import exists, or_, select
 
 from pixxel_provider.api import parsing
 from pixxel_provider.compat.database import (
-    RenderedTaskInstanceFields,
+    RENDERED,
+    XCOMS,
     TaskInstance,
     TaskReschedule,
-    XComModel,
+    belongs,
     create_session,
 )
 from pixxel_provider.plugins.job_batch import JobKey
@@ -48,12 +49,15 @@ _COLUMNS = (*_NAMES, "state", "try_number", "start_date", "end_date", "operator"
 _ROW, _FIRST = [getattr(TaskInstance, name) for name in ("id", "dag_version_id", *_COLUMNS)], 2
 # Airflow deletes both when the try has ended.
 _HAS_PAUSED = or_(
-    TaskInstance.next_method.is_not(None), exists().where(TaskReschedule.ti_id == TaskInstance.id)
+    TaskInstance.next_method.is_not(None),
+    exists().where(TaskReschedule.ti_id == TaskInstance.id).correlate(TaskInstance),
 )
-
-
-def _same(table: Any) -> Any:
-    return and_(*(getattr(table, name) == getattr(TaskInstance, name) for name in _NAMES))
+# As :attr:`Instance.is_between_tries`.
+_IS_BETWEEN_TRIES = or_(
+    TaskInstance.state.is_(None),
+    TaskInstance.state == "up_for_retry",
+    TaskInstance.state.in_(_BACK_TO_WORK) & ~_HAS_PAUSED,
+)
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,8 @@ def find(dag_id: str, run_id: str, task_id: str, map_index: int) -> Instance | N
         *(getattr(TaskInstance, name) == value for name, value in key)
     )
     with create_session(scoped=False) as session:
-        row: Any = session.execute(statement).one_or_none()
+        # In a loop (Airflow 3.4 on), each pass has a task instance with the same key.
+        row: Any = session.execute(statement.order_by(TaskInstance.start_date.desc())).first()
         if row is None:
             return None
         ours = _of_pixxel(session, [row])
@@ -166,10 +171,10 @@ def recent(dag_ids: Collection[str], since: datetime) -> tuple[list[Instance], i
     :param dag_ids: the DAGs to search.
     :returns: at most :data:`MOST_ROWS`, and how many there are.
     """
-    marked = select(*_ROW).join(XComModel, _same(XComModel)).where(XComModel.key == CONNECTION)
+    marked = select(*_ROW).join(XCOMS, belongs(XCOMS, _IS_BETWEEN_TRIES)).where(XCOMS.c.key == CONNECTION)
     live = marked.where(TaskInstance.state.in_(LIVE)).order_by(TaskInstance.start_date.desc())
     ended = marked.where(
-        XComModel.timestamp >= since - _LONGEST,
+        XCOMS.c.timestamp >= since - _LONGEST,
         TaskInstance.end_date >= since,
         TaskInstance.state.not_in(LIVE),
     ).order_by(TaskInstance.end_date.desc())
@@ -204,17 +209,18 @@ def _with_arguments(session: Session, ours: Sequence[tuple[Any, PixxelTask]]) ->
     # By one number each, and not by four names; in the result, names are faster to read.
     wanted = TaskInstance.id.in_([row.id for row, _ in ours])
     # The column, without deserialisation: that would turn an id of digits into a number.
-    pushed = _columns(XComModel, "key", "value").where(wanted, XComModel.key.in_(_KEYS))
+    pushed = _columns(XCOMS, "key", "value").where(wanted, XCOMS.c.key.in_(_KEYS))
     for *key, name, value in session.execute(pushed):
         xcoms[tuple(key)][name] = value
-    fields = session.execute(_columns(RenderedTaskInstanceFields, "rendered_fields").where(wanted))
+    fields = session.execute(_columns(RENDERED, "rendered_fields").where(wanted))
     rendered: dict[tuple[Any, ...], Any] = {tuple(key): value for *key, value in fields}
     return [_instance(row, task, xcoms, rendered) for row, task in ours]
 
 
 def _columns(table: Any, *names: str) -> Any:
     """Select columns of what a table has of task instances, after those that name the task instance."""
-    return select(*(getattr(table, name) for name in (*_NAMES, *names))).join(TaskInstance, _same(table))
+    key = (getattr(TaskInstance, name) for name in _NAMES)
+    return select(*key, *(table.c[name] for name in names)).join(table, belongs(table, _IS_BETWEEN_TRIES))
 
 
 def _instance(row: Any, task: PixxelTask, xcoms: Mapping[Any, Any], rendered: Mapping[Any, Any]) -> Instance:

@@ -25,9 +25,22 @@ if HAS_PAGES:
     from airflow.models.serialized_dag import SerializedDagModel
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.taskreschedule import TaskReschedule
-    from airflow.models.xcom import XComModel
     from sqlalchemy.orm import scoped_session, sessionmaker
     from sqlalchemy.pool import NullPool
+
+    from pixxel_provider.compat.database import TRIES_ARE_ROWS
+
+    if TRIES_ARE_ROWS:
+        from airflow.models.renderedtifields import LegacyRenderedTaskInstanceFields
+        from airflow.models.taskinstance import LegacyTaskDataOwner
+        from airflow.models.xcom import XComModelV1
+        from airflow.models.xcom import XComModelV2 as XComModel
+
+        LEGACY = (LegacyRenderedTaskInstanceFields, XComModelV1, LegacyTaskDataOwner)
+    else:
+        from airflow.models.xcom import XComModel
+
+        LEGACY = ()
 
 DAGS = '''
 from datetime import datetime
@@ -111,6 +124,16 @@ def _key(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[str, An
     return {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
 
 
+def _owner(session: Any, key: dict[str, Any], run: bool = False) -> dict[str, Any]:
+    """Return the columns by which XComs (``run=True``) and rendered arguments name their task instance."""
+    if TRIES_ARE_ROWS:
+        return {"task_instance_id": session.scalar(sa.select(TaskInstance.id).filter_by(**key))}
+    if not run:
+        return key
+    dag_run = {name: key[name] for name in ("dag_id", "run_id")}
+    return {**key, "dag_run_id": session.scalar(sa.select(DagRun.id).filter_by(**dag_run))}
+
+
 class Records:
     """Airflow's own tables with two DAGs, ``coast`` and ``secret``; the tests make runs of them."""
 
@@ -155,7 +178,8 @@ class Records:
     def clear(self) -> None:
         """Delete all runs."""
         with self.sessions.begin() as session:
-            for table in (RenderedTaskInstanceFields, XComModel, TaskReschedule, TaskInstance, DagRun):
+            own = (RenderedTaskInstanceFields, XComModel, TaskReschedule, TaskInstance, DagRun)
+            for table in (*LEGACY, *own):
                 session.execute(sa.delete(table.__table__))
 
     def run(self, dag_id: str = "coast", run_id: str = "manual__2026-11-24T04:00:00+00:00") -> str:
@@ -178,9 +202,16 @@ class Records:
 
     def change(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, **columns: Any) -> None:
         """Put values into a task instance."""
-        statement = sa.update(TaskInstance.__table__).filter_by(**_key(dag_id, run_id, task_id, map_index))
+        statement = sa.update(TaskInstance).filter_by(**_key(dag_id, run_id, task_id, map_index))
         with self.sessions.begin() as session:
             assert session.execute(statement.values(**columns)).rowcount == 1
+
+    def begin(self, dag_id: str, run_id: str, task_id: str, **columns: Any) -> None:
+        """Begin a try, as a worker does: it deletes the XComs that the task instance has."""
+        with self.sessions.begin() as session:
+            owner = _owner(session, _key(dag_id, run_id, task_id, -1))
+            session.execute(sa.delete(XComModel.__table__).filter_by(**owner))
+        self.change(dag_id, run_id, task_id, state="running", **columns)
 
     def reschedule(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Note that a sensor was rescheduled."""
@@ -193,21 +224,21 @@ class Records:
         self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, *, at: Any = None, **values: Any
     ) -> None:
         """Store XComs, as Airflow's API for tasks does."""
-        key = _key(dag_id, run_id, task_id, map_index)
         with self.sessions.begin() as session:
-            number = session.scalar(sa.select(DagRun.id).filter_by(dag_id=dag_id, run_id=run_id))
+            owner = _owner(session, _key(dag_id, run_id, task_id, map_index), run=True)
             for name, value in values.items():
-                row = XComModel(dag_run_id=number, key=name, value=value, **key)
+                row = XComModel(key=name, value=value, **owner)
                 if at is not None:
                     row.timestamp = at
                 session.add(row)
 
     def render(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, **fields: Any) -> None:
         """Store the rendered arguments of a task instance, as Airflow does when a worker begins with it."""
-        table, key = RenderedTaskInstanceFields.__table__, _key(dag_id, run_id, task_id, map_index)
+        table = RenderedTaskInstanceFields.__table__
         with self.sessions.begin() as session:
-            session.execute(sa.delete(table).filter_by(**key))
-            session.execute(sa.insert(table), [{**key, "rendered_fields": fields}])
+            owner = _owner(session, _key(dag_id, run_id, task_id, map_index))
+            session.execute(sa.delete(table).filter_by(**owner))
+            session.execute(sa.insert(table), [{**owner, "rendered_fields": fields}])
 
     def work(
         self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, *, at: Any = None, **xcoms: Any
@@ -217,6 +248,20 @@ class Records:
         self.render(dag_id, run_id, task_id, map_index, **{name: xcoms[name] for name in own})
         self.push(dag_id, run_id, task_id, map_index, at=at, **xcoms)
 
+    def keep_from_before(self, dag_id: str, run_id: str, task_id: str, **xcoms: Any) -> None:
+        """Store the same as Airflow 3.4 keeps it that was an earlier one when the task began."""
+        key = _key(dag_id, run_id, task_id, -1)
+        moment = datetime(2026, 11, 24, tzinfo=timezone.utc)
+        with self.sessions.begin() as session:
+            owner = _owner(session, key)
+            row = {**key, "timestamp": moment}
+            row["dag_run_id"] = session.scalar(sa.select(DagRun.id).filter_by(dag_id=dag_id, run_id=run_id))
+            rendered, xcom, owners = (table.__table__ for table in LEGACY)
+            session.execute(sa.insert(owners), [{**key, **owner}])
+            session.execute(sa.insert(rendered), [{**key, "rendered_fields": xcoms}])
+            values = [{**row, "key": name, "value": value} for name, value in xcoms.items()]
+            session.execute(sa.insert(xcom), values)
+
     def many(
         self, dag_id: str, run_id: str, task_id: str, count: int, first: datetime, **columns: Any
     ) -> None:
@@ -224,23 +269,26 @@ class Records:
         table = TaskInstance.__table__
         named = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
         with self.sessions.begin() as session:
-            number = session.scalar(sa.select(DagRun.id).filter_by(dag_id=dag_id, run_id=run_id))
+            run_number = session.scalar(sa.select(DagRun.id).filter_by(dag_id=dag_id, run_id=run_id))
+            run = {} if TRIES_ARE_ROWS else {"dag_run_id": run_number}
             pattern = dict(session.execute(sa.select(table).filter_by(**named)).mappings().first())
             id_of = type(pattern["id"])
             tasks, values, rendered = [], [], []
             for at in range(count):
                 moment = first + timedelta(seconds=at)
                 new = uuid.uuid4()
+                number = new if id_of is uuid.UUID else str(new)
+                index = {"region_index" if TRIES_ARE_ROWS else "map_index": 100 + at}
+                tasks.append({**pattern, **index, "id": number, "start_date": moment, **columns})
                 key = _key(dag_id, run_id, task_id, 100 + at)
-                own = {"id": new if id_of is uuid.UUID else str(new), "start_date": moment}
-                tasks.append({**pattern, **key, **own, **columns})
+                owner = {"task_instance_id": number} if TRIES_ARE_ROWS else key
                 job = {
                     "pixxel_conn_id": "pixxel_default",
                     "workflow_id": "wf-succeeds",
                     "job_id": f"job-{at}",
                 }
-                rendered.append({**key, "rendered_fields": job})
-                row = {**key, "dag_run_id": number, "timestamp": moment}
+                rendered.append({**owner, "rendered_fields": job})
+                row = {**owner, **run, "timestamp": moment}
                 values += [{**row, "key": name, "value": value} for name, value in job.items()]
             session.execute(sa.insert(table), tasks)
             session.execute(sa.insert(RenderedTaskInstanceFields.__table__), rendered)

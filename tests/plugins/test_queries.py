@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.plugins.pages import Records, require_pages
 
 require_pages()
 
+from pixxel_provider.compat.database import TRIES_ARE_ROWS  # noqa: E402
 from pixxel_provider.plugins import queries  # noqa: E402
 from pixxel_provider.plugins.job_batch import JobKey  # noqa: E402
 from pixxel_provider.plugins.stored_tasks import StoredTasks  # noqa: E402
@@ -92,6 +94,74 @@ def test_a_try_is_distinguished_from_the_next_one_by_its_pauses(records: Records
         own = session.query(TaskInstance).filter_by(run_id=run_id, task_id="own").one()
         own.prepare_db_for_next_try(session)
     assert find(run_id, "own").is_between_tries
+
+
+@pytest.mark.parametrize("state", [None, "up_for_retry", "scheduled", "queued"])
+def test_until_the_next_try_begins_a_task_has_the_last_ones_job(
+    records: Records, run_id: str, state: str | None
+) -> None:
+    from airflow.models.taskinstance import TaskInstance
+
+    for task_id, try_number in (("wait", 1), ("own", 2)):
+        wait(
+            records,
+            run_id,
+            task_id,
+            state="failed",
+            try_number=try_number,
+            start_date=ago(minutes=try_number),
+        )
+        with records.sessions.begin() as session:
+            task = session.query(TaskInstance).filter_by(run_id=run_id, task_id=task_id).one()
+            task.prepare_db_for_next_try(session)
+        records.change("coast", run_id, task_id, state=state)
+
+    assert find(run_id, "wait").job == find(run_id, "own").job == JobKey("pixxel_default", "wf-1", "7f3")
+    assert recent() == ((["coast.wait[-1]", "coast.own[-1]"], 2) if state else ([], 0))
+
+
+def test_a_try_that_has_begun_has_nothing_of_earlier_ones(records: Records, run_id: str) -> None:
+    from airflow.models.taskinstance import TaskInstance
+
+    wait(records, run_id, "wait", state="failed", try_number=1)
+    with records.sessions.begin() as session:
+        task = session.query(TaskInstance).filter_by(run_id=run_id, task_id="wait").one()
+        task.prepare_db_for_next_try(session)
+    records.begin("coast", run_id, "wait", start_date=ago(minutes=1))
+
+    assert find(run_id, "wait").job is None
+    assert recent() == ([], 0)
+    records.work("coast", run_id, "wait", **{**JOB, "job_id": "8a0"})
+    assert find(run_id, "wait").job == JobKey("pixxel_default", "wf-1", "8a0")
+    assert recent() == (["coast.wait[-1]"], 1)
+
+
+@pytest.mark.skipif(not TRIES_ARE_ROWS, reason="Airflow stores both in other tables from 3.4 on")
+def test_what_an_earlier_airflow_has_stored_is_found(records: Records, run_id: str) -> None:
+    records.change("coast", run_id, "wait", state="deferred", start_date=ago(minutes=1))
+    records.keep_from_before("coast", run_id, "wait", **JOB)
+
+    assert find(run_id, "wait").job == JobKey("pixxel_default", "wf-1", "7f3")
+    assert recent() == (["coast.wait[-1]"], 1)
+    records.work("coast", run_id, "wait", **{**JOB, "job_id": "8a0"})
+    assert find(run_id, "wait").job == JobKey("pixxel_default", "wf-1", "8a0")
+    assert recent() == (["coast.wait[-1]"], 1)
+
+
+@pytest.mark.skipif(not TRIES_ARE_ROWS, reason="there are loops from Airflow 3.4 on")
+def test_of_the_passes_of_a_loop_the_newest_is_shown(records: Records, run_id: str) -> None:
+    import sqlalchemy as sa
+    from airflow.models.taskinstance import TaskInstance
+
+    table: Any = TaskInstance.__table__
+    wait(records, run_id, "wait", state="success", start_date=ago(minutes=2))
+    with records.sessions.begin() as session:
+        first = session.execute(sa.select(table).filter_by(run_id=run_id, task_id="wait")).mappings().one()
+        for minutes in (1, 3):
+            number = {"id": uuid.uuid4(), "region_id": uuid.uuid4(), "start_date": ago(minutes=minutes)}
+            session.execute(sa.insert(table), [{**first, **number}])
+
+    assert find(run_id, "wait").start == ago(minutes=1)
 
 
 @pytest.mark.parametrize("task_id", ["wait", "own", "get"])
