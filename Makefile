@@ -17,7 +17,7 @@ SOAK ?=
 FUZZ ?= 20000
 
 NOX := scripts/nox.sh
-SESSIONS := demo test check docs ci standalone installation cluster cluster-tests storm soak browser fab stores screenshots fuzz bench constraints format
+SESSIONS := demo test preview check docs ci standalone installation cluster cluster-tests storm soak browser fab stores screenshots fuzz bench constraints format
 
 .PHONY: help matrix clean $(SESSIONS)
 
@@ -27,7 +27,7 @@ help:
 $(SESSIONS):
 	@$(NOX) -s $@ -- $(ARGS)
 
-test cluster-tests browser fab stores: ARGS = $(PYTEST_ARGS)
+test preview cluster-tests browser fab stores: ARGS = $(PYTEST_ARGS)
 bench: ARGS = $(BENCH)
 storm: ARGS = $(STORM)
 soak: ARGS = $(SOAK)

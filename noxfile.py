@@ -40,12 +40,15 @@ class Supported:
     python: str
     """The Python the matrix prefers for it, so that every supported Python gets its turn."""
     newest_python: str
+    oldest_python: str = "3.10"
     pins: tuple[str, ...] = ()
     """What that Airflow needs besides its own metadata."""
     groups: tuple[str, ...] = ("test", "cluster")
     """The dependency groups that its file in ``constraints/`` pins."""
     suffix: str = ""
     """Of that file, where what is beside Airflow holds some libraries back."""
+    versions: str = ""
+    """The versions that ``make constraints`` chooses the newest of, where that isn't one version."""
 
     @property
     def constraints(self) -> Path:
@@ -61,6 +64,8 @@ SUPPORTED = (
     Supported("3.3.2", "3.13", "3.13", groups=("test", "cluster", "docs", "lint", "bench", "browser")),
 )
 NEWEST = SUPPORTED[-1]
+#: The next Airflow, of which `make constraints` takes the newest pre-release: tried, but not supported.
+PREVIEW = Supported("3.4", "3.13", "3.13", oldest_python="3.11", versions=">=3.4.0a0,<3.5")
 FAB = replace(NEWEST, groups=("test", "fab"), suffix="-fab")
 STORES = replace(NEWEST, groups=("test", "stores"), suffix="-stores")
 OWN_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -75,7 +80,7 @@ nox.options.allow_parallel = True
 nox.options.sessions = ["test", "check"]
 #: What has to pass before a change is taken, the longest first; `test` is the newest Airflow's, and more.
 CI = ["test", *(f"matrix({each.airflow})" for each in SUPPORTED[:-1])]
-CI += ["browser", "stores", "installation", "fab", "demo", "docs", "check"]
+CI += ["preview", "browser", "stores", "installation", "fab", "demo", "docs", "check"]
 # An Airflow of the person's own is left alone.
 for _name in [each for each in os.environ if each.startswith(("AIRFLOW_", "PYTHONPATH", "PYTHONHOME"))]:
     del os.environ[_name]
@@ -145,17 +150,18 @@ def find_python(version: str) -> str | None:
 
 def choose_python(session: nox.Session, supported: Supported) -> str:
     """Return the Python version meant for this Airflow, or else one that suits it, nox's own first."""
-    suitable = [f"3.{minor}" for minor in range(int(supported.newest_python[2:]), 9, -1)]
+    newest, oldest = (int(each[2:]) for each in (supported.newest_python, supported.oldest_python))
+    suitable = [f"3.{minor}" for minor in range(newest, oldest - 1, -1)]
     suitable.sort(key=lambda version: (version != supported.python, version != OWN_PYTHON))
     for version in suitable:
         if find_python(version):
             return version
-    session.error(f"Airflow {supported.airflow} wants a Python of at most {supported.newest_python}.")
+    session.error(f"Airflow {supported.airflow} wants a Python from 3.{oldest} to 3.{newest}.")
 
 
 def environment_with(session: nox.Session, airflow: str) -> str:
     """Have the tests' environment with that Airflow version; return the Python in there."""
-    supported = next(each for each in SUPPORTED if each.airflow == airflow)
+    supported = next(each for each in (*SUPPORTED, PREVIEW) if each.airflow == airflow)
     version = choose_python(session, supported)
     print(f"Airflow {airflow}, Python {version}", flush=True)
     folder = f".nox/airflow-{airflow}"
@@ -163,11 +169,12 @@ def environment_with(session: nox.Session, airflow: str) -> str:
     return environment(session, *groups, folder=folder, constraints=supported.constraints, python=version)
 
 
-def run(session: nox.Session, *command: str, **environ: str) -> None:
+def run(session: nox.Session, *command: str, success_codes: tuple[int, ...] = (0,), **environ: str) -> None:
     """Run a command and what stands after ``--``, with an AIRFLOW_HOME that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="pixxel-airflow-", ignore_cleanup_errors=True) as home:
         environ = {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **environ}
-        session.run(*command, *session.posargs, env=environ, interrupt_timeout=30, terminate_timeout=10)
+        timeouts = {"interrupt_timeout": 30, "terminate_timeout": 10}
+        session.run(*command, *session.posargs, env=environ, success_codes=success_codes, **timeouts)
 
 
 def hand_over(session: nox.Session, *command: str, groups: tuple[str, ...] = ()) -> None:
@@ -208,6 +215,23 @@ def matrix(session: nox.Session, airflow: str) -> None:
     if airflow.startswith("3.0."):  # which doesn't run without one
         more["AIRFLOW__API_AUTH__JWT_ISSUER"] = "pixxel-matrix"
     run(session, python, "-m", "pytest", *words, **more)
+
+
+@nox.session
+def preview(session: nox.Session) -> None:
+    """Run the tests on the next Airflow's newest pre-release and report how they went."""
+    python = environment_with(session, PREVIEW.airflow)
+    report = ROOT / "build" / "preview.xml"
+    report.unlink(missing_ok=True)
+    words = (*XDIST, *OTHER_TESTS, "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors")
+    words += (*DEPRECATIONS, f"--junitxml={report}")
+    reporter = (sys.executable, "scripts/preview.py", str(report), python, UV, PREVIEW.versions)
+    try:
+        # 1: tests have failed, which is reported and fails nothing.
+        run(session, python, "-m", "pytest", *words, success_codes=(0, 1), PIXXEL_TEST_HISTORIES="100")
+        session.run(*reporter, log=False)
+    except nox.command.CommandFailed:
+        session.error("preview: a fault of the session, not of Airflow")
 
 
 @nox.session
@@ -333,7 +357,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def constraints(session: nox.Session) -> None:
     """Resolve the tested versions of everything anew: names and versions only, for all Pythons."""
-    texts = {each.constraints: resolve(session, each) for each in (*SUPPORTED, FAB, STORES)}
+    texts = {each.constraints: resolve(session, each) for each in (*SUPPORTED, PREVIEW, FAB, STORES)}
     texts[ROOT / "constraints" / "nox.txt"] = resolve(session, None)
     # Nothing is written when one can't be resolved.
     for path, text in texts.items():
@@ -342,16 +366,18 @@ def constraints(session: nox.Session) -> None:
 
 def resolve(session: nox.Session, supported: Supported | None) -> str:
     """Return the text of a constraint file: of an Airflow version, or of nox itself."""
-    command = [UV, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10", "--no-header"]
+    oldest = supported.oldest_python if supported else "3.10"
+    command = [UV, "pip", "compile", "--quiet", "--universal", "--python-version", oldest, "--no-header"]
     command += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
     command += [f"--group={group}" for group in (supported.groups if supported else ("nox",))]
-    what, newest = "runs the sessions of noxfile.py", "3.13"
+    what, newest = "runs the sessions of noxfile.py", NEWEST.newest_python
     with tempfile.TemporaryDirectory() as folder:
         if supported:
             what = f"airflow-provider-pixxel is tested with on Airflow {supported.airflow}"
             newest = supported.newest_python
             extra = Path(folder) / "airflow.in"
-            extra.write_text("\n".join([f"apache-airflow=={supported.airflow}", *supported.pins, ""]))
+            versions = supported.versions or f"=={supported.airflow}"
+            extra.write_text("\n".join([f"apache-airflow{versions}", *supported.pins, ""]))
             command += ["--extra", "simulator", "pyproject.toml", str(extra)]
         text = str(session.run(*command, silent=True, log=False, stderr=None))
     lines = [
@@ -359,5 +385,5 @@ def resolve(session: nox.Session, supported: Supported | None) -> str:
         for line in text.splitlines()
         if line and not line.startswith(("airflow-provider-pixxel", "#", "-"))
     ]
-    header = f"# What {what}, for Python 3.10 to {newest}."
+    header = f"# What {what}, for Python {oldest} to {newest}."
     return "\n".join([header, '# Written by "make constraints"; not to be edited by hand.', *lines, ""])
