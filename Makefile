@@ -1,4 +1,4 @@
-# python3 (3.10 to 3.13) and make are enough: every target sets up what it needs. noxfile.py says how each is done.
+# python3 (3.10 to 3.14) and make are enough: every target sets up what it needs. noxfile.py says how each is done.
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3

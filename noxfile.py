@@ -61,11 +61,11 @@ SUPPORTED = (
     Supported("3.0.6", python="3.11", newest_python="3.12", pins=("fastapi<0.118",)),
     Supported("3.1.8", python="3.12", newest_python="3.13"),
     Supported("3.2.2", python="3.12", newest_python="3.13", pins=("fastapi<0.137", "svcs<26")),
-    Supported("3.3.2", "3.13", "3.13", groups=("test", "cluster", "docs", "lint", "bench", "browser")),
+    Supported("3.3.2", "3.13", "3.14", groups=("test", "cluster", "docs", "lint", "bench", "browser")),
 )
 NEWEST = SUPPORTED[-1]
 #: The next Airflow, of which `make constraints` takes the newest pre-release: tried, but not supported.
-PREVIEW = Supported("3.4", "3.13", "3.13", oldest_python="3.11", versions=">=3.4.0a0,<3.5")
+PREVIEW = Supported("3.4", "3.14", "3.14", oldest_python="3.11", versions=">=3.4.0a0,<3.5")
 FAB = replace(NEWEST, groups=("test", "fab"), suffix="-fab")
 STORES = replace(NEWEST, groups=("test", "stores"), suffix="-stores")
 OWN_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"

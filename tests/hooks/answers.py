@@ -168,7 +168,9 @@ INFORMATIONAL: list[Row] = [
     ("101 with a chunk", SWITCHING[:-2] + b"Transfer-Encoding: chunked\r\n\r\n" + chunk(), TRANSIENT),
     ("103, then RTSP", HINTS + sized(status=b"RTSP/1.0 200 OK"), TRANSIENT),
     ("101 with an answer", SWITCHING + sized(), TRANSIENT),
-    ("1,000 of 100", CONTINUE * 1_000 + sized(), ALIKE),
+    ("50 of 100", CONTINUE * 50 + sized(), "job"),
+    # Python 3.14.8 and others give up at 100 of them, earlier ones and aiohttp never do.
+    ("1,000 of 100", CONTINUE * 1_000 + sized(), EITHER),
     ("1,000 of 103", HINTS * 1_000 + sized(), ALIKE),
 ]
 
