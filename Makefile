@@ -17,7 +17,7 @@ SOAK ?=
 FUZZ ?= 20000
 
 NOX := scripts/nox.sh
-SESSIONS := demo test preview check docs ci standalone installation cluster cluster-tests storm soak browser fab stores screenshots fuzz bench constraints format
+SESSIONS := demo test preview check docs ci standalone installation record cluster cluster-tests storm soak browser fab stores screenshots fuzz bench constraints format
 
 .PHONY: help matrix clean $(SESSIONS)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ SUPPORTED = (
 )
 NEWEST = SUPPORTED[-1]
 #: The next Airflow, of which `make constraints` takes the newest pre-release: tried, but not supported.
-PREVIEW = Supported("3.4", "3.14", "3.14", oldest_python="3.11", versions=">=3.4.0a0,<3.5")
+PREVIEW = Supported("3.4", "3.14", "3.14", groups=("test",), oldest_python="3.11", versions=">=3.4.0a0,<3.5")
 FAB = replace(NEWEST, groups=("test", "fab"), suffix="-fab")
 STORES = replace(NEWEST, groups=("test", "stores"), suffix="-stores")
 OWN_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -159,14 +160,14 @@ def choose_python(session: nox.Session, supported: Supported) -> str:
     session.error(f"Airflow {supported.airflow} wants a Python from 3.{oldest} to 3.{newest}.")
 
 
-def environment_with(session: nox.Session, airflow: str) -> str:
-    """Have the tests' environment with that Airflow version; return the Python in there."""
+def environment_with(session: nox.Session, airflow: str, *groups: str) -> str:
+    """Have the tests' environment with that Airflow version and these groups; return the Python in there."""
     supported = next(each for each in (*SUPPORTED, PREVIEW) if each.airflow == airflow)
     version = choose_python(session, supported)
     print(f"Airflow {airflow}, Python {version}", flush=True)
     folder = f".nox/airflow-{airflow}"
-    groups = supported.groups if airflow != NEWEST.airflow else ("test", "cluster")
-    return environment(session, *groups, folder=folder, constraints=supported.constraints, python=version)
+    words = {"folder": folder, "constraints": supported.constraints, "python": version}
+    return environment(session, "test", *groups, **words)
 
 
 def run(session: nox.Session, *command: str, success_codes: tuple[int, ...] = (0,), **environ: str) -> None:
@@ -268,21 +269,37 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def installation(session: nox.Session) -> None:
-    """Install the wheel into a fresh environment, start an Airflow with its defaults and look for errors."""
-    python = environment(session, "lint")
+    """Build and check wheel and sdist, install the wheel afresh, and start an Airflow with its defaults."""
+    python = environment(session, "test", "lint")
     with tempfile.TemporaryDirectory(prefix="installation-") as folder:
-        session.run(python, "-m", "hatchling", "build", "-d", folder, "-t", "wheel", silent=True)
-        (wheel,) = Path(folder).glob("*.whl")
+        run(session, python, "scripts/check_package.py", folder)
+        (wheel,), (sdist,) = Path(folder).glob("*.whl"), Path(folder).glob("*.tar.gz")
+        shutil.unpack_archive(sdist, folder, filter="data")
+        with session.chdir(sdist.with_suffix("").with_suffix("")):
+            # Every test can be imported, and those of releases run.
+            words = ("-q", "-n", "0", "--no-header", "-p", "no:cacheprovider")
+            run(session, python, "-m", "pytest", *words, "--collect-only", *OTHER_TESTS, silent=True)
+            run(session, python, "-m", "pytest", *words, "tests/upgrades")
         fresh = environment(session, folder=f"{folder}/venv", package=(str(wheel),))
         session.chdir(folder)
         run(session, fresh, str(ROOT / "scripts" / "check_installation.py"))
+
+
+@nox.session
+def record(session: nox.Session) -> None:
+    """Record what this release stores in a running Airflow, for the tests of upgrades."""
+    run(session, environment(session, "test", "lint"), "scripts/record_release.py")
 
 
 def whole_airflows(session: nox.Session) -> Iterator[str]:
     """Have an environment for each version in the variable MATRIX, or for the newest; yield its Python."""
     for airflow in os.environ.get("MATRIX", "").split() or [NEWEST.airflow]:
         newest = airflow == NEWEST.airflow
-        yield environment(session, "test", "cluster") if newest else environment_with(session, airflow)
+        yield (
+            environment(session, "test", "cluster")
+            if newest
+            else environment_with(session, airflow, "cluster")
+        )
 
 
 @nox.session

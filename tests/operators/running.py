@@ -135,9 +135,11 @@ class RunRunner(Runner):
         if self.kill(name):
             raise Killed(name)
 
-    def run(self, **arguments: Any) -> Ended:
-        """Run the task until Airflow would call it ended."""
-        resume: Any = None
+    def run(self, resume: Any = None, **arguments: Any) -> Ended:
+        """Run the task until Airflow would call it ended.
+
+        :param resume: what its first process goes on with after a deferral: a method's name, its arguments.
+        """
         while True:
             operator = self.operator(**arguments)
             context: Any = {"ti": self.ti, "dag_run": self.dag_run}

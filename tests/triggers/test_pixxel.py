@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,21 +16,6 @@ from pixxel_provider.hooks import sessions
 from pixxel_provider.triggers.pixxel import PixxelEndedJobTrigger, PixxelJobTrigger
 from tests.poller_support import Script, ending, has_ended, run, wait_for
 from tests.support import RecordingLog
-
-STORED = Path(__file__).parent / "stored"
-
-
-class TestStorage:
-    @pytest.mark.parametrize("file", sorted(STORED.glob("*.json")), ids=lambda file: file.stem)
-    def test_what_a_released_version_stored_can_be_loaded(self, file: Path) -> None:
-        stored = json.loads(file.read_text())
-        trigger = PixxelJobTrigger(**stored["kwargs"])
-        path, now = trigger.serialize()
-        assert path == stored["classpath"]
-        assert stored["kwargs"].items() <= now.items()
-
-    def test_there_is_a_stored_version_to_load(self) -> None:
-        assert sorted(STORED.glob("*.json"))
 
 
 class TestWaiting:
