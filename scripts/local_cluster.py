@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -72,6 +73,7 @@ class Cluster(LocalAirflow):
         more: Mapping[str, str] | None = None,
         parts: Mapping[str, str] = PARTS,
     ) -> None:
+        home.mkdir(parents=True, exist_ok=True)
         self.services = Services(home)
         port = port or free_port()
         settings = {f"AIRFLOW__{name}": value for name, value in SETTINGS.items()}
@@ -154,7 +156,7 @@ class Cluster(LocalAirflow):
     def check(self) -> None:
         """Raise AirflowTrouble if a part has ended again and again."""
         for name in {name for _, name in self.ended}:
-            if sum(name == each for _, each in self.ended) > 5:
+            if sum(name == each for _, each in self.ended) > 2:
                 end = self.log(name).read_text(errors="replace")[-3000:]
                 raise AirflowTrouble(f"{name} ended by itself:\n{end}")
 
@@ -338,6 +340,14 @@ def _listens(port: int) -> bool:
     with socket.socket() as sock:
         sock.settimeout(1)
         return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """Yield a temporary folder that other users can reach, as PostgreSQL has to, and can't list."""
+    with tempfile.TemporaryDirectory(prefix="pixxel-airflow-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @contextlib.contextmanager

@@ -56,6 +56,18 @@ class TestRole(SphinxRole):
         return [nodes.Text(f"{words} ("), nodes.literal(text=Path(file).name), nodes.Text(")")], []
 
 
+class StormRole(SphinxRole):
+    """A step of the last storm, by the words of its table: missed if that storm hadn't it."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the words."""
+        table = ROOT / "docs" / "storm-figures.inc"
+        if f"     - {self.text}\n" not in table.read_text(encoding="utf-8"):
+            message = self.inliner.reporter.error(f"the storm has no step {self.text}", line=self.lineno)
+            return [], [message]
+        return [nodes.inline("", f"the storm: {self.text}")], []
+
+
 class ConnectionFields(Written):
     """The extras of the connection."""
 
@@ -225,6 +237,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     ):
         app.add_directive(name, kind)
     app.add_role("test", TestRole())
+    app.add_role("storm", StormRole())
     app.connect("config-inited", _prolog)
     app.connect("autodoc-process-signature", _signature)
     return {"version": "1", "parallel_read_safe": True}

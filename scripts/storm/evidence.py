@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from local_cluster import AIRFLOW_2, Cluster, program
 
 # Errors that only say that something didn't work just then.
 TRANSIENT = re.compile(r"Pixxel(?:Connection|Server|RateLimit|Response|Temporary)Error")
+# What is logged about a job once it is known.
+WAITING = re.compile(r"Pixxel job \S+ of workflow|Pausing task as DEFERRED")
 RAISED = re.compile(
     r"(?:Pixxel\w*Error|AirflowSensorTimeout|AirflowTaskTimeout|AirflowNotFoundException|AirflowFailException)"
 )
@@ -44,28 +47,34 @@ def task_instances(cluster: Cluster) -> dict[tuple[str, str], list[dict[str, Any
     return found
 
 
-def task_logs(cluster: Cluster) -> dict[tuple[str, str, str], str]:
-    """Return what was logged for each task, all tries in one, by the ids of DAG, run and task."""
-    found: dict[tuple[str, str, str], str] = defaultdict(str)
+def task_logs(cluster: Cluster) -> dict[tuple[str, str, str], list[str]]:
+    """Return the logs of each task, one for each try and trigger, by the ids of DAG, run and task."""
+    found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for file in sorted((cluster.home / "logs").glob("dag_id=*/run_id=*/task_id=*/**/*.log*")):
         ids = dict(part.split("=", 1) for part in file.parts if "=" in part)
-        found[ids["dag_id"], ids["run_id"], ids["task_id"]] += file.read_text(errors="replace")
+        found[ids["dag_id"], ids["run_id"], ids["task_id"]].append(file.read_text(errors="replace"))
     return found
 
 
 def errors_in(log: str) -> Counter[str]:
-    """Return the errors that ended tries, by their names and how often each did."""
+    """Return the errors that ended a try, by their names and how often each did.
+
+    A transient error before the log names the job that is waited for begins with ``before:``.
+    """
     found: Counter[str] = Counter()
+    before = "before: "
     for line in log.splitlines():
+        before = "" if WAITING.search(line) else before
         try:
             entry = json.loads(line)
         except ValueError:
             # Airflow 2 writes text: an exception's line begins with its name, after the module's.
             if match := re.match(rf"(?:[a-z_]+\.)+({RAISED.pattern})", line):
-                found[match[1]] += 1
+                found[before * bool(TRANSIENT.fullmatch(match[1])) + match[1]] += 1
             continue
         if isinstance(entry, dict) and entry.get("error_detail"):
-            found[str(entry["error_detail"][0].get("exc_type"))] += 1
+            name = str(entry["error_detail"][0].get("exc_type"))
+            found[before * bool(TRANSIENT.fullmatch(name)) + name] += 1
     return found
 
 
@@ -126,6 +135,15 @@ def pages(cluster: Cluster, tasks: Iterable[dict[str, Any]]) -> dict[str, str]:
         except urllib.error.HTTPError as error:
             found[path] = error.read().decode(errors="replace")
     return found
+
+
+def length(job: dict[str, Any]) -> float:
+    """Return for how many seconds a job ran, 0 where it hasn't ended."""
+    began, ended = job.get("created_at"), job.get("finished_at")
+    if not began or not ended:
+        return 0.0
+    times = (datetime.fromisoformat(each.replace("Z", "+00:00")) for each in (began, ended))
+    return -(next(times) - next(times)).total_seconds()
 
 
 def places_of(secrets: Iterable[str], texts: dict[str, str]) -> list[str]:

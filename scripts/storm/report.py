@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable
@@ -36,7 +35,7 @@ class Outcome:
 def judge(
     run: PlannedRun,
     tasks: Iterable[dict[str, Any]],
-    logs: dict[tuple[str, str, str], str],
+    logs: dict[tuple[str, str, str], list[str]],
     bills: Counter[str],
     folder: str,
 ) -> Outcome:
@@ -44,7 +43,10 @@ def judge(
     outcome = Outcome(run, bills=sum(bills[each] for each in run.workflows) if run.kind.bills else 0)
     tasks = list(tasks)
     found = {task["task_id"]: task["state"] for task in tasks}
-    errors = {name: errors_in(logs.get((run.dag_id, run.run_id, name), "")) for name in run.kind.tasks}
+    errors: dict[str, Counter[str]] = {name: Counter() for name in run.kind.tasks}
+    for name, found_errors in errors.items():
+        for log in logs.get((run.dag_id, run.run_id, name), ()):
+            found_errors.update(errors_in(log))
     outcome.hanging = not tasks or any(task["state"] not in ENDED for task in tasks)
     outcome.earlier_tries = sum(max(task["try_number"] - 1, 0) for task in tasks)
     for name, expected in run.kind.tasks.items():
@@ -58,8 +60,8 @@ def judge(
                 f"{name} is {found.get(name)}, not {expected} ({', '.join(errors[name]) or 'no error'})"
             )
     for name, raised in errors.items():
-        # A run may give up before there is a job, and its next try goes on; a wait that has begun may not.
-        outcome.ended_by_transient += [f"{name}: {each}" for each in raised if TRANSIENT.fullmatch(each)]
+        # A try may give up before there is a job, and the next one goes on; a wait that has begun may not.
+        outcome.ended_by_transient += [f"{name}: {each}" for each in raised if TRANSIENT.search(each)]
     if run.kind.error and not any(run.kind.error in each for raised in errors.values() for each in raised):
         outcome.problem = outcome.problem or f"no {run.kind.error} in its log"
     shared = run.kind.name == "run_shared"
@@ -114,7 +116,7 @@ class Report:
         if self.shared[0] > self.shared[1]:
             found.append(f"the shared workflow: {self.shared[0]} jobs billed for {self.shared[1]} runs")
         for each in self.outcomes:
-            waits = [words for words in each.ended_by_transient if words.startswith("wait:")]
+            waits = [words for words in each.ended_by_transient if ": before: " not in words]
             found += [f"{each.run.dag_id} {each.run.run_id}: a wait ended for {words}" for words in waits]
         found += [f"a loop was held up for {each['blocked']:.2f} s at {each['where']}" for each in self.ours]
         if self.counters["total"] > self.budget:
@@ -133,7 +135,7 @@ class Report:
         asked = sum(each.asked for each in right)
         bills = sum(each.bills for each in self.outcomes if not _shared(each)) + self.shared[0]
         planned = sum(each.run.kind.bills for each in self.outcomes)
-        waits = sum(words.startswith("wait:") for each in self.outcomes for words in each.ended_by_transient)
+        waits = sum(": before: " not in words for each in self.outcomes for words in each.ended_by_transient)
         others = sum(len(each.ended_by_transient) for each in self.outcomes) - waits
         twice = sum(each.bills > each.run.kind.bills for each in self.outcomes if not _shared(each))
         routes = ", ".join(f"{name} {count}" for name, count in sorted(self.counters["routes"].items()))
@@ -182,20 +184,29 @@ class Report:
         )
         return "\n".join(lines)
 
-    def rst(self) -> str:
-        """Return the tables of the docs."""
+    def content(self) -> dict[str, Any]:
+        """Return what is kept of a storm, as JSON types."""
         kinds = Counter(each.run.kind.name for each in self.outcomes)
         good = Counter(each.run.kind.name for each in self.outcomes if not each.problem and not each.hanging)
-        steps = [(f"{at / 60:.1f} min", words) for at, words in self.steps]
-        runs = [(f"``{name}``", f"{good[name]} of {count}") for name, count in sorted(kinds.items())]
-        parts = [
-            ".. Written by ``make storm STORM=--docs``; not to be edited by hand.",
-            self.title,
-            table("figure", "measured", self.figures()),
-            table("time", "what happened", steps),
-            table("kind of run (``scripts/storm/dags/storm.py``)", "as expected", runs),
-        ]
-        return "\n\n".join(parts) + "\n"
+        return {
+            "title": self.title,
+            "figures": self.figures(),
+            "steps": [(f"{at / 60:.1f} min", words) for at, words in self.steps],
+            "kinds": [(f"``{name}``", f"{good[name]} of {count}") for name, count in sorted(kinds.items())],
+            "failures": self.failures(),
+        }
+
+
+def rst(content: dict[str, Any]) -> str:
+    """Return the tables of the docs."""
+    parts = [
+        ".. Written by ``make storm STORM=--docs``; not to be edited by hand.",
+        f"{content['title']}.",
+        table("figure", "measured", content["figures"]),
+        table("time", "what happened", content["steps"]),
+        table("kind of run (``scripts/storm/dags/storm.py``)", "as expected", content["kinds"]),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def table(left: str, right: str, rows: Iterable[tuple[str, str]]) -> str:
@@ -214,9 +225,3 @@ def bills_by_workflow(jobs: Iterable[dict[str, Any]], paid: Iterable[str]) -> Co
     """Return how many jobs were billed for each workflow."""
     wanted = set(paid)
     return Counter(job["workflow_id"] for job in jobs if job["id"] in wanted)
-
-
-def save(report: Report, file: Path) -> None:
-    """Write the figures as JSON, for whoever compares two storms."""
-    content = {"title": report.title, "figures": dict(report.figures()), "failures": report.failures()}
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

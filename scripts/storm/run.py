@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -22,7 +22,7 @@ import evidence  # noqa: E402
 import report as reports  # noqa: E402
 from faults import KEYS, Storm  # noqa: E402
 from local_airflow import AirflowTrouble  # noqa: E402
-from local_cluster import Cluster, running  # noqa: E402
+from local_cluster import Cluster, open_folder, running  # noqa: E402
 from local_pixxel import Pixxel  # noqa: E402
 from plan import SHARED, WATCHED, PlannedRun, plan  # noqa: E402
 from surroundings import VaultServer, add_mix  # noqa: E402
@@ -184,7 +184,7 @@ class Run:
             outcomes=outcomes,
             shared=(bills[SHARED], len(created)),
             counters=self.pixxel.control("GET", "/counters"),
-            budget=self._budget(tasks),
+            budget=self._budget(tasks, jobs),
             worst=worst,
             blocks=blocks,
             tracebacks=evidence.tracebacks(self.cluster),
@@ -201,18 +201,15 @@ class Run:
         )
         return Counter(event for (value,) in values for event in evidence.as_list(value))
 
-    def _budget(self, tasks: dict[Any, list[dict[str, Any]]]) -> int:
-        """Return how many requests the waits may cost: each polls once an interval, and begins and ends.
+    def _budget(self, tasks: dict[Any, list[dict[str, Any]]], jobs: list[dict[str, Any]]) -> int:
+        """Return how many requests this may cost: each job is polled once an interval until it has ended.
 
-        An interval is shortened by up to a fifth, a fifth of the answers is retried, and each try adds a few.
+        An interval is shortened by up to a fifth, and a fifth of the answers is retried. Each try asks a few
+        times before its wait and after it, and so does the asset's watcher, for each event.
         """
-        seconds, tries = 0.0, 0
-        for rows in tasks.values():
-            for task in rows:
-                if task["start_date"] and task["end_date"]:
-                    seconds += (task["end_date"] - task["start_date"]).total_seconds()
-                tries += max(task["try_number"], 1)
-        return int((seconds / (0.8 * POLL_INTERVAL) + 10 * tries + self.seconds / POLL_INTERVAL) * 1.25)
+        seconds = self.seconds + sum(map(evidence.length, jobs))
+        tries = sum(max(task["try_number"], 1) for rows in tasks.values() for task in rows)
+        return int((seconds / (0.8 * POLL_INTERVAL) + 5 * tries) * 1.2)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -232,11 +229,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(stack: contextlib.ExitStack, wanted: argparse.Namespace, screen: Screen) -> int:
-    home = wanted.keep
-    if home is None:
-        kept = tempfile.TemporaryDirectory(prefix="pixxel-storm-", ignore_cleanup_errors=True)
-        home = Path(stack.enter_context(kept))
-    folder = home.resolve()
+    folder = wanted.keep.resolve() if wanted.keep else stack.enter_context(open_folder())
     for name in ("lags", "downloads", "airflow"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     vault = VaultServer()
@@ -263,9 +256,10 @@ def _run(stack: contextlib.ExitStack, wanted: argparse.Namespace, screen: Screen
     run.carry_out()
     found = run.report()
     screen.line(found.text())
-    reports.save(found, folder / "figures.json")
+    content = found.content()
+    (folder / "figures.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if wanted.docs:
-        (ROOT / "docs" / "storm-figures.inc").write_text(found.rst(), encoding="utf-8")
+        (ROOT / "docs" / "storm-figures.inc").write_text(reports.rst(content), encoding="utf-8")
     return 1 if found.failures() else 0
 
 

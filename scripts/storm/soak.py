@@ -7,7 +7,6 @@ import contextlib
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,14 +20,15 @@ sys.path.append(str(HERE.parent))
 
 import evidence  # noqa: E402
 from local_airflow import AirflowTrouble  # noqa: E402
-from local_cluster import PARTS, Cluster, running  # noqa: E402
+from local_cluster import PARTS, Cluster, open_folder, running  # noqa: E402
 from local_pixxel import Pixxel  # noqa: E402
 from report import table  # noqa: E402
 from surroundings import add_mix  # noqa: E402
 from terminal import Screen, Stopped, stop_on_signals  # noqa: E402
 
 DOCS = HERE.parent.parent / "docs" / "soak-figures.inc"
-KEY, EACH = "canary-of-the-soak-91d2", 100  # waits in a run of dags/soak.py
+KEY, EACH = "canary-of-the-soak-91d2", 5  # waits in a run of dags/soak.py
+WORKFLOWS = 20
 MEASURES = {
     "bytes": ("memory", "MiB", 1 / 2**20),
     "sockets": ("sockets", "", 1),
@@ -72,27 +72,29 @@ class Soak:
 
     def __init__(self, cluster: Cluster, pixxel: Pixxel, lags: Path, waits: int, screen: Screen) -> None:
         self.cluster, self.pixxel, self.lags, self.screen = cluster, pixxel, lags, screen
-        self.workflows = [f"wf-soak-{number}" for number in range(waits // EACH)]
+        self.workflows = [f"wf-soak-{number}" for number in range(WORKFLOWS)]
+        self.runs = {f"soak-{number}": self.workflows[number % WORKFLOWS] for number in range(waits // EACH)}
 
     def begin(self) -> None:
         """Start the waits and return when all of them are in a triggerer."""
         for workflow in self.workflows:
             self.pixxel.control("POST", "/workflows", {"id": workflow, "like": "wf-succeeds"})
+        for name, workflow in self.runs.items():
             for number in range(EACH):
-                job = {"workflow_id": workflow, "id": f"{workflow}-{number}", "seconds": 86_400}
+                job = {"workflow_id": workflow, "id": f"{name}-{number}", "seconds": 86_400}
                 self.pixxel.control("POST", "/jobs", job)
-        for workflow in self.workflows:
-            body = {"dag_run_id": workflow, "conf": {"workflow_id": workflow}, "logical_date": None}
+            conf = {"workflow_id": workflow, "name": name}
+            body = {"dag_run_id": name, "conf": conf, "logical_date": None}
             self.cluster.ask("POST", f"{self.cluster.api}/dags/soak/dagRuns", body)
-        wanted = EACH * len(self.workflows)
+        wanted = EACH * len(self.runs)
         self._until(lambda: self._triggers() >= wanted, f"{wanted} waits in the triggerers", self._triggers)
 
     def end(self) -> None:
         """Let all jobs end and return when all waits have."""
-        for workflow in self.workflows:
+        for name in self.runs:
             for number in range(EACH):
-                self.pixxel.control("PATCH", f"/jobs/{workflow}-{number}", {"finish": True})
-        wanted = EACH * len(self.workflows)
+                self.pixxel.control("PATCH", f"/jobs/{name}-{number}", {"finish": True})
+        wanted = EACH * len(self.runs)
         self._until(lambda: self.states().get("success", 0) == wanted, f"{wanted} successes", self.states)
 
     def states(self) -> dict[str, int]:
@@ -172,8 +174,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(stack: contextlib.ExitStack, wanted: argparse.Namespace, screen: Screen) -> int:
-    kept = tempfile.TemporaryDirectory(prefix="pixxel-soak-", ignore_cleanup_errors=True)
-    folder = Path(stack.enter_context(kept))
+    folder = stack.enter_context(open_folder())
     lags = folder / "lags"
     lags.mkdir()
     pixxel = Pixxel(folder, "--seed", "1", key=KEY)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(ROOT / "scripts"))
 
 from local_airflow import AirflowTrouble, Standalone  # noqa: E402
+from local_cluster import open_folder  # noqa: E402
 
 KEY = "canary-of-the-whole-airflow-77c0"
 NO_ACCESS_KEY = "key-without-access-1b9e"
@@ -164,9 +164,8 @@ def airflow(_pixxel: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def open_path() -> Iterator[Path]:
     """An empty folder that other users can reach, as PostgreSQL needs it where this runs as root."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder)
+    with open_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

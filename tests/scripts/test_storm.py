@@ -24,9 +24,9 @@ def task(state: str | None, task_id: str = "run", try_number: int = 1) -> dict[s
     return {"task_id": task_id, "state": state, "try_number": try_number}
 
 
-def logged(run: PlannedRun, *errors: str, task_id: str = "run") -> dict[Any, str]:
+def logged(run: PlannedRun, *errors: str, task_id: str = "run") -> dict[Any, list[str]]:
     lines = [json.dumps({"event": "Task failed", "error_detail": [{"exc_type": each}]}) for each in errors]
-    return {(run.dag_id, run.run_id, task_id): "\n".join(lines)}
+    return {(run.dag_id, run.run_id, task_id): ["\n".join(lines)]}
 
 
 def judged(name: str, tasks: list[dict[str, Any]], *errors: str, bills: int = 0) -> report.Outcome:
@@ -130,8 +130,14 @@ def test_a_block_by_others_is_counted_and_not_held_against_the_package() -> None
 
 
 def test_a_wait_that_a_transient_error_ended_fails_the_storm() -> None:
-    outcome = judged("wait_deferred", [task("success", "wait")], "PixxelServerError")
-    assert "a wait ended for wait: PixxelServerError" in str(reported(outcome).failures())
+    run, tasks = planned("run_deferred"), [task("success")]
+    ids, bills = (run.dag_id, run.run_id, "run"), Counter({run.workflows[0]: 1})
+    begun = json.dumps({"event": "Pixxel job job-1 of workflow wf is created: created"})
+    (error,) = logged(run, "PixxelServerError").values()
+    early = report.judge(run, tasks, {ids: [*error, begun]}, bills, "/nowhere")
+    assert reported(early).failures() == []
+    late = report.judge(run, tasks, {ids: [f"{begun}\n{error[0]}"]}, bills, "/nowhere")
+    assert "a wait ended for run: PixxelServerError" in str(reported(late).failures())
 
 
 def test_every_kind_comes_once_before_any_comes_again() -> None:
