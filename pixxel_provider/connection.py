@@ -20,7 +20,7 @@ from urllib.request import getproxies
 
 from pixxel_provider.allowed_hosts import AllowedHosts, read_allowed_hosts
 from pixxel_provider.api import redaction, urls
-from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.api.errors import PixxelInputError, shown
 from pixxel_provider.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, DEFAULT_HOST
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _BARE_IPV6 = re.compile(r"^([^:/]+://)([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[^/\[\]@]*)(
 _MASK = "***"
 #: Shorter keys than this aren't redacted in answers: they would match ordinary words.
 _SHORTEST_REDACTED = 12
+# Of servers, few accept longer headers; and the search for a key takes longer to prepare than to do.
+_LONGEST_KEY = 4_096
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ def read_connection(conn: Connection) -> Settings:
         secret.
     """
     try:
+        for name in ("conn_type", "host", "schema", "password"):
+            if not isinstance(value := getattr(conn, name), str | None):
+                raise PixxelInputError(name, f"must be text, not {type(value).__name__}")
         _check_type(conn.conn_type)
         extras = _extras(conn)
         base_url = _base_url(conn, allow_http=extras["allow_http"])
@@ -116,7 +121,9 @@ def read_connection(conn: Connection) -> Settings:
             private_storage=read_allowed_hosts("extra 'private_storage'", extras["private_storage"]),
         )
     except PixxelInputError as error:
-        raise PixxelInputError(f"connection {conn.conn_id!r}: {error.field}", error.problem) from None
+        # A key may have been entered into another field, too.
+        problem = redaction.redact(error.problem, _secrets(str(conn.password or "").strip()))
+        raise PixxelInputError(f"connection {conn.conn_id!r}: {error.field}", problem) from None
 
 
 def is_loopback(host: str) -> bool:
@@ -141,7 +148,8 @@ def _check_type(conn_type: str | None) -> None:
     # A mistyped id, or another one in an XCom, must not send that service's password to Pixxel.
     if (conn_type or "").lower() not in _TYPES:
         raise PixxelInputError(
-            "conn_type", f"is {conn_type!r}, and {CONNECTION_TYPE!r} is needed: its password isn't Pixxel's"
+            "conn_type",
+            f"is {shown(conn_type)}, and {CONNECTION_TYPE!r} is needed: its password isn't Pixxel's",
         )
 
 
@@ -201,8 +209,8 @@ def _boolean(name: str, value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     """Return a value for a message, unless it is so long that it may be the key in the wrong field."""
-    words = repr(value)
-    return words if len(words) < _SHORTEST_REDACTED else f"a value of {len(str(value))} characters"
+    words = shown(value)
+    return words if len(words) < _SHORTEST_REDACTED else "a longer value"
 
 
 def _base_url(conn: Connection, *, allow_http: bool) -> str:
@@ -259,6 +267,8 @@ def _key(password: str | None) -> str:
     key = (password or "").strip()
     if not key:
         raise PixxelInputError("password", "is empty; it holds the API key")
+    if len(key) > _LONGEST_KEY:
+        raise PixxelInputError("password", f"has {len(key)} characters; no API key is that long")
     if not key.isascii() or not key.isprintable():
         raise PixxelInputError("password", "holds characters that can't stand in a header")
     return key
@@ -274,8 +284,10 @@ def _authorization(key: str, scheme: str) -> str:
 
 def _secrets(key: str) -> tuple[str, ...]:
     # With its scheme first, so that a repeated header is redacted as a whole.
-    candidates = (key, key.split(None, 1)[-1])
-    return tuple(dict.fromkeys(secret for secret in candidates if len(secret) >= _SHORTEST_REDACTED))
+    candidates = (key, *key.split(None, 1)[-1:])
+    return tuple(
+        dict.fromkeys(each for each in candidates if _SHORTEST_REDACTED <= len(each) <= _LONGEST_KEY)
+    )
 
 
 def _verify(value: str) -> bool | str:
@@ -291,8 +303,8 @@ def _verify(value: str) -> bool | str:
         name = "extra 'verify'"
     # Not Path.exists: a text that is too long for a path would raise another exception.
     if not os.access(value, os.F_OK):
-        shown = repr(value) if value.startswith((os.sep, ".", "~")) else _shown(value)
-        raise PixxelInputError(name, f"must be true, false or a path of CA certificates; {shown} isn't there")
+        path = shown(value) if value.startswith((os.sep, ".", "~")) else _shown(value)
+        raise PixxelInputError(name, f"must be true, false or a path of CA certificates; {path} isn't there")
     return value
 
 

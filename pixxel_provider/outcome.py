@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -59,7 +60,9 @@ def event_of(result: PollResult) -> dict[str, Any]:
 def started_at(event: object) -> float | None:
     """Return when the wait of such an event began, None if the event doesn't have it."""
     found = event.get("started_at") if _is_ours(event) else None
-    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def why_no_result(event: object) -> str:
@@ -70,21 +73,27 @@ def why_no_result(event: object) -> str:
 
 
 def _is_ours(event: object) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(event, Mapping) and event.get("version") == _EVENT_VERSION and bool(event.get("kind"))
+    return (
+        isinstance(event, Mapping)
+        and event.get("version") == _EVENT_VERSION
+        and isinstance(event.get("kind"), str)
+    )
 
 
 def result_of(event: object) -> PollResult | None:
     """Return the result in an event, None if it has none that this version knows."""
-    if not _is_ours(event) or str(event["kind"]) not in _KINDS:
+    if not _is_ours(event) or event["kind"] not in _KINDS:
+        return None
+    metadata, error = event.get("metadata"), event.get("error")
+    if not all(value is None or isinstance(value, dict) for value in (metadata, error)):
+        return None
+    from pixxel_provider.api.calls import can_be_sent
+
+    if event["kind"] == "identified" and not can_be_sent((metadata or {}).get("id")):
         return None
     from pixxel_provider.api.polling import PollResult
 
-    return PollResult(
-        kind=str(event["kind"]),
-        message=str(event.get("message", "")),
-        metadata=event.get("metadata"),
-        error=event.get("error"),
-    )
+    return PollResult(event["kind"], str(event.get("message", "")), metadata, error)
 
 
 def conclude(result: PollResult, *, soft_fail: bool = False, never_fail: bool = False) -> dict[str, Any]:

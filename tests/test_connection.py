@@ -19,6 +19,7 @@ from pixxel_provider.connection import Settings, read_connection
 from pixxel_provider.hooks.pixxel import PixxelHook
 from pixxel_provider.simulator import serve
 from tests.hooks.clients import CLIENTS
+from tests.support import CANARY
 
 KEY = "a-key-of-some-length"
 
@@ -545,3 +546,46 @@ def test_exceptions_from_a_proxy_are_hosts_suffixes_and_ranges(
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", exceptions)
     assert read(host=host).proxy == ("http://proxy.example:3128" if through else None)
+
+
+@pytest.mark.parametrize("name", ["conn_type", "host", "schema", "password"])
+@pytest.mark.parametrize("value", [1234567890123, ["x"], b"bytes"])
+def test_a_field_that_is_no_text_is_named(name: str, value: Any) -> None:
+    fields = {
+        "conn_id": "c",
+        "conn_type": "pixxel",
+        "host": "",
+        "schema": None,
+        "password": "key",
+        "port": None,
+    }
+    with pytest.raises(PixxelInputError) as caught:
+        read_connection(SimpleNamespace(**{**fields, "extra": None, name: value}))  # type: ignore[arg-type]
+    assert str(caught.value) == f"connection 'c': {name} must be text, not {type(value).__name__}"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"conn_type": CANARY},
+        {"host": f"{CANARY}://x"},
+        {"extra": {"verify": f"/{CANARY}"}},
+        {"extra": {"read_timeout": CANARY}},
+        {"extra": {"private_storage": f"{CANARY}/64"}},
+    ],
+    ids=repr,
+)
+def test_a_key_in_another_field_as_well_is_not_shown(fields: dict[str, Any]) -> None:
+    with pytest.raises(PixxelInputError) as caught:
+        read(**{"conn_type": "pixxel", "password": CANARY, **fields})
+    assert CANARY not in str(caught.value)
+
+
+def test_no_key_and_no_value_in_a_message_is_longer_than_people_read() -> None:
+    with pytest.raises(PixxelInputError, match="has 4097 characters; no API key is that long"):
+        read(conn_type="pixxel", password="k" * 4_097)
+    assert read(conn_type="pixxel", password="k" * 4_096).redact("k" * 4_096) == "***"
+    for fields in ({"conn_type": "x" * 9_000}, {"extra": {"verify": "/x" * 9_000}}):
+        with pytest.raises(PixxelInputError) as caught:
+            read(**{"conn_type": "pixxel", "password": "key", **fields})
+        assert len(str(caught.value)) < 500

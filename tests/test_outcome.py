@@ -13,7 +13,14 @@ from airflow.providers.common.compat.sdk import (
 
 from pixxel_provider.api.errors import PixxelAuthError, PixxelError
 from pixxel_provider.api.polling import PollResult
-from pixxel_provider.outcome import PixxelJobFailedError, conclude, event_of, result_of, without_causes
+from pixxel_provider.outcome import (
+    PixxelJobFailedError,
+    conclude,
+    event_of,
+    result_of,
+    started_at,
+    without_causes,
+)
 
 AUTH = PixxelAuthError("no", status_code=401, code="unauthorized", details={"a": 1}, request="GET /x")
 RESULTS = [
@@ -97,3 +104,31 @@ def test_no_error_of_this_package_is_one_that_airflow_skips_on() -> None:
         return {kind}.union(*(all_below(below) for below in kind.__subclasses__()))
 
     assert not [kind for kind in all_below(PixxelError) if issubclass(kind, AirflowException)]
+
+
+GOOD = {"version": 1, "kind": "succeeded", "message": "m", "metadata": {"id": "j"}, "error": None}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": ["succeeded"]},
+        {"kind": 1},
+        {"metadata": "all of it"},
+        {"metadata": ["j"]},
+        {"kind": "error", "error": "no"},
+        {"kind": "identified", "metadata": None},
+        {"kind": "identified", "metadata": {"id": None}},
+        {"kind": "identified", "metadata": {"id": ".."}},
+    ],
+    ids=repr,
+)
+def test_an_event_with_a_field_of_another_type_has_no_result(wrong: dict[str, Any]) -> None:
+    assert result_of(GOOD) is not None
+    assert result_of({**GOOD, **wrong}) is None
+
+
+@pytest.mark.parametrize("moment", [None, "1", True, float("nan"), float("inf")])
+def test_a_beginning_that_is_no_moment_is_not_known(moment: Any) -> None:
+    assert started_at({**GOOD, "started_at": 1.5}) == 1.5
+    assert started_at({**GOOD, "started_at": moment}) is None

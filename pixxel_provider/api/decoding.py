@@ -6,13 +6,8 @@ import json
 from typing import Any
 
 from pixxel_provider.api.errors import PixxelResponseError
+from pixxel_provider.api.parsing import SMALL, too_many
 
-#: Answers up to this many bytes are decoded without counting.
-SMALL = 256 * 1024
-#: The most values, lists and names in an answer, by their separators. Together they take less
-#: than two seconds to decode. A list of 50,000 jobs has a million of the last signs, and byte fields have a
-#: value for each byte.
-LIMITS = {b",": 4_000_000, b"[": 200_000, b":": 2_000_000}
 #: The most objects that are kept; later ones are read as empty. A list with an empty job is unreadable, and
 #: of a job's tasks fewer are kept anyway.
 OBJECTS_LIMIT = 100_000
@@ -26,10 +21,8 @@ def decode(body: bytes) -> Any:
     """
     if len(body) <= SMALL:
         return json.loads(body)
-    for sign, limit in LIMITS.items():
-        if body.count(sign) > limit:
-            what = f"more than {limit:,} of {sign.decode()!r}"
-            raise PixxelResponseError(f"the answer holds {what}, which no job does")
+    if what := too_many(body):
+        raise PixxelResponseError(f"the answer holds {what}, which no job does")
     keep = _Keep()
     found = json.loads(body, object_hook=keep)
     # Objects are handed over from the inside out: the last one is the whole answer.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 
 from pixxel_provider.api.calls import can_be_sent, check_id, same_id
-from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.api.errors import PixxelInputError, shown
 from pixxel_provider.api.event_cursor import ended_at, outcome
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import StatusRules, normalise, status_words
@@ -23,8 +23,8 @@ def read_moment(field: str, given: object) -> datetime:
         if moment.tzinfo is not None:
             return moment.astimezone(timezone.utc)
     except (OverflowError, TypeError, ValueError):
-        raise PixxelInputError(field, f"must be an ISO 8601 time, not {given!r}") from None
-    raise PixxelInputError(field, f"needs a time zone: {str(given)!r}")
+        raise PixxelInputError(field, f"must be an ISO 8601 time, not {shown(given)}") from None
+    raise PixxelInputError(field, f"needs a time zone: {shown(str(given))}")
 
 
 def _text(given: object) -> str:

@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pixxel_provider.api.parsing import json_safe
+from pixxel_provider.api.parsing import json_safe, number, text
 
 _DETAILS_LIMIT = 2_000
+_SHOWN = 200
 
 
 class PixxelError(Exception):
@@ -43,6 +44,13 @@ class PixxelInputError(PixxelError, ValueError):
 
     def fields(self) -> dict[str, Any]:
         return {**super().fields(), "field": self.field, "problem": self.problem}
+
+
+class PixxelTriggerArgumentError(PixxelInputError, TypeError):
+    """An argument of a trigger can't be used, perhaps as another version of this package has stored it.
+
+    A TypeError as well: any other exception of a trigger's ``__init__`` ends Airflow's whole triggerer.
+    """
 
 
 class PixxelUnknownStatusError(PixxelError):
@@ -184,8 +192,14 @@ def rebuild(fields: Mapping[str, Any]) -> PixxelError:
     kind = _CLASSES.get(str(fields.get("type")), PixxelError)
     message = str(fields.get("message", ""))
     if issubclass(kind, PixxelApiError):
-        extra = {k: fields[k] for k in ("code", "details", "request", "retry_after") if k in fields}
-        return kind(message, status_code=int(fields.get("status_code", 0)), **extra)
+        return kind(
+            message,
+            status_code=int(number(fields.get("status_code")) or 0),
+            code=text(fields.get("code")),
+            details=fields.get("details"),
+            request=text(fields.get("request")),
+            retry_after=number(fields.get("retry_after")),
+        )
     if issubclass(kind, PixxelInputError):
         return kind(str(fields.get("field", "")), str(fields.get("problem", message)))
     if issubclass(kind, PixxelConnectionError):
@@ -193,9 +207,19 @@ def rebuild(fields: Mapping[str, Any]) -> PixxelError:
     return kind(message)
 
 
+def shown(value: object) -> str:
+    """Return a value for an error's message: as in Python, and not too long."""
+    try:
+        words = repr(value)
+    except (ValueError, RecursionError):
+        # A number of thousands of digits, or lists in lists.
+        words = f"this {type(value).__name__}"
+    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"
+
+
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _DETAILS_LIMIT else text[:_DETAILS_LIMIT] + "…"
+    words = value if isinstance(value, str) else json.dumps(value)
+    return words if len(words) <= _DETAILS_LIMIT else words[:_DETAILS_LIMIT] + "…"
 
 
 _CLASSES: dict[str, type[PixxelError]] = {

@@ -72,9 +72,11 @@ class EventCursor:
             announced = {
                 str(key): (float(end), str(ended)) for key, (end, ended) in stored["announced"].items()
             }
-            return cls(-math.inf if since is None else float(since), announced)
-        except (AttributeError, KeyError, TypeError, ValueError):
+            cursor = cls(-math.inf if since is None else float(since), announced)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             return None
+        times = [end for end, _ in announced.values()] + [0.0 if since is None else cursor.since]
+        return cursor if all(map(math.isfinite, times)) else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the cursor as JSON types."""

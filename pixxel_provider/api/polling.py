@@ -20,6 +20,7 @@ from pixxel_provider.api.errors import (
     PixxelNotFoundError,
     PixxelResponseError,
     rebuild,
+    shown,
 )
 from pixxel_provider.api.messages import Log, plain, status_of
 from pixxel_provider.api.retry import LONGEST_RETRY_AFTER
@@ -36,6 +37,17 @@ SHORTEST_DELAY = 0.5
 _FIRST_RETRY_DELAY = 2.0
 #: The fixed part of a delay; the rest is jitter.
 _FIXED_PART = 0.8
+
+
+def check_seconds(field: str, value: object, *, optional: bool = False) -> None:
+    """Raise PixxelInputError with the field's name unless a value is a number of seconds.
+
+    :param optional: whether it may be None.
+    """
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+        raise PixxelInputError(field, f"must be a number of seconds, not {shown(value)}")
 
 
 @dataclass(frozen=True)
@@ -57,9 +69,12 @@ class WaitPlan:
 
     def check(self) -> None:
         """Raise PixxelInputError with the name of an argument that can't be used."""
-        grace: object = self.not_found_grace
-        if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace < math.inf:
-            raise PixxelInputError("not_found_grace", f"must be a number of seconds, not {grace!r}")
+        check_seconds("poke_interval", self.poke_interval)
+        check_seconds("timeout", self.timeout)
+        check_seconds("max_wait", self.max_wait, optional=True)
+        check_seconds("not_found_grace", self.not_found_grace)
+        if not 0 <= self.not_found_grace < math.inf:
+            raise PixxelInputError("not_found_grace", f"must be 0 or more, not {self.not_found_grace!r}")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 MASK = "***"
+# Before a letter that was escaped several times, as in JSON in JSON: each time twice as many. If any number
+# were allowed, the time would grow with the square of a row of them.
+_BACKSLASHES = r"\\{1,64}"
 _NAMED = {"&": ("&amp;",), "<": ("&lt;",), ">": ("&gt;",), '"': ("&quot;",), "'": ("&apos;",)}
 
 # The secret parts of an address: user and password before its host, and its query. Slashes may be escaped.
@@ -56,10 +59,14 @@ def _in_text(secret: str) -> re.Pattern[str]:
     def forms(char: str) -> str:
         code = ord(char)
         named = "".join(f"{name}|" for name in _NAMED.get(char, ()))
-        quoted = rf"{named}{re.escape(char)}|\\+u{code:04x}|%(?:25)*{code:02x}|&#(?:0*{code}|x0*{code:x});"
-        return rf"(?:{quoted})" if char.isalnum() else rf"(?:\\*(?:{quoted}))"
+        plain = re.escape(char) if char != "\\" else _BACKSLASHES
+        quoted = rf"{named}{plain}|%(?:25)*{code:02x}|&#(?:0*{code}|x0*{code:x});"
+        escaped = f"u{code:04x}" if char.isalnum() or char == "\\" else f"(?:u{code:04x}|{quoted})"
+        return f"(?:{quoted}|{_BACKSLASHES}{escaped})"
 
-    return re.compile("".join(map(forms, secret)), re.IGNORECASE)
+    # Each of several backslashes would match any number of them.
+    single = re.sub(r"\\+", lambda _: "\\", secret)
+    return re.compile("".join(map(forms, single)), re.IGNORECASE)
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.api.errors import PixxelInputError, shown
 
 # Pixxel doesn't list its statuses. Its job page and its block SDK (pixxel-clay 1.3.0, clay.callback)
 # name "completed", "failed", "created" and "inprogress"; the rest are usual words for the same things.
@@ -102,7 +102,7 @@ def status_words(field: str, given: Iterable[str] | None) -> frozenset[str] | No
     words = list(given)
     for word in words:
         if not isinstance(word, str) or not normalise(word):
-            raise PixxelInputError(field, f"holds {word!r}, which isn't a status")
+            raise PixxelInputError(field, f"holds {shown(word)}, which isn't a status")
     return frozenset(map(normalise, words))
 
 

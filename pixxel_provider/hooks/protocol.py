@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode, urljoin
 from pixxel_provider import __version__
 from pixxel_provider.api import parsing, urls
 from pixxel_provider.api.calls import Call
-from pixxel_provider.api.decoding import SMALL, decode
+from pixxel_provider.api.decoding import decode
 from pixxel_provider.api.errors import (
     PixxelApiError,
     PixxelConnectionError,
@@ -81,7 +81,7 @@ class Answer:
     @property
     def is_large(self) -> bool:
         """Whether decoding it may take long."""
-        return len(self.body) > (_SMALL_ENCODED if "content-encoding" in self.headers else SMALL)
+        return len(self.body) > (_SMALL_ENCODED if "content-encoding" in self.headers else parsing.SMALL)
 
 
 def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +52,42 @@ class Record:
         """Read a stored record; None if this version can't read it."""
         if not isinstance(stored, Mapping) or stored.get("version") != _VERSION:
             return None
-        fields = {name: stored.get(name) for name in cls.__dataclass_fields__}
-        if fields["state"] not in _STATES or not isinstance(fields["began_at"], (int, float)):
+        fields = {name: stored[name] for name in cls.__dataclass_fields__ if name in stored}
+        if not all(_TYPES[name](value) for name, value in fields.items()) or not fields.keys() >= _NEEDED:
             return None
-        if fields["state"] in (CREATED, DONE) and not isinstance(fields["job_id"], str):
-            return None
-        return cls(**fields)  # type: ignore[arg-type]
+        record = cls(**fields)
+        return None if record.state in (CREATED, DONE) and record.job_id is None else record
+
+
+def _is_number(value: object) -> bool:
+    # Finite, and not true or false.
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_ids(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+
+
+_NEEDED = frozenset({"state", "began_at"})
+_TYPES: dict[str, Callable[[object], bool]] = {
+    "state": lambda value: isinstance(value, str) and value in _STATES,
+    "began_at": _is_number,
+    "known": _are_ids,
+    "over_by": lambda value: value is None or _is_number(value),
+    "workflow_id": _is_text,
+    "job_id": _is_text,
+    "estimated_cost": lambda value: value is None or _is_number(value),
+    "clearing": _is_count,
+    "attempt": _is_count,
+}
 
 
 class Checkpoint:

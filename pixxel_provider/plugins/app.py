@@ -95,6 +95,9 @@ def make_app() -> WithHeaders:
 
 def _find(dag_id: str, run_id: str, task_id: str, map_index: str) -> queries.Instance:
     # An unmapped task has the placeholder of its URL, which Airflow left unchanged.
+    if any("\x00" in each for each in (dag_id, run_id, task_id)):
+        # PostgreSQL's client refuses it with an error of its own.
+        raise HTTPException(404, "There is no such task instance.")
     index = int(map_index) if _INDEX.fullmatch(map_index) else -1
     instance = queries.find(dag_id, run_id, task_id, index)
     if instance is None:

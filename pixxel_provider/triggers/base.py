@@ -9,11 +9,12 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from pixxel_provider.api.errors import PixxelError
-from pixxel_provider.api.polling import Poll, PollResult, PollState, WaitPlan
+from pixxel_provider.api.calls import check_id
+from pixxel_provider.api.errors import PixxelError, PixxelTriggerArgumentError, shown
+from pixxel_provider.api.polling import Poll, PollResult, PollState, WaitPlan, check_seconds
 from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.hooks.connection_lookup import as_transient
-from pixxel_provider.outcome import event_of
+from pixxel_provider.outcome import event_of, started_at
 from pixxel_provider.provider_info import DEFAULT_CONNECTION_ID
 
 
@@ -46,7 +47,7 @@ class PixxelWaitTrigger(BaseTrigger):
         **plan: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.poll: Any = resolve_name(poll)(**(target or {})) if isinstance(poll, str) else poll
+        self.poll: Any = poll if isinstance(poll, Poll) else _poll(poll, target or {})
         self.pixxel_conn_id = pixxel_conn_id
         self.started_at = self.clock.time() if started_at is None else started_at
         self.not_before = not_before
@@ -82,7 +83,9 @@ class PixxelWaitTrigger(BaseTrigger):
 
     def _event(self, result: PollResult) -> TriggerEvent:
         # A worker that takes over may have to wait again, by the same deadline.
-        return TriggerEvent({**event_of(result), "started_at": self.started_at})
+        event = {**event_of(result), "started_at": self.started_at}
+        # None for what is no moment, as NaN isn't JSON.
+        return TriggerEvent({**event, "started_at": started_at(event)})
 
     def _event_of_error(self, error: Exception, result: PollResult | None) -> TriggerEvent:
         # Whatever it was, the task has to get an event: without one it would stay deferred.
@@ -113,9 +116,16 @@ class PixxelWaitTrigger(BaseTrigger):
         except PixxelError as error:
             return as_transient(error)
 
-    async def _wait(self) -> PollResult:
+    def _check(self) -> None:
+        """Raise PixxelInputError with the name of an argument that can't be used."""
+        check_id("pixxel_conn_id", self.pixxel_conn_id)
         self.poll.check()
         self.plan.check()
+        for name in ("started_at", "not_before", "missing_since"):
+            check_seconds(name, getattr(self, name), optional=name != "started_at")
+
+    async def _wait(self) -> PollResult:
+        self._check()
         passed = min(max(self.clock.time() - self.started_at, 0.0), self.plan.timeout)
         # A clock that jumps moves neither the deadline nor the gaps once the trigger runs.
         begun = self.clock.monotonic() - passed
@@ -138,3 +148,21 @@ class PixxelWaitTrigger(BaseTrigger):
                 delay = state.next_delay(self.clock.monotonic() - begun)
         finally:
             await self._close()
+
+
+def _poll(name: Any, target: Any) -> Poll[Any]:
+    """Return the judge that is named, and no other object.
+
+    :raises PixxelTriggerArgumentError: there is none of that name, or not with these fields.
+    """
+    try:
+        found = resolve_name(name)
+    except Exception:
+        # Whatever its module raises.
+        found = None
+    if not isinstance(found, type) or not issubclass(found, Poll):
+        raise PixxelTriggerArgumentError("poll", f"names no judge: {shown(name)}")
+    try:
+        return found(**target)
+    except TypeError as error:
+        raise PixxelTriggerArgumentError("target", f"isn't that of {found.__qualname__}: {error}") from None

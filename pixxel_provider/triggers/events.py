@@ -15,12 +15,12 @@ from airflow.triggers.base import TriggerEvent
 from pixxel_provider.api import calls, parsing
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.ended_jobs import read_moment
-from pixxel_provider.api.errors import PixxelError, PixxelInputError
+from pixxel_provider.api.errors import PixxelError, PixxelInputError, PixxelTriggerArgumentError, shown
 from pixxel_provider.api.event_cursor import OUTCOMES, EventCursor, outcome
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.judges import JobPoll
 from pixxel_provider.api.messages import Log
-from pixxel_provider.api.polling import Poll, PollState, WaitPlan
+from pixxel_provider.api.polling import Poll, PollState, WaitPlan, check_seconds
 from pixxel_provider.api.status import StatusRules
 from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.compat.event_triggers import BaseEventTrigger, SharedStreamProducer, asset_stores
@@ -53,7 +53,7 @@ class PixxelJobEventTrigger(BaseEventTrigger):
     :param pixxel_conn_id: the Airflow connection.
     :param poke_interval: seconds; the longest gap between two requests.
     :param since: an ISO 8601 time with zone; a new watcher announces jobs that ended after it as well.
-    :raises PixxelInputError: an argument can't be used.
+    :raises PixxelTriggerArgumentError: an argument can't be used; it is a PixxelInputError.
     """
 
     clock: Clock = CLOCK
@@ -69,22 +69,24 @@ class PixxelJobEventTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.workflow_id = workflow_id
-        self.outcomes = _outcomes(outcomes)
         self.created_by = created_by
         self.pixxel_conn_id = pixxel_conn_id
         self.poke_interval = poke_interval
-        self.since = None if since is None else read_moment("since", since)
-        calls.list_jobs(workflow_id)
-        if created_by is not None:
-            calls.check_id("created_by", created_by)
-        if (
-            isinstance(poke_interval, bool)
-            or not isinstance(poke_interval, (int, float))
-            or not poke_interval > 0
-        ):
-            raise PixxelInputError(
-                "poke_interval", f"must be a number of seconds above 0, not {poke_interval!r}"
-            )
+        try:
+            self.outcomes = _outcomes(outcomes)
+            self.since = None if since is None else read_moment("since", since)
+            self._check()
+        except PixxelInputError as error:
+            raise PixxelTriggerArgumentError(error.field, error.problem) from None
+
+    def _check(self) -> None:
+        calls.list_jobs(self.workflow_id)
+        calls.check_id("pixxel_conn_id", self.pixxel_conn_id)
+        if self.created_by is not None:
+            calls.check_id("created_by", self.created_by)
+        check_seconds("poke_interval", self.poke_interval)
+        if not self.poke_interval > 0:
+            raise PixxelInputError("poke_interval", f"must be above 0, not {self.poke_interval!r}")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and every argument, all of them JSON."""
@@ -310,9 +312,9 @@ def _outcomes(given: Collection[str] | None) -> list[str] | None:
     if given is None:
         return None
     if isinstance(given, str) or not isinstance(given, Collection) or not given:
-        raise PixxelInputError("outcomes", f"must be a list of outcomes, not {given!r}")
+        raise PixxelInputError("outcomes", f"must be a list of outcomes, not {shown(given)}")
     known = list(OUTCOMES.values())
     for each in given:
         if each not in known:
-            raise PixxelInputError("outcomes", f"holds {each!r}; it may hold {', '.join(known)}")
+            raise PixxelInputError("outcomes", f"holds {shown(each)}; it may hold {', '.join(known)}")
     return [each for each in known if each in given]

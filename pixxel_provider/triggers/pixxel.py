@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from airflow.triggers.base import TriggerEvent
 from pixxel_provider.api.errors import PixxelConnectionError, PixxelError
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.judges import JobPoll
-from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState
+from pixxel_provider.api.polling import SHORTEST_DELAY, PollResult, PollState, check_seconds
 from pixxel_provider.compat.triggerer import deferral_end
 from pixxel_provider.hooks.shared_hooks import acquire
 from pixxel_provider.outcome import UNSTARTED
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class _SharedPollTrigger(PixxelWaitTrigger):
     """A wait whose requests are those of all waits of the triggerer for the workflow."""
 
+    _jobs: Any = None
+
     async def _join(self, state: PollState, job_id: str | None, ended: Callable[[Job], bool]) -> None:
         connection = acquire(self.pixxel_conn_id, self.clock)
         self._jobs = Subscription(connection, self.poll.workflow_id, job_id, ended)
@@ -34,9 +36,10 @@ class _SharedPollTrigger(PixxelWaitTrigger):
         state.jitter = self._jobs.jitter
 
     async def _close(self) -> None:
-        await self._jobs.leave()
+        if self._jobs is not None:
+            await self._jobs.leave()
 
-    def _next_answer(self, delay: float, at_most: float) -> Coroutine[Any, Any, Any]:
+    def _next_answer(self, delay: float, at_most: float) -> Any:
         return self._jobs.next_answer(delay, at_most)
 
 
@@ -109,6 +112,8 @@ class PixxelJobTrigger(_SharedPollTrigger):
         """Do what a worker does before it defers, where none did."""
         if self.deferred_for is None:
             return
+        check_seconds("deferred_for", self.deferred_for)
+        self.plan.check()
         if (end := deferral_end(self)) is not None:
             # First, as it holds also where a worker has to go on.
             self.started_at = end - self.deferred_for

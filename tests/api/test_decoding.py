@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from pixxel_provider.api import calls, decoding
-from pixxel_provider.api.decoding import LIMITS, OBJECTS_LIMIT, SMALL, decode
+from pixxel_provider.api.decoding import OBJECTS_LIMIT, decode
 from pixxel_provider.api.errors import PixxelResponseError
 from pixxel_provider.api.job import ENTRIES_LIMIT, Job
+from pixxel_provider.api.parsing import LIMITS, SMALL
 from pixxel_provider.api.truncation import METADATA_LIMIT
 from tests.hostile import HOSTILE, job_of
 

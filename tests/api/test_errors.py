@@ -4,6 +4,7 @@ import copy
 import functools
 import inspect
 import json
+import math
 import pickle
 from collections.abc import Iterator
 from typing import Any
@@ -222,3 +223,25 @@ def test_an_input_error_is_a_value_error_that_names_the_field() -> None:
 def test_only_errors_of_the_api_know_when_to_come_back() -> None:
     assert PixxelConnectionError("gone").retry_after is None
     assert PixxelServerError("busy", status_code=503, retry_after=9.0).retry_after == 9.0
+
+
+@pytest.mark.parametrize("value", [None, "x", [], {"a": 1}, float("nan"), 1e300, "1e999", True])
+@pytest.mark.parametrize("name", [*errors._CLASSES, "Later"])
+def test_an_error_is_made_of_fields_of_any_type(name: str, value: Any) -> None:
+    fields = dict.fromkeys(
+        "message status_code code details request retry_after field problem reason sent".split(), value
+    )
+    error = errors.rebuild({**fields, "type": name})
+    assert type(error).__name__ == (name if name in errors._CLASSES else "PixxelError")
+    assert error.retry_after is None or math.isfinite(error.retry_after)
+    json.dumps(error.fields(), allow_nan=False)
+
+
+def test_a_value_in_a_message_is_short_whatever_it_is() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert errors.shown("a") == "'a'"
+    assert [len(errors.shown(value)) for value in ("x" * 10_000, ["y"] * 10_000)] == [201, 201]
+    assert errors.shown(10**5_000) == "this int"
+    assert errors.shown(deep) == "this list"

@@ -146,6 +146,10 @@ def test_a_stored_cursor_goes_on_where_it_was(steps: list[tuple[str, str]]) -> N
         *({"version": 1, "since": "x", "announced": {}}, {"version": 1, "since": 1, "announced": []}),
         {"version": 1, "since": 1, "announced": {"a": 7}},
         {"version": 1, "since": 1, "announced": {"a": ["x", "failed"]}},
+        {"version": 1, "since": 10**400, "announced": {}},
+        {"version": 1, "since": math.nan, "announced": {}},
+        {"version": 1, "since": 1, "announced": {"a": [10**400, "failed"]}},
+        {"version": 1, "since": 1, "announced": {"a": [math.inf, "failed"]}},
     ],
 )
 def test_what_is_no_cursor_is_not_read_as_one(stored: object) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -345,3 +346,20 @@ def test_anything_becomes_strict_json_and_strict_json_stays_itself(value: Any) -
     assert parsing.json_safe(found) == found
     if not isinstance(value, (dict, list, str)) and (not isinstance(value, float) or math.isfinite(value)):
         assert found == (value if not isinstance(value, int) or abs(value) < 2**63 else str(value))
+
+
+@pytest.mark.parametrize("sign", [" ", "\t", "1", ":", "+"])
+def test_a_long_text_is_no_date_and_takes_no_time(sign: str) -> None:
+    words = f"2026-01-02{sign * 100_000}!"
+    start = time.thread_time()
+    assert parsing.timestamp(words) is None
+    assert parsing.timestamp_text(words) == words
+    assert time.thread_time() - start < 1
+
+
+@pytest.mark.parametrize("sign", parsing.LIMITS)
+def test_bytes_with_more_values_than_an_answer_may_have_are_kept_as_they_are(sign: bytes) -> None:
+    count = parsing.LIMITS[sign]
+    for beyond in (0, 1):
+        packed = base64.b64encode(b'"%s%*s"' % (sign * (count + beyond), parsing.SMALL, b"")).decode()
+        assert (parsing.raw_bytes(packed) == packed) == bool(beyond)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html
 import json
+import time
 from urllib.parse import quote
 
 import pytest
@@ -112,3 +113,14 @@ def test_signs_of_a_key_are_no_pattern() -> None:
 def test_a_page_may_name_the_signs_of_a_key() -> None:
     key = "a-key&with<some>\"odd\"'signs'"
     assert redact(f"<p>{html.escape(key)}</p>", [key]) == "<p>***</p>"
+
+
+@pytest.mark.parametrize("key", [KEY, f"-{KEY}", f"_{KEY}", f'"{KEY}', f"\\{KEY}", f"\\\\{KEY}"])
+@pytest.mark.parametrize("row", ["\\", "-\\", "%25", "&#0"])
+def test_the_time_to_search_a_key_grows_with_the_text_alone(key: str, row: str) -> None:
+    words = row * 30_000
+    start = time.thread_time()
+    assert redact(words, [key]) == words
+    assert redact(f"{words} {key}", [key]) == f"{words} ***"
+    # Cubed, it would be hours.
+    assert time.thread_time() - start < 4

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from pixxel_provider.api import calls
-from pixxel_provider.api.decoding import SMALL
+from pixxel_provider.api.parsing import SMALL
 from pixxel_provider.hooks.pixxel import PixxelAsyncHook
 from tests.hooks.answers import sized
 from tests.hooks.clients import Outcome, connection_to

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import itertools
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.api.judges import PackagePoll
 from pixxel_provider.api.polling import WaitPlan
 from pixxel_provider.clock import Clock
@@ -223,3 +225,39 @@ def test_a_connection_that_can_not_be_read_now_is_read_later(
     monkeypatch.setattr(connection, "get_async_connection", flaky)
     assert fire()["kind"] == "succeeded"
     assert len(read) == 3
+
+
+@pytest.mark.parametrize(
+    ("stored", "field"),
+    [
+        ({"poll": "os:system"}, "poll"),
+        ({"poll": "builtins:dict"}, "poll"),
+        ({"poll": "no.such:Judge"}, "poll"),
+        ({"poll": "pixxel_provider.api.judges:Later"}, "poll"),
+        ({"poll": ""}, "poll"),
+        ({"poll": None}, "poll"),
+        ({"poll": "pixxel_provider.api.polling:Poll"}, "target"),
+        ({"target": {"workflow_id": "w", "job_id": "j", "later": 1}}, "target"),
+        ({"target": ["w"]}, "target"),
+    ],
+)
+def test_a_stored_judge_that_is_none_fails_its_trigger_and_not_the_triggerer(
+    stored: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(PixxelInputError) as caught:
+        PixxelWaitTrigger(**{**FULL, **stored})
+    assert caught.value.field == field
+    # Airflow fails a trigger with this one alone; after any other its whole triggerer ends.
+    assert isinstance(caught.value, TypeError)
+    assert type(copy.copy(caught.value)) is type(caught.value)
+
+
+@pytest.mark.parametrize("value", ["1", [1], float("nan"), True])
+@pytest.mark.parametrize(
+    "name", ["started_at", "not_before", "missing_since", "poke_interval", "timeout", "max_wait"]
+)
+def test_stored_seconds_that_are_none_end_the_wait_with_their_name(fire: Fire, name: str, value: Any) -> None:
+    event = fire(**{name: value})
+    assert event["kind"] == "error"
+    assert event["error"]["field"] == name
+    assert event["message"].startswith(f"{name} must be a number of seconds, not ")
