@@ -13,8 +13,8 @@ MATRIX ?=
 # More words for the storm and the soak, such as: make storm STORM="--minutes 5 --runs 60"; --help tells them
 STORM ?=
 SOAK ?=
-# How many answers the fuzzer tries
-FUZZ ?= 20000
+# How many cases the fuzzer tries
+FUZZ ?= 200000
 
 NOX := scripts/nox.sh
 SESSIONS := demo test preview check docs ci standalone installation record cluster cluster-tests storm soak browser fab stores screenshots fuzz bench constraints format
@@ -31,7 +31,7 @@ test preview cluster-tests browser fab stores: ARGS = $(PYTEST_ARGS)
 bench: ARGS = $(BENCH)
 storm: ARGS = $(STORM)
 soak: ARGS = $(SOAK)
-fuzz: ARGS = --answers $(FUZZ) --seed 1
+fuzz: ARGS = --cases $(FUZZ)
 
 matrix:
 	@$(NOX) -s $(or $(patsubst %,'matrix(%)',$(MATRIX)),matrix) -- $(PYTEST_ARGS)

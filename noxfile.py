@@ -58,7 +58,7 @@ class Supported:
 
 
 SUPPORTED = (
-    Supported("2.11.2", python="3.10", newest_python="3.12"),
+    Supported("2.11.2", python="3.10", newest_python="3.12", pins=("celery<5.7",)),
     Supported(
         "3.0.6",
         python="3.11",
@@ -368,8 +368,8 @@ def screenshots(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Send answers made by chance to both clients."""
-    run(session, environment(session, "test"), "-m", "tests.hooks.fuzz_http")
+    """Try cases made by chance on all that is read from outside; they can be repeated by their numbers."""
+    run(session, environment(session, "test"), "-m", "tests.fuzz")
 
 
 @nox.session

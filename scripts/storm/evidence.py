@@ -138,12 +138,13 @@ def pages(cluster: Cluster, tasks: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 
 def length(job: dict[str, Any]) -> float:
-    """Return for how many seconds a job ran, 0 where it hasn't ended."""
+    """Return for how many seconds a job ran, 0 unless it has ended."""
     began, ended = job.get("created_at"), job.get("finished_at")
     if not began or not ended:
         return 0.0
     times = (datetime.fromisoformat(each.replace("Z", "+00:00")) for each in (began, ended))
-    return -(next(times) - next(times)).total_seconds()
+    # A job that hasn't ended has a zero time, which is long ago.
+    return max(-(next(times) - next(times)).total_seconds(), 0.0)
 
 
 def places_of(secrets: Iterable[str], texts: dict[str, str]) -> list[str]:

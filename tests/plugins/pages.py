@@ -208,10 +208,14 @@ class Records:
 
     def begin(self, dag_id: str, run_id: str, task_id: str, **columns: Any) -> None:
         """Begin a try, as a worker does: it deletes the XComs that the task instance has."""
-        with self.sessions.begin() as session:
-            owner = _owner(session, _key(dag_id, run_id, task_id, -1))
-            session.execute(sa.delete(XComModel.__table__).filter_by(**owner))
+        self.forget(dag_id, run_id, task_id)
         self.change(dag_id, run_id, task_id, state="running", **columns)
+
+    def forget(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> None:
+        """Delete the XComs of a task instance."""
+        with self.sessions.begin() as session:
+            owner = _owner(session, _key(dag_id, run_id, task_id, map_index))
+            session.execute(sa.delete(XComModel.__table__).filter_by(**owner))
 
     def reschedule(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Note that a sensor was rescheduled."""
