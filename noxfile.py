@@ -244,13 +244,15 @@ def preview(session: nox.Session) -> None:
 
 @nox.session
 def check(session: nox.Session) -> None:
-    """Lint, types, the house's layers, and what the package tells pip."""
+    """Lint, types, the house's layers, what the package tells pip, secrets and known vulnerabilities."""
     python = environment(session, "lint")
     words = "ruff check .; ruff format --check .; mypy; lint-imports; validate-pyproject pyproject.toml"
     for command in words.split("; "):
         name, *more = command.split()
         session.run(str(Path(python).with_name(name)), *more, env={"VALIDATE_PYPROJECT_NO_NETWORK": "1"})
     run(session, python, "scripts/check_package.py")
+    run(session, python, "scripts/check_secrets.py")
+    run(session, python, "scripts/check_vulnerabilities.py", str(NEWEST.constraints))
 
 
 @nox.session(requires=CI)
