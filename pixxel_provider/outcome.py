@@ -93,7 +93,8 @@ def result_of(event: object) -> PollResult | None:
         return None
     from pixxel_provider.api.polling import PollResult
 
-    return PollResult(event["kind"], str(event.get("message", "")), metadata, error)
+    message = str(event.get("message") or "") or f"The wait has ended: {event['kind']}."
+    return PollResult(event["kind"], message, metadata, error)
 
 
 def conclude(result: PollResult, *, soft_fail: bool = False, never_fail: bool = False) -> dict[str, Any]:

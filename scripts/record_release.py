@@ -239,7 +239,7 @@ def record() -> dict[str, Any]:
                 recording.fire()
                 recording.finish()
             except Exception:
-                print(airflow.log.read_text(errors="replace")[-5000:], file=sys.stderr)
+                print(airflow.said(), file=sys.stderr)
                 raise
             finally:
                 airflow.stop()

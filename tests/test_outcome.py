@@ -132,3 +132,16 @@ def test_an_event_with_a_field_of_another_type_has_no_result(wrong: dict[str, An
 def test_a_beginning_that_is_no_moment_is_not_known(moment: Any) -> None:
     assert started_at({**GOOD, "started_at": 1.5}) == 1.5
     assert started_at({**GOOD, "started_at": moment}) is None
+
+
+@pytest.mark.parametrize("kind", ["failed", "timed_out", "error"])
+@pytest.mark.parametrize("message", [None, ""])
+@pytest.mark.parametrize(
+    "error", [None, {"type": "PixxelAuthError"}, {"type": ["x"]}, {"type": "PixxelInputError"}]
+)
+def test_an_end_without_words_is_told_all_the_same(kind: str, message: Any, error: Any) -> None:
+    result = result_of({"version": 1, "kind": kind, "message": message, "error": error})
+    assert result is not None
+    with pytest.raises((PixxelError, AirflowException)) as caught:
+        conclude(result)
+    assert str(caught.value).strip()

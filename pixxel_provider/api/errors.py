@@ -201,7 +201,7 @@ def rebuild(fields: Mapping[str, Any]) -> PixxelError:
             retry_after=number(fields.get("retry_after")),
         )
     if issubclass(kind, PixxelInputError):
-        return kind(str(fields.get("field", "")), str(fields.get("problem", message)))
+        return kind(str(fields.get("field", "")), str(fields.get("problem") or message))
     if issubclass(kind, PixxelConnectionError):
         return kind(message, reason=str(fields.get("reason", "other")), sent=bool(fields.get("sent", True)))
     return kind(message)

@@ -96,7 +96,8 @@ class PollResult:
 
     def exception(self) -> PixxelError:
         """Return the error behind a result of kind ``error``."""
-        return rebuild(self.error or {"message": self.message})
+        fields = self.error or {}
+        return rebuild({**fields, "message": fields.get("message") or self.message})
 
 
 _DEFAULT_RULES = StatusRules()

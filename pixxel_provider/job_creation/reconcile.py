@@ -37,6 +37,8 @@ CLOCK_SKEW = 300.0
 _LONGEST_PAUSE = 10.0
 #: How many jobs a message lists.
 _SHOWN = 5
+# The last one that Python has a date for, in Unix seconds.
+_LAST_SECOND = 253_402_300_799
 
 
 def may_have_been_accepted(error: PixxelError) -> bool:
@@ -116,7 +118,8 @@ def refuses_the_list(error: PixxelApiError) -> bool:
 
 
 def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(0, timezone.utc) + timedelta(seconds=max(seconds, 0.0))
+    # A stored record may hold any number.
+    return datetime.fromtimestamp(0, timezone.utc) + timedelta(seconds=min(max(seconds, 0.0), _LAST_SECOND))
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,6 @@ def storage(case: Any) -> None:
     ), found
 
     signed = SignedUrl(asked).follow(location)
-    assert CANARY not in repr(signed)
     place = attempt(lambda: AddressGuard(settings).check(signed))
     assert isinstance(place, Exception) or place.scheme == "https", place
 

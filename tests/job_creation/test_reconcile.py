@@ -111,3 +111,11 @@ def test_a_message_names_five_jobs_and_counts_the_others() -> None:
     assert "by me)" in words
     assert "job-5" not in words
     assert words.endswith("and 2 more")
+
+
+@pytest.mark.parametrize("moment", [253_402_300_799, 253_402_301_100, 1e300, -1e300])
+def test_a_record_of_any_moment_can_be_searched_for(moment: float) -> None:
+    old = Job.read({"id": "j", "workflow_id": "w", "status": "running", "created_at": "2026-01-01T00:00:00Z"})
+    found = reconcile.candidates([old], "w", since=moment, until=moment)
+    assert found == []
+    assert reconcile.worth_remembering([old], moment) == (["j"] if moment < 0 else [])

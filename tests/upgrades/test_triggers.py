@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.models.trigger import Trigger
 
 from pixxel_provider.assets import HAS_ASSET_WATCHERS
-from pixxel_provider.compat.database import Trigger
 from tests.support import FakeClock
 from tests.upgrades.recorded import (
     AIRFLOW,
