@@ -215,7 +215,9 @@ def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on a supported Airflow version, with a Python that suits it."""
     python = environment_with(session, airflow)
     newest = airflow == NEWEST.airflow
-    words = (*XDIST, *OTHER_TESTS, "-q", "-p", "no:cacheprovider", *DEPRECATIONS * newest)
+    # `make test` fuzzes.
+    words = (*XDIST, *OTHER_TESTS, "--ignore=tests/fuzz", "-q", "-p", "no:cacheprovider")
+    words += DEPRECATIONS * newest
     # `make test` takes all histories; here the question is only whether another Airflow changes something.
     more = {"PIXXEL_TEST_HISTORIES": "100"}
     if airflow.startswith("3.0."):  # which doesn't run without one
@@ -230,8 +232,8 @@ def preview(session: nox.Session) -> None:
     report = ROOT / "build" / "preview.xml"
     report.unlink(missing_ok=True)
     words = (*XDIST, *OTHER_TESTS, "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors")
-    # These import no Airflow.
-    words += tuple(f"--ignore=tests/{name}" for name in ("api", "contract", "scripts", "simulator"))
+    # What concerns Airflow little.
+    words += tuple(f"--ignore=tests/{name}" for name in ("api", "contract", "fuzz", "scripts", "simulator"))
     words += (*DEPRECATIONS, f"--junitxml={report}")
     reporter = (sys.executable, "scripts/preview.py", str(report), python, UV, PREVIEW.versions)
     try:

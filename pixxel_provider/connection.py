@@ -20,7 +20,8 @@ from urllib.request import getproxies
 
 from pixxel_provider.allowed_hosts import AllowedHosts, read_allowed_hosts
 from pixxel_provider.api import redaction, urls
-from pixxel_provider.api.errors import PixxelInputError, shown
+from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.api.parsing import shown
 from pixxel_provider.provider_info import CONNECTION_FIELDS, CONNECTION_TYPE, DEFAULT_HOST
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 
 from pixxel_provider.api.calls import can_be_sent, check_id, same_id
-from pixxel_provider.api.errors import PixxelInputError, shown
+from pixxel_provider.api.errors import PixxelInputError
 from pixxel_provider.api.event_cursor import ended_at, outcome
 from pixxel_provider.api.job import Job
+from pixxel_provider.api.parsing import shown
 from pixxel_provider.api.status import StatusRules, normalise, status_words
 
 

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from pixxel_provider.api.parsing import json_safe, number, text
 
 _DETAILS_LIMIT = 2_000
-_SHOWN = 200
 
 
 class PixxelError(Exception):
@@ -205,16 +204,6 @@ def rebuild(fields: Mapping[str, Any]) -> PixxelError:
     if issubclass(kind, PixxelConnectionError):
         return kind(message, reason=str(fields.get("reason", "other")), sent=bool(fields.get("sent", True)))
     return kind(message)
-
-
-def shown(value: object) -> str:
-    """Return a value for an error's message: as in Python, and not too long."""
-    try:
-        words = repr(value)
-    except (ValueError, RecursionError):
-        # A number of thousands of digits, or lists in lists.
-        words = f"this {type(value).__name__}"
-    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"
 
 
 def _short(value: Any) -> str:

@@ -22,6 +22,7 @@ _TIMESTAMP = re.compile(
 # Characters that aren't text; white space and the escape character of coloured logs are kept.
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
 _DEEPEST = 40
+_SHOWN = 200
 #: JSON of up to this many bytes is decoded without counting.
 SMALL = 256 * 1024
 #: The most values, lists and names in JSON, by their separators. Together they take less
@@ -198,3 +199,13 @@ def _number_text(value: int | float) -> str:
     except ValueError:
         # Python refuses to write integers of more than 4,300 digits.
         return ""
+
+
+def shown(value: object) -> str:
+    """Return a value for an error's message: as in Python, and not too long."""
+    try:
+        words = repr(value)
+    except (ValueError, RecursionError):
+        # A number of thousands of digits, or lists in lists.
+        words = f"this {type(value).__name__}"
+    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"

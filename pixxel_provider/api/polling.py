@@ -20,9 +20,9 @@ from pixxel_provider.api.errors import (
     PixxelNotFoundError,
     PixxelResponseError,
     rebuild,
-    shown,
 )
 from pixxel_provider.api.messages import Log, plain, status_of
+from pixxel_provider.api.parsing import shown
 from pixxel_provider.api.retry import LONGEST_RETRY_AFTER
 from pixxel_provider.api.status import StatusRules
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from pixxel_provider.api.errors import PixxelInputError, shown
+from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.api.parsing import shown
 
 # Pixxel doesn't list its statuses. Its job page and its block SDK (pixxel-clay 1.3.0, clay.callback)
 # name "completed", "failed", "created" and "inprogress"; the rest are usual words for the same things.

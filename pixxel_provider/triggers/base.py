@@ -10,7 +10,8 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pixxel_provider.api.calls import check_id
-from pixxel_provider.api.errors import PixxelError, PixxelTriggerArgumentError, shown
+from pixxel_provider.api.errors import PixxelError, PixxelTriggerArgumentError
+from pixxel_provider.api.parsing import shown
 from pixxel_provider.api.polling import Poll, PollResult, PollState, WaitPlan, check_seconds
 from pixxel_provider.clock import CLOCK, Clock
 from pixxel_provider.hooks.connection_lookup import as_transient

@@ -15,11 +15,12 @@ from airflow.triggers.base import TriggerEvent
 from pixxel_provider.api import calls, parsing
 from pixxel_provider.api.calls import Call
 from pixxel_provider.api.ended_jobs import read_moment
-from pixxel_provider.api.errors import PixxelError, PixxelInputError, PixxelTriggerArgumentError, shown
+from pixxel_provider.api.errors import PixxelError, PixxelInputError, PixxelTriggerArgumentError
 from pixxel_provider.api.event_cursor import OUTCOMES, EventCursor, outcome
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.judges import JobPoll
 from pixxel_provider.api.messages import Log
+from pixxel_provider.api.parsing import shown
 from pixxel_provider.api.polling import Poll, PollState, WaitPlan, check_seconds
 from pixxel_provider.api.status import StatusRules
 from pixxel_provider.clock import CLOCK, Clock

@@ -363,3 +363,13 @@ def test_bytes_with_more_values_than_an_answer_may_have_are_kept_as_they_are(sig
     for beyond in (0, 1):
         packed = base64.b64encode(b'"%s%*s"' % (sign * (count + beyond), parsing.SMALL, b"")).decode()
         assert (parsing.raw_bytes(packed) == packed) == bool(beyond)
+
+
+def test_a_value_in_a_message_is_short_whatever_it_is() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert parsing.shown("a") == "'a'"
+    assert [len(parsing.shown(value)) for value in ("x" * 10_000, ["y"] * 10_000)] == [201, 201]
+    assert parsing.shown(10**5_000) == "this int"
+    assert parsing.shown(deep) == "this list"

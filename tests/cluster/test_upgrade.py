@@ -29,7 +29,19 @@ STARTED = ("started", "unaided") if AIRFLOW_V_3_3_PLUS else ()
 #: Tasks of the release's DAG that wait, and how they end.
 WAITS = {
     **dict.fromkeys(
-        ("succeeds", "missing", "finds", "accepts", "runs", "downloads", "unpacks", *STARTED), "success"
+        (
+            "succeeds",
+            "missing",
+            "finds",
+            "accepts",
+            "throttled",
+            "by_macro",
+            "runs",
+            "downloads",
+            "unpacks",
+            *STARTED,
+        ),
+        "success",
     ),
     **dict.fromkeys(("fails", "ends_oddly"), "failed"),
     "skips": "skipped",
@@ -125,7 +137,7 @@ def traces(logs: str) -> list[str]:
 
 def make_jobs(pixxel: Any) -> None:
     """Create what the release's DAGs wait for: nothing ends by itself."""
-    for task in (*WAITS, "throttled", "times_out", "by_macro"):
+    for task in (*WAITS, "times_out"):
         if task not in ("runs", "downloads", "unpacks", "missing"):
             seconds = None if task == "times_out" else 3600
             pixxel.create_job(WORKFLOWS.get(task, "wf-succeeds"), f"job-{task}", seconds=seconds)

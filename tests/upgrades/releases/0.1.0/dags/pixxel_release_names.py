@@ -24,6 +24,7 @@ from pixxel_provider.api.errors import (
     PixxelResponseError,
     PixxelServerError,
     PixxelTemporaryError,
+    PixxelTriggerArgumentError,
     PixxelUnknownStatusError,
 )
 from pixxel_provider.assets import HAS_ASSET_WATCHERS, asset_uri, create_asset, watched_workflow
@@ -75,6 +76,7 @@ ERRORS = (
     PixxelAuthError,
     PixxelNotFoundError,
     PixxelTemporaryError,
+    PixxelTriggerArgumentError,
     PixxelRateLimitError,
     PixxelServerError,
     PixxelDownloadError,
