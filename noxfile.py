@@ -289,7 +289,8 @@ def installation(session: nox.Session) -> None:
         with session.chdir(sdist.with_suffix("").with_suffix("")):
             # Every test can be imported, and those of releases run.
             words = ("-q", "-n", "0", "--no-header", "-p", "no:cacheprovider")
-            run(session, python, "-m", "pytest", *words, "--collect-only", *OTHER_TESTS, silent=True)
+            collected = (python, "-m", "pytest", *words, "--collect-only", *OTHER_TESTS)
+            session.run(*collected, silent=True, env={"AIRFLOW_HOME": folder})
             run(session, python, "-m", "pytest", *words, "tests/upgrades")
         fresh = environment(session, folder=f"{folder}/venv", package=(str(wheel),))
         session.chdir(folder)
