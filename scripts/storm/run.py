@@ -25,8 +25,8 @@ from local_airflow import AirflowTrouble  # noqa: E402
 from local_cluster import Cluster, open_folder, running  # noqa: E402
 from local_pixxel import Pixxel  # noqa: E402
 from plan import SHARED, WATCHED, PlannedRun, plan  # noqa: E402
-from surroundings import VaultServer, add_mix  # noqa: E402
-from terminal import Screen, Stopped, stop_on_signals  # noqa: E402
+from surroundings import VaultServer, add_mix, measure_loops, to_the_end  # noqa: E402
+from terminal import Screen  # noqa: E402
 
 AIRFLOW = metadata.version("apache-airflow")
 POLL_INTERVAL = 5.0  # as in dags/storm.py
@@ -215,17 +215,7 @@ class Run:
 def main(words: Sequence[str] | None = None) -> int:
     """Run a storm; the exit code says whether all of it held."""
     wanted = arguments(words)
-    screen = Screen()
-    stop_on_signals()
-    try:
-        with contextlib.ExitStack() as stack:
-            return _run(stack, wanted, screen)
-    except Stopped as stopped:
-        screen.line("Stopped; all that was started has ended.")
-        return 128 + stopped.number
-    except AirflowTrouble as error:
-        screen.line(screen.paint(f"error: {error}", "red"))
-    return 1
+    return to_the_end(lambda stack, screen: _run(stack, wanted, screen))
 
 
 def _run(stack: contextlib.ExitStack, wanted: argparse.Namespace, screen: Screen) -> int:
@@ -243,8 +233,7 @@ def _run(stack: contextlib.ExitStack, wanted: argparse.Namespace, screen: Screen
         "PYTHONPATH": str(HERE),
     }
     cluster = Cluster(folder / "airflow", HERE / "dags", more=more)
-    for name in ("triggerer-1", "triggerer-2"):
-        cluster.own_settings[name] = {"AIRFLOW_MAIN": str(HERE / "triggerer.py")}
+    measure_loops(cluster)
     began = time.monotonic()
     screen.now("PostgreSQL, Redis and Airflow are starting ...")
     stack.enter_context(running(cluster))

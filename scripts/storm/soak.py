@@ -23,8 +23,8 @@ from local_airflow import AirflowTrouble  # noqa: E402
 from local_cluster import PARTS, Cluster, open_folder, running  # noqa: E402
 from local_pixxel import Pixxel  # noqa: E402
 from report import table  # noqa: E402
-from surroundings import add_mix  # noqa: E402
-from terminal import Screen, Stopped, stop_on_signals  # noqa: E402
+from surroundings import add_mix, measure_loops, to_the_end  # noqa: E402
+from terminal import Screen  # noqa: E402
 
 DOCS = HERE.parent.parent / "docs" / "soak-figures.inc"
 KEY, EACH = "canary-of-the-soak-91d2", 5  # waits in a run of dags/soak.py
@@ -160,17 +160,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--waits", type=int, default=2000, help="how many (default %(default)s)")
     parser.add_argument("--docs", action="store_true", help="write the table of the docs")
     wanted = parser.parse_args(words)
-    screen = Screen()
-    stop_on_signals()
-    try:
-        with contextlib.ExitStack() as stack:
-            return _run(stack, wanted, screen)
-    except Stopped as stopped:
-        screen.line("Stopped; all that was started has ended.")
-        return 128 + stopped.number
-    except AirflowTrouble as error:
-        screen.line(screen.paint(f"error: {error}", "red"))
-    return 1
+    return to_the_end(lambda stack, screen: _run(stack, wanted, screen))
 
 
 def _run(stack: contextlib.ExitStack, wanted: argparse.Namespace, screen: Screen) -> int:
@@ -183,8 +173,7 @@ def _run(stack: contextlib.ExitStack, wanted: argparse.Namespace, screen: Screen
     more["AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY"] = "0"
     parts = {name: command for name, command in PARTS.items() if not name.startswith("worker")}
     cluster = Cluster(folder / "airflow", HERE / "dags", more=more, parts=parts)
-    for name in ("triggerer-1", "triggerer-2"):
-        cluster.own_settings[name] = {"AIRFLOW_MAIN": str(HERE / "triggerer.py")}
+    measure_loops(cluster)
     stack.enter_context(running(cluster))
     cluster.store_connection(pixxel.airflow_connection)
     add_mix(pixxel)

@@ -9,9 +9,14 @@ import selectors
 import socket
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from local_airflow import AirflowTrouble
+from local_cluster import Cluster
 from local_pixxel import Pixxel
+from terminal import Screen, Stopped, stop_on_signals
 
 # Of all answers of Pixxel but those to the request that is billed: its faults are planned run by run.
 READS = "get_job list_jobs get_workflow estimate_cost download_job download_file".split()
@@ -31,6 +36,27 @@ def add_mix(pixxel: Pixxel) -> None:
         {"route": route, "share": share, "times": 0, **fault} for route in READS for share, fault in MIX
     ]
     pixxel.control("POST", "/faults", faults)
+
+
+def measure_loops(cluster: Cluster) -> None:
+    """Let the triggerers measure their event loops, before they start."""
+    for name in ("triggerer-1", "triggerer-2"):
+        cluster.own_settings[name] = {"AIRFLOW_MAIN": str(Path(__file__).with_name("triggerer.py"))}
+
+
+def to_the_end(run: Callable[[contextlib.ExitStack, Screen], int]) -> int:
+    """Run a command whose stack ends all that it started, whatever happens; return its exit code."""
+    screen = Screen()
+    stop_on_signals()
+    try:
+        with contextlib.ExitStack() as stack:
+            return run(stack, screen)
+    except Stopped as stopped:
+        screen.line("Stopped; all that was started has ended.")
+        return 128 + stopped.number
+    except AirflowTrouble as error:
+        screen.line(screen.paint(f"error: {error}", "red"))
+    return 1
 
 
 class Relay:
