@@ -78,6 +78,8 @@ OWN_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 UV = str(Path(sys.executable).with_name("uv"))
 #: What ``make test`` leaves to other sessions.
 OTHER_TESTS = tuple(f"--ignore=tests/{name}" for name in ("cluster", "browser", "fab", "stores"))
+#: What concerns Airflow little: `make test` runs it, and the matrix once on each Python.
+LITTLE = tuple(f"--ignore=tests/{name}" for name in ("api", "contract", "fuzz", "scripts", "simulator"))
 DEPRECATIONS = ("-p", "scripts.deprecations")
 XDIST = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 
@@ -214,11 +216,12 @@ def test(session: nox.Session) -> None:
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on a supported Airflow version, with a Python that suits it."""
     python = environment_with(session, airflow)
-    newest = airflow == NEWEST.airflow
-    # `make test` fuzzes.
-    words = (*XDIST, *OTHER_TESTS, "--ignore=tests/fuzz", "-q", "-p", "no:cacheprovider")
-    words += DEPRECATIONS * newest
-    # `make test` takes all histories; here the question is only whether another Airflow changes something.
+    # Here the question is only whether another Airflow or Python changes something.
+    words = (*XDIST, *OTHER_TESTS, "--ignore=tests/fuzz", "-m", "not slow", "-q", "-p", "no:cacheprovider")
+    words += DEPRECATIONS * (airflow == NEWEST.airflow)
+    pythons = [each.python for each in SUPPORTED]
+    mine = [each.airflow for each in SUPPORTED].index(airflow)
+    words += LITTLE * (pythons[mine] in pythons[:mine])
     more = {"PIXXEL_TEST_HISTORIES": "100"}
     if airflow.startswith("3.0."):  # which doesn't run without one
         more["AIRFLOW__API_AUTH__JWT_ISSUER"] = "pixxel-matrix"
@@ -232,9 +235,7 @@ def preview(session: nox.Session) -> None:
     report = ROOT / "build" / "preview.xml"
     report.unlink(missing_ok=True)
     words = (*XDIST, *OTHER_TESTS, "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors")
-    # What concerns Airflow little.
-    words += tuple(f"--ignore=tests/{name}" for name in ("api", "contract", "fuzz", "scripts", "simulator"))
-    words += (*DEPRECATIONS, f"--junitxml={report}")
+    words += (*LITTLE, "-m", "not slow", *DEPRECATIONS, f"--junitxml={report}")
     reporter = (sys.executable, "scripts/preview.py", str(report), python, UV, PREVIEW.versions)
     try:
         # 1: tests have failed, which is reported and fails nothing.

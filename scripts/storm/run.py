@@ -53,6 +53,7 @@ class Run:
         self.seconds = wanted.minutes * 60
         # The last runs begin early enough to be over when it ends.
         self.runs = plan(wanted.runs, 0.8 * self.seconds, wanted.seed)
+        self.watched = [run for run in self.runs if run.kind.name == "watched"]
         outage = min(60.0, 0.06 * self.seconds)
         steps = [
             *storm.steps(self.seconds, outage),
@@ -145,13 +146,15 @@ class Run:
                 self.trouble.append(f"{words}: {error!r}")
 
     def _until_all_ended(self, deadline: float) -> None:
+        # An event that is still to come has no run yet.
         while time.monotonic() < deadline:
             with contextlib.suppress(Exception):
                 rows = evidence.query(
                     self.cluster, "select count(*) from dag_run where state in ('queued', 'running')"
                 )
-                self.screen.now(f"{rows[0][0]} runs are left ...")
-                if not rows[0][0]:
+                left = rows[0][0] + len(self.watched) - len(self._watched_events())
+                self.screen.now(f"{left} runs and events are left ...")
+                if left <= 0:
                     return
             time.sleep(2)
 
@@ -175,7 +178,6 @@ class Run:
         texts = evidence.logs_of_everything(self.cluster)
         sample = [rows[0] for rows in list(tasks.values())[::10]]
         shown = {**self.pages, **evidence.pages(self.cluster, sample)}
-        expected = [run for run in self.runs if run.kind.name == "watched"]
         worst, blocks = evidence.lags(self.folder / "lags")
         created = [each for each in outcomes if each.run.kind.name == "run_shared"]
         much = f"{len(self.runs)} runs in {self.seconds / 60:.0f} minutes, {len(self.taken)} steps of a storm"
@@ -192,7 +194,7 @@ class Run:
             searched={"log files": len(texts), "pages": len(shown), "dump of the database": 1},
             steps=self.taken,
             ended=[name for _, name in self.cluster.ended],
-            watched=(len(expected), len(watched), sum(watched.values()) - len(watched)),
+            watched=(len(self.watched), len(watched), sum(watched.values()) - len(watched)),
         )
 
     def _watched_events(self) -> Counter[str]:

@@ -74,6 +74,7 @@ def read(body: bytes) -> Job | None:
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_time_that_an_answer_costs_is_bounded(name: str) -> None:
     body = HOSTILE[name]()
@@ -90,6 +91,7 @@ def test_the_time_that_an_answer_costs_is_bounded(name: str) -> None:
     assert len(json.dumps(found)) <= METADATA_LIMIT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_memory_that_an_answer_costs_is_bounded(name: str) -> None:
     body = HOSTILE[name]()

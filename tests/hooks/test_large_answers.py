@@ -42,6 +42,7 @@ def gap_while_reading() -> tuple[float, Outcome]:
     return asyncio.run(read())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_loop_goes_on_while_a_large_answer_is_read(
     server: RawServer, name: str, monkeypatch: pytest.MonkeyPatch

@@ -201,6 +201,7 @@ ENOUGH = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_takes_so_much_memory_and_no_more(

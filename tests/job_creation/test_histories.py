@@ -410,7 +410,6 @@ def server(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue("_simulator")
 
 
-@pytest.mark.slow
 @settings(
     # The same ones in each run: what lands must not depend on luck.
     derandomize=True,

@@ -217,6 +217,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 def test_many_large_jobs_take_little_memory_and_block_nobody() -> None:
     with serving(lambda path: LARGE[path.rpartition("/")[2].partition("-")[0]]) as url:

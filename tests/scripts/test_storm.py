@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import evidence
 import pytest
 import report
 from plan import KINDS, SHARED, PlannedRun, plan
+from run import Run
 from surroundings import Relay
+from terminal import Screen
 
 
 def planned(name: str) -> PlannedRun:
@@ -150,6 +153,28 @@ def test_runs_that_are_counted_by_their_workflow_share_it_with_nobody() -> None:
     found = [each for run in plan(300, 60, seed=1) for each in run.workflows if each != SHARED]
     own = [each for each in found if "watched" not in each]
     assert len(own) == len(set(own))
+
+
+def test_it_is_over_when_no_run_is_left_and_each_event_of_the_watcher_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # At the second look the job that is watched hasn't ended: there is no run, and will be one.
+    looks: list[tuple[int, list[Any]]] = [(2, []), (0, []), (1, []), (0, [('["the event"]',)])]
+    taken: list[int] = []
+
+    def query(_: Any, text: str) -> list[Any]:
+        if "dag_run" in text:
+            taken.append(len(taken))
+            return [(looks[taken[-1]][0],)]
+        return looks[taken[-1]][1]
+
+    monkeypatch.setattr(evidence, "query", query)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    storm = Run.__new__(Run)
+    storm.cluster, storm.screen = None, Screen()  # type: ignore[assignment]
+    storm.watched = [planned("watched")]
+    storm._until_all_ended(time.monotonic() + 60)
+    assert len(taken) == len(looks)
 
 
 def test_a_key_is_found_also_in_base64() -> None:
