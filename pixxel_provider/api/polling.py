@@ -248,7 +248,8 @@ class PollState:
 
         :param since: when it began, in seconds from the wait's start.
         """
-        if elapsed - since < self.plan.not_found_grace:
+        # With silent_fail nothing is decided when the grace period is over.
+        if elapsed - since < self.plan.not_found_grace and not self.plan.silent_fail:
             self._missing_since, self._failures = since, 1
 
     def keeps_worker(self, elapsed: float) -> bool:

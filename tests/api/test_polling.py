@@ -552,6 +552,17 @@ def test_silent_fail_outlasts_the_grace_but_not_the_deadline() -> None:
     assert wait.overdue(601.0).kind == "timed_out"  # type: ignore[union-attr]
 
 
+def test_silent_fail_polls_no_more_often_once_the_grace_that_another_process_saw_begin_is_over() -> None:
+    wait, _ = begin(silent_fail=True, poke_interval=90.0, timeout=86_400.0)
+    wait.resume_not_found(10.0, 10.0)
+    polls, elapsed = 0, 10.0
+    while wait.judge(MISSING) is None and wait.overdue(elapsed) is None:
+        polls += 1
+        elapsed += wait.next_delay(elapsed)
+
+    assert polls < 86_400 / (0.8 * 90) + 20
+
+
 # ------------------------------------------------------------------------------------------------ the log
 
 

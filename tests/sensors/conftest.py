@@ -24,8 +24,13 @@ def in_every_mode(pixxel: Any) -> Callable[..., dict[str, Ended]]:
         for mode in MODES:
             pixxel.reset()
             arrange(pixxel)
+            clock = FakeClock()
+            began = clock.now
             with pytest.MonkeyPatch.context() as patch:
-                found[mode] = Runner(mode, pixxel, FakeClock(), patch, FakeTaskInstance()).run(**arguments)
+                found[mode] = Runner(mode, pixxel, clock, patch, FakeTaskInstance()).run(**arguments)
+            # However it ends: one poll in the shortest interval, and some retries and requests for the end.
+            polls = (clock.now - began) / (0.8 * arguments.get("poke_interval", 30))
+            assert pixxel.requests() <= polls + 20, mode
         return found
 
     return do
