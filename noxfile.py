@@ -78,7 +78,7 @@ OWN_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 UV = str(Path(sys.executable).with_name("uv"))
 #: What ``make test`` leaves to other sessions.
 OTHER_TESTS = tuple(f"--ignore=tests/{name}" for name in ("cluster", "browser", "fab", "stores"))
-#: What concerns Airflow little: `make test` runs it, and the matrix once on each Python.
+#: What concerns Airflow little: `make test` runs it, and the matrix with the oldest Airflow and Python.
 LITTLE = tuple(f"--ignore=tests/{name}" for name in ("api", "contract", "fuzz", "scripts", "simulator"))
 DEPRECATIONS = ("-p", "scripts.deprecations")
 XDIST = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
@@ -219,9 +219,7 @@ def matrix(session: nox.Session, airflow: str) -> None:
     # Here the question is only whether another Airflow or Python changes something.
     words = (*XDIST, *OTHER_TESTS, "--ignore=tests/fuzz", "-m", "not slow", "-q", "-p", "no:cacheprovider")
     words += DEPRECATIONS * (airflow == NEWEST.airflow)
-    pythons = [each.python for each in SUPPORTED]
-    mine = [each.airflow for each in SUPPORTED].index(airflow)
-    words += LITTLE * (pythons[mine] in pythons[:mine])
+    words += LITTLE * (airflow != SUPPORTED[0].airflow)
     more = {"PIXXEL_TEST_HISTORIES": "100"}
     if airflow.startswith("3.0."):  # which doesn't run without one
         more["AIRFLOW__API_AUTH__JWT_ISSUER"] = "pixxel-matrix"

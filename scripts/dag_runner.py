@@ -23,7 +23,8 @@ from typing import Any
 
 from local_airflow import EXAMPLES, AirflowTrouble, end_tree, settings
 
-DATABASE = "from airflow.utils.db import initdb; initdb()"
+#: Makes the database in AIRFLOW_HOME.
+CREATE = (sys.executable, "-c", "from airflow.utils.db import initdb; initdb()")
 
 
 class Tail:
@@ -47,7 +48,7 @@ class Tail:
 class DagRunner:
     """A process that runs DAGs, as those who ask for runs see it.
 
-    :param home: an empty folder of its own: AIRFLOW_HOME, the log ``airflow.log`` and the answers.
+    :param home: a folder of its own, empty or with a new database; AIRFLOW_HOME, with ``airflow.log``.
     :param connection: what ``pixxel_default`` is in Airflow's database.
     """
 
@@ -147,9 +148,9 @@ def requests() -> queue.Queue[dict[str, Any]]:
 def prepare(dags_folder: str, connection: dict[str, Any]) -> Any:
     """Make the database, put the connection ``pixxel_default`` and the DAGs into it, and return the DAGs."""
     # In a process of its own: it takes as long as the imports here, which can go on meanwhile.
-    database = subprocess.Popen([sys.executable, "-c", DATABASE], stdin=subprocess.DEVNULL)
+    database = None if Path("airflow.db").exists() else subprocess.Popen(CREATE, stdin=subprocess.DEVNULL)
     warm_up()
-    if database.wait():
+    if database and database.wait():
         raise RuntimeError("the database of Airflow could not be made")
     from airflow.models.connection import Connection
     from airflow.utils.session import create_session

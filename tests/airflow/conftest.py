@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -20,7 +22,8 @@ HERE = Path(__file__).resolve().parent
 # At the end: those modules have names that others may have too.
 sys.path.append(str(ROOT / "scripts"))
 
-from dag_runner import DagRunner  # noqa: E402
+from dag_runner import CREATE, DagRunner  # noqa: E402
+from local_airflow import settings  # noqa: E402
 
 KEY = "canary-of-the-dag-runs-4f1d"
 RETRY_FOR = 180.0
@@ -104,15 +107,32 @@ def ends_once_seen(pixxel: Any) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture(scope="session")
-def _runner(
+def start_runner(
     _dags: Path, _pixxel: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[DagRunner, dict[str, Any]]]:
-    runner = DagRunner(tmp_path_factory.mktemp("airflow"), _pixxel.airflow_connection, _dags)
-    try:
-        ready, _ = runner.answer(time.monotonic() + RETRY_FOR)
-        yield runner, ready
-    finally:
-        runner.close()
+) -> Callable[[], contextlib.AbstractContextManager[tuple[DagRunner, dict[str, Any]]]]:
+    """Start a process of the kind; all have copies of one new database, which takes long to make."""
+    made = tmp_path_factory.mktemp("database")
+
+    @contextlib.contextmanager
+    def start() -> Iterator[tuple[DagRunner, dict[str, Any]]]:
+        if not any(made.iterdir()):
+            subprocess.run(CREATE, env=settings(made, _dags), cwd=made, check=True)
+        home = tmp_path_factory.mktemp("airflow")
+        shutil.copy(made / "airflow.db", home)
+        runner = DagRunner(home, _pixxel.airflow_connection, _dags)
+        try:
+            ready, _ = runner.answer(time.monotonic() + RETRY_FOR)
+            yield runner, ready
+        finally:
+            runner.close()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def _runner(start_runner: Any) -> Iterator[tuple[DagRunner, dict[str, Any]]]:
+    with start_runner() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

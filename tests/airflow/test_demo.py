@@ -18,6 +18,8 @@ from story import Story
 from terminal import Screen
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+# It always runs on the newest Airflow.
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

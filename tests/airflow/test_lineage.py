@@ -21,19 +21,14 @@ from tests.lineage_events import check_event
 
 @pytest.fixture
 def reporting(
-    _dags: Path, pixxel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_runner: Any, pixxel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[DagRunner, Path]]:
     """An Airflow that reports lineage, and the file into which it does."""
-    home, file = tmp_path / "home", tmp_path / "events.jsonl"
-    home.mkdir()
+    file = tmp_path / "events.jsonl"
     for name, value in {"TYPE": "file", "LOG_FILE_PATH": str(file), "APPEND": "true"}.items():
         monkeypatch.setenv(f"OPENLINEAGE__TRANSPORT__{name}", value)
-    runner = DagRunner(home, pixxel.airflow_connection, _dags)
-    try:
-        runner.answer(time.monotonic() + RETRY_FOR)
+    with start_runner() as (runner, _):
         yield runner, file
-    finally:
-        runner.close()
 
 
 @pytest.fixture

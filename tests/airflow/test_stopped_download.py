@@ -23,14 +23,10 @@ MANY = {f"folder-{number % 50}/{number}": b"x" * 100 for number in range(5000)}
 
 
 @pytest.fixture
-def runner(_dags: Path, pixxel: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagRunner]:
+def runner(start_runner: Any, pixxel: Any) -> Iterator[DagRunner]:
     """A process with Airflow that no other test needs: the signal may end it."""
-    found = DagRunner(tmp_path_factory.mktemp("stopped"), pixxel.airflow_connection, _dags)
-    try:
-        found.answer(time.monotonic() + RETRY_FOR)
+    with start_runner() as (found, _):
         yield found
-    finally:
-        found.close()
 
 
 def test_a_stopped_task_fails_and_nothing_is_published(
