@@ -552,15 +552,24 @@ def test_silent_fail_outlasts_the_grace_but_not_the_deadline() -> None:
     assert wait.overdue(601.0).kind == "timed_out"  # type: ignore[union-attr]
 
 
-def test_silent_fail_polls_no_more_often_once_the_grace_that_another_process_saw_begin_is_over() -> None:
-    wait, _ = begin(silent_fail=True, poke_interval=90.0, timeout=86_400.0)
-    wait.resume_not_found(10.0, 10.0)
+@pytest.mark.parametrize(
+    "answer", [MISSING, BUSY, LASTING[0], job(), job("odd"), job("archived", finished_at=ENDED)], ids=str
+)
+@pytest.mark.parametrize("silent_fail", [False, True])
+@pytest.mark.parametrize("since", [None, 10.0])
+def test_whatever_comes_all_day_is_polled_once_an_interval(
+    answer: Any, silent_fail: bool, since: float | None
+) -> None:
+    wait, _ = begin(silent_fail=silent_fail, poke_interval=90.0, timeout=86_400.0)
+    if since is not None:
+        wait.resume_not_found(since, 10.0)
     polls, elapsed = 0, 10.0
-    while wait.judge(MISSING) is None and wait.overdue(elapsed) is None:
+    while wait.judge(answer) is None and wait.overdue(elapsed) is None:
         polls += 1
         elapsed += wait.next_delay(elapsed)
 
-    assert polls < 86_400 / (0.8 * 90) + 20
+    # The first failures are retried sooner.
+    assert polls < elapsed / (0.8 * 90.0) + 20
 
 
 # ------------------------------------------------------------------------------------------------ the log
