@@ -110,6 +110,25 @@ def test_a_vault_that_is_back_when_it_is_asked_once_more_is_not_taken_for_undeco
     assert "Vault could not be reached for a moment" in str(error)
 
 
+def test_what_airflow_logs_of_a_vault_that_is_away_has_no_other_error_as_its_context(
+    error_of: Any, vault: type[Vault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, contexts = vault.get_conn_value, []
+
+    def watched(*arguments: Any, **names: Any) -> Any:
+        try:
+            return ask(*arguments, **names)
+        except ConnectionError as error:
+            contexts.append(error.__context__)
+            raise
+
+    monkeypatch.setattr(vault, "get_conn_value", watched)
+    vault.away = True
+    error_of("in_vault")
+    assert len(contexts) >= 2
+    assert set(contexts) == {None}
+
+
 def test_a_backend_that_has_connections_and_no_values_is_told_likewise(
     error_of: Any, vault: type[Vault], monkeypatch: pytest.MonkeyPatch
 ) -> None:
