@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence import TRANSIENT, errors_in
-from plan import PlannedRun
+from plan import VERSION, PlannedRun
 
 ASKED = "PixxelUnconfirmedJobError"
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed"})
@@ -49,7 +49,11 @@ def judge(
             found_errors.update(errors_in(log))
     outcome.hanging = not tasks or any(task["state"] not in ENDED for task in tasks)
     outcome.earlier_tries = sum(max(task["try_number"] - 1, 0) for task in tasks)
-    for name, expected in run.kind.tasks.items():
+    wanted, bills_wanted = run.kind.tasks, run.kind.bills
+    if _forgotten(run, outcome, found, errors):
+        wanted, bills_wanted = found, 1
+        outcome.bills = bills[run.workflows[0]]
+    for name, expected in wanted.items():
         states = {task["state"] for task in tasks if task["task_id"] == name}
         if states == {expected}:
             continue
@@ -65,13 +69,22 @@ def judge(
     if run.kind.error and not any(run.kind.error in each for raised in errors.values() for each in raised):
         outcome.problem = outcome.problem or f"no {run.kind.error} in its log"
     shared = run.kind.name == "run_shared"
-    if run.kind.bills and not shared and outcome.bills != run.kind.bills and not outcome.asked:
-        outcome.problem = f"{outcome.bills} jobs billed, not {run.kind.bills}"
-    if not run.kind.bills and sum(bills[each] for each in run.workflows):
+    if bills_wanted and not shared and outcome.bills != bills_wanted and not outcome.asked:
+        outcome.problem = f"{outcome.bills} jobs billed, not {bills_wanted}"
+    if not bills_wanted and sum(bills[each] for each in run.workflows):
         outcome.problem = "a job was billed, and none should"
     if "download" in run.kind.tasks and found.get("download") == "success" and not _has_files(folder, run):
         outcome.problem = "the download succeeded, and there is no file"
     return outcome
+
+
+def _forgotten(run: PlannedRun, outcome: Outcome, found: dict[str, Any], errors: dict[str, Any]) -> bool:
+    """Whether Airflow lost the end of a try that asked a person, and tried again.
+
+    Before 3.3 nothing tells the next try of it: it creates a job, as docs/money.rst has it.
+    """
+    asked = run.kind.name == "run_unconfirmed" and ASKED in errors["run"]
+    return VERSION < (3, 3) and asked and outcome.earlier_tries > 0 and found == {"run": "success"}
 
 
 def _has_files(folder: str, run: PlannedRun) -> bool:

@@ -89,6 +89,24 @@ def test_a_run_that_asks_a_person_is_named_and_no_problem() -> None:
     assert not judged("run_unconfirmed", [task("failed")], "PixxelUnconfirmedJobError").asked
 
 
+@pytest.mark.parametrize(
+    ("version", "tries", "errors", "bills", "right"),
+    [
+        ((3, 2), 2, ["PixxelUnconfirmedJobError"], 1, True),
+        ((3, 2), 2, ["PixxelUnconfirmedJobError"], 2, False),
+        ((3, 2), 1, ["PixxelUnconfirmedJobError"], 1, False),
+        ((3, 2), 2, [], 1, False),
+        ((3, 3), 2, ["PixxelUnconfirmedJobError"], 1, False),
+    ],
+)
+def test_only_before_airflow_3_3_a_try_that_asked_a_person_may_be_forgotten(
+    version: Any, tries: int, errors: list[str], bills: int, right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "VERSION", version)
+    outcome = judged("run_unconfirmed", [task("success", try_number=tries)], *errors, bills=bills)
+    assert (not outcome.problem) is right
+
+
 def reported(*outcomes: report.Outcome, **changes: Any) -> report.Report:
     given: dict[str, Any] = {
         "title": "a storm",
