@@ -15,7 +15,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -30,6 +30,8 @@ from tests.fuzz.surface import Check, KeyInLog, Surface
 
 #: Cases of one number.
 CHUNK = 500
+#: How many numbers a process tries.
+PER_PROCESS = 40
 #: What a process may grow by while it tries those, in bytes.
 MEMORY = 400 * 2**20
 #: The share of whole HTTP answers, which both clients are sent (tests/hooks/fuzz_http.py).
@@ -136,23 +138,36 @@ def run(parts: list[tuple[str, int, int]], workers: int, tell: Callable[[str], N
     """Try all parts, in so many processes."""
     totals = {name: Total() for name, *_ in parts}
     began = time.monotonic()
-    # So that what one part has left in memory isn't there for all later ones.
-    few: dict[str, Any] = {"max_tasks_per_child": 40} if sys.version_info >= (3, 11) else {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), **few) as pool:
-        # All surfaces in turn, so that a run which is stopped has tried some of each.
-        left = [pool.submit(try_number, *part) for part in sorted(parts, key=lambda part: part[1])]
-        try:
-            for done, future in enumerate(as_completed(left), 1):
-                outcome = future.result()
-                totals[outcome.surface].add(outcome)
-                if outcome.failure:
-                    tell(f"--replay {outcome.surface}:{outcome.number}\n{outcome.failure}")
-                if done % 20 == 0:
-                    tell(f"{done} of {len(left)} parts, {time.monotonic() - began:.0f} s")
-        except KeyboardInterrupt:
-            tell("stopped")
-            pool.shutdown(cancel_futures=True)
+    # All surfaces in turn, so that a run which is stopped has tried some of each.
+    outcomes = _outcomes(sorted(parts, key=lambda part: part[1]), workers)
+    try:
+        for done, outcome in enumerate(outcomes, 1):
+            totals[outcome.surface].add(outcome)
+            if outcome.failure:
+                tell(f"--replay {outcome.surface}:{outcome.number}\n{outcome.failure}")
+            if done % 20 == 0:
+                tell(f"{done} of {len(parts)} parts, {time.monotonic() - began:.0f} s")
+    except KeyboardInterrupt:
+        tell("stopped")
+    finally:
+        outcomes.close()
     return totals
+
+
+def _outcomes(parts: list[tuple[str, int, int]], workers: int) -> Generator[Outcome, None, None]:
+    """Yield what comes of each part, as soon as it is there."""
+    # New processes now and then, so that what one part has left in memory isn't there for all later ones.
+    # Python 3.11's own max_tasks_per_child hangs instead of starting them.
+    batch = PER_PROCESS * workers
+    for at in range(0, len(parts), batch):
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            try:
+                for future in as_completed(
+                    [pool.submit(try_number, *part) for part in parts[at : at + batch]]
+                ):
+                    yield future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def http(cases: int, first: int, workers: int, tell: Callable[[str], None]) -> Total:
