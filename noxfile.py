@@ -79,9 +79,19 @@ UV = str(Path(sys.executable).with_name("uv"))
 #: What ``make test`` leaves to other sessions.
 OTHER_TESTS = tuple(f"--ignore=tests/{name}" for name in ("cluster", "browser", "fab", "stores"))
 #: What concerns Airflow little: `make test` runs it, and the matrix with the oldest Airflow and Python.
-LITTLE = tuple(f"--ignore=tests/{name}" for name in ("api", "contract", "fuzz", "scripts", "simulator"))
+LITTLE = tuple(
+    f"--ignore-glob=tests/{name}"
+    for name in (
+        *("api", "contract", "fuzz", "scripts", "simulator"),
+        *(f"hooks/test_{each}.py" for each in ("fuzz_http", "handshakes", "large_*", "parity*", "proxy")),
+        *(f"download/test_{each}.py" for each in ("archive", "existing", "stopped", "transfer", "unpack*")),
+    )
+)
 DEPRECATIONS = ("-p", "scripts.deprecations")
 XDIST = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") == "1":
+    # One process can do without another one that hands it the tests.
+    XDIST = ("-n", "0")
 
 nox.options.default_venv_backend = "none"
 nox.options.allow_parallel = True
