@@ -108,6 +108,10 @@ def read_connection(conn: Connection) -> Settings:
         extras = _extras(conn)
         base_url = _base_url(conn, allow_http=extras["allow_http"])
         key = _key(conn.password)
+        for name, text in (("host", conn.host or ""), ("extra 'console_url'", extras["console_url"])):
+            # Both are shown, and a host is looked up by its name.
+            if any(each in text for each in _secrets(key)):
+                raise PixxelInputError(name, "holds the key, which belongs into the password field alone")
         return Settings(
             conn_id=conn.conn_id or "",
             conn_type=(conn.conn_type or "").lower(),

@@ -581,6 +581,20 @@ def test_a_key_in_another_field_as_well_is_not_shown(fields: dict[str, Any]) -> 
     assert CANARY not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("host", {"host": KEY}),
+        ("host", {"host": f"https://{KEY}.example/v"}),
+        ("host", {"host": f"https://pixxel.example/{KEY}"}),
+        ("extra 'console_url'", {"extra": {"console_url": f"https://console.example/?key={KEY}"}}),
+    ],
+    ids=repr,
+)
+def test_a_key_in_an_address_is_refused_before_anybody_looks_it_up(name: str, fields: dict[str, Any]) -> None:
+    assert problem(**fields) == f"{name} holds the key, which belongs into the password field alone"
+
+
 def test_no_key_and_no_value_in_a_message_is_longer_than_people_read() -> None:
     with pytest.raises(PixxelInputError, match="has 4097 characters; no API key is that long"):
         read(conn_type="pixxel", password="k" * 4_097)

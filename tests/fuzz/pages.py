@@ -137,8 +137,9 @@ def _pages() -> Iterator[Check]:
             with bounded():
                 got = client.get(f"/pixxel{path}", follow_redirects=False)
             assert got.status_code in (200, 307, 403, 404, 502), (got.status_code, got.text[:500])
-            # Starlette itself finds no route for a line break.
-            if got.status_code != 307 and "%0A" not in path:
+            # Starlette itself finds no route for a line break, and a client resolves dots before it asks.
+            ours = got.request.url.path.startswith("/pixxel/") and "%0A" not in path
+            if got.status_code != 307 and ours:
                 assert {name: got.headers.get(name) for name in HEADERS} == HEADERS, dict(got.headers)
             assert CANARY not in got.text
             if path.endswith("/data") and got.status_code == 200:

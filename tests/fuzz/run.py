@@ -99,7 +99,9 @@ def _try(surface: Surface, check: Check, watch: KeyInLog, at: int, cases: int, o
 
 
 def _describe(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-8_000:]
+    text = "".join(traceback.format_exception(error))
+    # What was wrong comes before the case, which may be long.
+    return text if len(text) < 8_000 else f"{text[:4_000]}\n...\n{text[-4_000:]}"
 
 
 def _most_memory() -> int:

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from hypothesis import strategies as st
 
-from pixxel_provider.api.errors import PixxelInputError
+from pixxel_provider.api.errors import PixxelInputError, PixxelUnknownStatusError
 from pixxel_provider.api.event_cursor import EventCursor
 from pixxel_provider.api.job import Job
 from pixxel_provider.api.status import StatusRules
@@ -150,6 +150,9 @@ def _trigger(case: Any) -> None:
     assert "The trigger broke" not in result.message, result.message
     if result.kind == "error":
         error = result.exception()
+        if isinstance(error, PixxelUnknownStatusError):
+            # The job has ended in a status that only the case's own arguments can make known.
+            return
         assert isinstance(error, PixxelInputError), repr(error)
         assert error.field
 
