@@ -146,7 +146,7 @@ def requests() -> queue.Queue[dict[str, Any]]:
 
 
 def prepare(dags_folder: str, connection: dict[str, Any]) -> Any:
-    """Make the database, put the connection ``pixxel_default`` and the DAGs into it, and return the DAGs."""
+    """Have a database, put the connection ``pixxel_default`` and the DAGs into it, and return the DAGs."""
     # In a process of its own: it takes as long as the imports here, which can go on meanwhile.
     database = None if Path("airflow.db").exists() else subprocess.Popen(CREATE, stdin=subprocess.DEVNULL)
     warm_up()
